@@ -1,0 +1,49 @@
+"""The vocabulary of the house: types, contracts and errors; no mathematics, no files."""
+
+from marey.core.cameras import Cameras
+from marey.core.contracts import Batch, Estimator, Observation, Requirements, TrainingTask
+from marey.core.errors import (
+    CalibrationError,
+    FormatError,
+    InputError,
+    MareyError,
+    MissingAssetError,
+    MissingDependencyError,
+    ShapeError,
+)
+from marey.core.evidence import Boxes, Detections2D, Keypoints2D
+from marey.core.recording import FrameSource, Image, Recording
+from marey.core.results import BodyState, Diagnostics, Estimate, Joints3D
+from marey.core.skeletons import Skeleton, skeleton, skeleton_names
+from marey.core.tensors import TensorFields, Trailing
+
+__all__ = [
+    "Batch",
+    "BodyState",
+    "Boxes",
+    "CalibrationError",
+    "Cameras",
+    "Detections2D",
+    "Diagnostics",
+    "Estimate",
+    "Estimator",
+    "FormatError",
+    "FrameSource",
+    "Image",
+    "InputError",
+    "Joints3D",
+    "Keypoints2D",
+    "MareyError",
+    "MissingAssetError",
+    "MissingDependencyError",
+    "Observation",
+    "Recording",
+    "Requirements",
+    "ShapeError",
+    "Skeleton",
+    "TensorFields",
+    "Trailing",
+    "TrainingTask",
+    "skeleton",
+    "skeleton_names",
+]

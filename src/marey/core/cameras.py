@@ -1,0 +1,81 @@
+"""Cameras in OpenCV's convention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from torch import Tensor
+
+from marey.core.errors import CalibrationError, ShapeError
+from marey.core.tensors import TensorFields, Trailing
+
+DISTORTION_LENGTHS = (0, 4, 5, 8, 12, 14)
+"""Numbers of coefficients that OpenCV's pinhole model knows; fisheye cameras have 4."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Cameras(TensorFields):
+    """A batch of cameras; the last batch dimension is usually the views V.
+
+    The camera frame has x to the right, y down and z forward; `x_camera = rotation @ x_world + translation`. Pixel
+    centres lie at integer coordinates: the image spans -0.5 to width - 0.5.
+    """
+
+    intrinsics: Annotated[Tensor, Trailing(3, 3)]
+    """`[[fx, skew, cx], [0, fy, cy], [0, 0, 1]]` in pixels."""
+    distortion: Annotated[Tensor, Trailing("D")]
+    """OpenCV order k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [tx ty]]]]; D is 0, 4, 5, 8, 12 or 14. Fisheye: k1 k2 k3 k4,
+    followed by zeros where D is larger."""
+    image_size: Annotated[Tensor, Trailing(2)]
+    """Width and height in pixels, floating point; NaN where the calibration does not say."""
+    rotation: Annotated[Tensor, Trailing(3, 3)] | None = None
+    """World to camera. None: only the intrinsics are known."""
+    translation: Annotated[Tensor, Trailing(3)] | None = None
+    """World to camera, metres."""
+    fisheye: Annotated[Tensor, Trailing()] | None = None
+    """Boolean, which cameras follow OpenCV's fisheye model. None: none of them."""
+    names: tuple[str, ...] = ()
+    """Of the views, or empty."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.distortion.shape[-1] not in DISTORTION_LENGTHS:
+            raise CalibrationError(
+                f"distortion: expected {DISTORTION_LENGTHS} coefficients in OpenCV order, "
+                f"got {self.distortion.shape[-1]}; pad with zeros"
+            )
+        if self.fisheye is not None and self.distortion.shape[-1] < 4:
+            raise CalibrationError("a fisheye camera has 4 distortion coefficients; pad with zeros")
+        if (self.rotation is None) != (self.translation is None):
+            raise CalibrationError("give both rotation and translation, or neither")
+        if self.names and self.batch_shape and len(self.names) != self.batch_shape[-1]:
+            raise ShapeError(f"names: expected {self.batch_shape[-1]}, got {len(self.names)}")
+
+    @property
+    def has_extrinsics(self) -> bool:
+        """Whether the cameras' places in the world are known."""
+        return self.rotation is not None
+
+    @property
+    def centers(self) -> Tensor:
+        """Optical centres in the world, (..., 3), metres: `-rotation^T translation`.
+
+        Raises:
+            CalibrationError: the extrinsics are unknown.
+        """
+        rotation, translation = self.extrinsics
+        return -(rotation.transpose(-1, -2) @ translation[..., None])[..., 0]
+
+    @property
+    def extrinsics(self) -> tuple[Tensor, Tensor]:
+        """Rotation (..., 3, 3) and translation (..., 3), world to camera.
+
+        Raises:
+            CalibrationError: they are unknown.
+        """
+        if self.rotation is None or self.translation is None:
+            raise CalibrationError(
+                "the cameras have intrinsics only; calibrate their positions or load a full calibration"
+            )
+        return self.rotation, self.translation

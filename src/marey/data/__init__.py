@@ -1,0 +1,1 @@
+"""Data: synthetic captures today; public data sets and augmentation as they come."""

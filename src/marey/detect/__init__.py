@@ -1,0 +1,1 @@
+"""Sources of 2D evidence, tracking, left/right test, cross-view association."""

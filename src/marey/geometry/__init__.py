@@ -1,0 +1,1 @@
+"""Pure batched tensor mathematics: cameras, rotations, alignment, triangulation, least squares."""

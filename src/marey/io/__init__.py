@@ -1,0 +1,1 @@
+"""One file per format: arrays and skeletons in and out."""

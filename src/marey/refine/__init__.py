@@ -1,0 +1,1 @@
+"""Gap filling, smoothing, bone lengths; every filled value flagged."""
