@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
@@ -175,9 +174,13 @@ def _match(owner: type, name: str, value: Tensor, trailing: Trailing, sizes: dic
     return shape[:split]
 
 
-@cache
-def _declared(owner: Any) -> dict[str, Trailing]:
-    """Field name -> trailing shape, of the tensor fields and the nested containers of `owner`."""
+_DECLARED: dict[type, dict[str, Trailing]] = {}
+
+
+def _declared(owner: type) -> dict[str, Trailing]:
+    """Field name -> trailing shape, of the tensor fields and the nested containers of `owner`; read once a class."""
+    if owner in _DECLARED:
+        return _DECLARED[owner]
     found: dict[str, Trailing] = {}
     hints = get_type_hints(owner, include_extras=True)
     for field in dataclasses.fields(owner):
@@ -188,4 +191,5 @@ def _declared(owner: Any) -> dict[str, Trailing]:
                 found[field.name] = next(mark for mark in option.__metadata__ if isinstance(mark, Trailing))
             elif isinstance(option, type) and issubclass(option, TensorFields):
                 found[field.name] = Trailing()
+    _DECLARED[owner] = found
     return found
