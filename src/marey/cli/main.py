@@ -1,0 +1,123 @@
+"""The command `marey`: finds the sub-command, parses its options, words its errors.
+
+Every sub-command is one module with a frozen dataclass `Options`, whose fields and docstrings are the command line, and
+a function `run(options: Options) -> None`. What loads torch or tyro is imported when a command is called for, so that
+`marey --help` is immediate.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any, NamedTuple, TextIO, get_type_hints
+
+from marey._version import __version__
+
+
+class Command(NamedTuple):
+    """Where a sub-command lives, and its line in `marey --help`."""
+
+    target: str
+    """`module:function`; the function takes one frozen dataclass, named `options`."""
+    summary: str
+
+
+COMMANDS = {
+    "estimate": Command("marey.cli.estimate:run", "3D joints from the videos, images or keypoints of several cameras"),
+    "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
+    "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
+    "info": Command("marey.cli.info:run", "list the skeletons, file formats or methods that Marey knows"),
+}
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130  # what a shell reports for a program ended by Ctrl-C: 128 + SIGINT
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0 done, 2 a typed error, 130 interrupted.
+
+    Args:
+        arguments: What follows `marey`; the process's own when None.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    words = [word for word in given if word != "--debug"]
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if words[0] == "--version":
+        print(f"marey {__version__}")
+        return 0
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        return _run(words[0], words[1:], debug)
+
+
+def _run(name: str, words: list[str], debug: bool) -> int:
+    from marey.core.errors import MareyError
+
+    try:
+        function, options = _parse(name, words)
+        function(options)
+    except (MareyError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"marey: error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt as interrupt:
+        # A command that keeps partial work raises the interrupt again with a sentence that says where.
+        print(f"\nmarey: interrupted; {str(interrupt) or 'nothing was kept'}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _parse(name: str, words: list[str]) -> tuple[Callable[[Any], None], Any]:
+    """Load a sub-command and build its options from the words of the command line."""
+    import tyro
+
+    from marey.core.errors import InputError
+
+    if name not in COMMANDS:
+        near = get_close_matches(name, COMMANDS, n=1)
+        guess = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(COMMANDS)}"
+        raise InputError(f"no command '{name}'; {guess}")
+    module, _, attribute = COMMANDS[name].target.partition(":")
+    function = getattr(import_module(module), attribute)
+    options = tyro.cli(get_type_hints(function)["options"], prog=f"marey {name}", args=words)
+    return function, options
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning as one line for a person, without the place in the source."""
+    print(f"marey: warning: {message}", file=sys.stderr if file is None else file)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"Marey {__version__}: 3D human pose from one or many cameras, with uncertainty.",
+            "",
+            "usage: marey COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "  marey COMMAND --help   the options of a command",
+            "  marey --version        the version",
+            "  --debug                with any command: show where an error comes from",
+            "",
+            "Start with: marey demo",
+        ]
+    )
