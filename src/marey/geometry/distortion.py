@@ -24,7 +24,7 @@ _SMALL_RADIUS_SQUARED = 1e-8
 
 
 class Lens(NamedTuple):
-    """The coefficients of cameras, each (..., 1) so that it broadcasts over points; None: the model has no such term."""
+    """The coefficients of cameras, each (..., 1) so that it broadcasts over points; terms that nobody has are empty."""
 
     radial: tuple[Tensor, ...]
     """k1 k2 k3 of the numerator; missing ones left out."""

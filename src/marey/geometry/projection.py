@@ -102,7 +102,7 @@ def project_from_camera_with_jacobian(points: Tensor, cameras: Cameras) -> tuple
     vx, vy = fy * warp.yx * near, fy * warp.yy * near
     rows = torch.stack((u, v, ux, uy, -(ux * x + uy * y), vx, vy, -(vx * x + vy * y)), -2)
     flat = _restore(rows, points)
-    return flat[..., :2], flat[..., 2:].unflatten(-1, (2, 3))
+    return flat[..., :2], flat[..., 2:].reshape(*flat.shape[:-1], 2, 3)
 
 
 def distort(normalised: Tensor, cameras: Cameras) -> Tensor:
@@ -144,7 +144,7 @@ def undistort_pixels(pixels: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
         (u, v, top_x / fx, (top_y - top_x * skew / fx) / fy, low_x / fx, (low_y - low_x * skew / fx) / fy), -2
     )
     flat = _restore(torch.where(valid[..., None, :], rows, torch.nan), pixels)
-    return flat[..., :2], flat[..., 2:].unflatten(-1, (2, 2))
+    return flat[..., :2], flat[..., 2:].reshape(*flat.shape[:-1], 2, 2)
 
 
 def normalised_to_pixels(normalised: Tensor, cameras: Cameras) -> Tensor:
@@ -204,7 +204,8 @@ def _columns(points: Tensor, cameras: Cameras, size: int) -> Tensor:
 
 
 def _joined(rows: Tensor, cameras: Cameras) -> tuple[int, ...]:
-    return tuple(torch.broadcast_shapes(rows.shape[:-2], cameras.batch_shape))
+    """The batch shape of the points spread over that of the cameras."""
+    return tuple(need if have == 1 else have for have, need in zip(rows.shape, cameras.batch_shape, strict=False))
 
 
 def _restore(rows: Tensor, points: Tensor) -> Tensor:
