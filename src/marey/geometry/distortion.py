@@ -17,50 +17,49 @@ from torch import Tensor
 from marey.core import Cameras
 
 NEWTON_STEPS = 8
-"""Quadratic convergence needs 3 to 5 for usual lenses; the rest is for the rim of the image near a fold."""
+"""At most. Usual lenses need 2 or 3; the rest is for the rim of the image near a fold."""
 
-_FOLD_SAMPLES = 128
+_FOLD_ANGLES = torch.linspace(0.0, torch.pi / 2, 129, dtype=torch.float64)[1:-1]
 _SMALL_RADIUS_SQUARED = 1e-8
+
+# The factor of each coefficient in twice the derivative of its polynomial with respect to s = r^2.
+_SLOPES = torch.tensor([2.0, 4, 2, 2, 6, 2, 4, 6, 2, 4, 2, 4, 0, 0], dtype=torch.float64)
+_ANGULAR_SLOPES = torch.tensor([2.0, 4, 6, 8], dtype=torch.float64)
+
+
+class Series(NamedTuple):
+    """A polynomial 1 + k1 s + k2 s^2 + ... of s = r^2 whose coefficients (..., 1) broadcast over points."""
+
+    value: tuple[Tensor, ...]
+    """1, k1, k2, ..."""
+    slope: tuple[Tensor, ...]
+    """2 k1, 4 k2, ...: twice the derivative, so that d/dx = slope x."""
+
+
+class Fisheye(NamedTuple):
+    """The lenses of the batch that follow the fisheye model."""
+
+    mask: Tensor
+    """(..., 1) boolean."""
+    series: Series
+    """k1 k2 k3 k4 over s = theta^2."""
 
 
 class Lens(NamedTuple):
-    """The coefficients of cameras, each (..., 1) so that it broadcasts over points; terms that nobody has are empty."""
+    """The coefficients of cameras, each (..., 1) so that it broadcasts over points; terms that nobody has are None."""
 
-    radial: tuple[Tensor, ...]
-    """k1 k2 k3 of the numerator; missing ones left out."""
-    denominator: tuple[Tensor, ...]
+    radial: Series | None
+    """k1 k2 k3; None: no camera of the batch has any lens."""
+    denominator: Series | None
     """k4 k5 k6."""
     tangential: tuple[Tensor, ...]
-    """p1 p2."""
-    prism: tuple[Tensor, ...]
-    """s1 s2 s3 s4."""
+    """p1, p2, 2 p1, 2 p2."""
+    prism: tuple[Series, Series] | None
+    """s1 s2 along x and s3 s4 along y, without the leading 1."""
     tilt: Tensor | None
     """(..., 1, 3, 3) homography of the tilted sensor."""
-    fisheye: Tensor | None
-    """(..., 1) boolean."""
-    angular: tuple[Tensor, ...]
-    """k1 k2 k3 k4 of the fisheye model."""
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether no camera of the batch has any distortion model."""
-        return not self.radial and self.fisheye is None
-
-    def detach(self) -> Lens:
-        """The same lens outside of the graph."""
-
-        def cut(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            return tuple(value.detach() for value in values)
-
-        return Lens(
-            cut(self.radial),
-            cut(self.denominator),
-            cut(self.tangential),
-            cut(self.prism),
-            None if self.tilt is None else self.tilt.detach(),
-            self.fisheye,
-            cut(self.angular),
-        )
+    fisheye: Fisheye | None
+    """Where its mask holds, the polynomial terms above are zero."""
 
 
 class Warp(NamedTuple):
@@ -74,25 +73,35 @@ class Warp(NamedTuple):
     yy: Tensor
 
 
-def lens_of(cameras: Cameras, dtype: torch.dtype) -> Lens:
+def lens_of(cameras: Cameras, dtype: torch.dtype, *, detach: bool = False) -> Lens:
     """Split the coefficients of cameras with the batch shape (...) into their parts."""
     coefficients = cameras.distortion.to(dtype)
+    if detach:
+        coefficients = coefficients.detach()
+    terms = coefficients.shape[-1]
+    if terms == 0:
+        return Lens(None, None, (), None, None, None)
     fisheye = None
-    angular: tuple[Tensor, ...] = ()
     if cameras.fisheye is not None:
-        angular = coefficients[..., None, :4].unbind(-1)
-        coefficients = torch.where(cameras.fisheye[..., None], 0.0, coefficients)
-        fisheye = cameras.fisheye[..., None]
-    k = coefficients[..., None, :].unbind(-1)
+        mask = cameras.fisheye[..., None]
+        fisheye = Fisheye(mask, Series(*_split(coefficients[..., :4], _ANGULAR_SLOPES)))
+        coefficients = torch.where(mask, 0.0, coefficients)
+    (one, *k), slope = _split(coefficients, _SLOPES[:terms])
+    places = [0, 1, 4] if terms > 4 else [0, 1]
     return Lens(
-        radial=(*k[:2], *k[4:5]),
-        denominator=k[5:8],
-        tangential=k[2:4],
-        prism=k[8:12],
-        tilt=tilt_homography(*k[12:14]) if len(k) == 14 else None,
+        radial=Series((one, *(k[i] for i in places)), tuple(slope[i] for i in places)),
+        denominator=Series((one, *k[5:8]), slope[5:8]) if terms >= 8 else None,
+        tangential=(*k[2:4], *slope[2:4]),
+        prism=(Series(tuple(k[8:10]), slope[8:10]), Series(tuple(k[10:12]), slope[10:12])) if terms >= 12 else None,
+        tilt=tilt_homography(k[12], k[13]) if terms == 14 else None,
         fisheye=fisheye,
-        angular=angular,
     )
+
+
+def _split(coefficients: Tensor, factors: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """1 and the coefficients, and the coefficients times `factors`, as tensors (..., 1)."""
+    value = torch.nn.functional.pad(coefficients, (1, 0), value=1.0)[..., None, :].unbind(-1)
+    return value, (coefficients * factors.to(coefficients))[..., None, :].unbind(-1)
 
 
 def tilt_homography(tau_x: Tensor, tau_y: Tensor) -> Tensor:
@@ -113,56 +122,57 @@ def tilt_homography(tau_x: Tensor, tau_y: Tensor) -> Tensor:
 
 def distort_components(x: Tensor, y: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
     """Warp ideal to distorted normalised coordinates."""
-    if lens.is_identity:
+    if lens.radial is None:
         return x, y
-    xd, yd = _polynomial(x, y, lens)
+    s = torch.addcmul(x * x, y, y)
+    _, xd, yd = _polynomial(x, y, s, lens)
     if lens.fisheye is not None:
-        scale, _ = _angular_scale(torch.addcmul(x * x, y, y), lens)
-        xd, yd = torch.where(lens.fisheye, x * scale, xd), torch.where(lens.fisheye, y * scale, yd)
+        mask, series = lens.fisheye
+        scale, _ = _angular_scale(s, series)
+        xd, yd = torch.where(mask, x * scale, xd), torch.where(mask, y * scale, yd)
     if lens.tilt is not None:
-        h = lens.tilt
-        w = h[..., 2, 0] * xd + h[..., 2, 1] * yd + h[..., 2, 2]
-        xd, yd = (
-            (h[..., 0, 0] * xd + h[..., 0, 1] * yd + h[..., 0, 2]) / w,
-            (h[..., 1, 0] * xd + h[..., 1, 1] * yd + h[..., 1, 2]) / w,
-        )
+        tilted = _homography_warp(xd, yd, lens.tilt)
+        xd, yd = tilted.x, tilted.y
     return xd, yd
 
 
 def distort_warp(x: Tensor, y: Tensor, lens: Lens) -> Warp:
     """Warp ideal to distorted normalised coordinates, with the derivative."""
-    if lens.is_identity:
+    if lens.radial is None:
         one, zero = torch.ones_like(x), torch.zeros_like(x)
         return Warp(x, y, one, zero, zero, one)
-    warp = _polynomial_warp(x, y, lens)
+    s = torch.addcmul(x * x, y, y)
+    warp = _polynomial_warp(x, y, s, lens)
     if lens.fisheye is not None:
-        warp = Warp(*(torch.where(lens.fisheye, a, b) for a, b in zip(_fisheye_warp(x, y, lens), warp, strict=True)))
+        mask, series = lens.fisheye
+        angular = _fisheye_warp(x, y, s, series)
+        warp = Warp(*(torch.where(mask, a, b) for a, b in zip(angular, warp, strict=True)))
     return warp if lens.tilt is None else _chain(_homography_warp(warp.x, warp.y, lens.tilt), warp)
 
 
-def undistort_warp(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Warp, Tensor]:
+def undistort_warp(xd: Tensor, yd: Tensor, cameras: Cameras) -> tuple[Warp, Tensor]:
     """Invert `distort_components`: the ideal point, the derivative of the inverse (a constant), and where it is valid.
 
     Newton's iteration runs outside of the graph; one further step inside it carries the derivatives with respect to
     the point and to the coefficients (implicit function theorem).
     """
+    lens = lens_of(cameras, xd.dtype)
+    if lens.radial is None:
+        return distort_warp(xd, yd, lens), xd.isfinite() & yd.isfinite()
     flat = None
     if lens.tilt is not None:
         flat = _homography_warp(xd, yd, _inverse_homography(lens.tilt))
         xd, yd = flat.x, flat.y
-    plain = lens._replace(tilt=None)
-    x, y, valid = _newton(xd.detach(), yd.detach(), plain.detach())
-    zero = torch.zeros_like(x)
-    x, y = torch.where(valid, x, zero), torch.where(valid, y, zero)
-    warp = distort_warp(x, y, plain)
-    determinant = (warp.xx * warp.yy - warp.xy * warp.yx).detach()
-    valid = valid & (determinant > 0)
-    inverse = torch.where(valid, determinant, 1.0).reciprocal()
-    xx, xy = warp.yy.detach() * inverse, -warp.xy.detach() * inverse
-    yx, yy = -warp.yx.detach() * inverse, warp.xx.detach() * inverse
+        lens = lens._replace(tilt=None)
+    outside = lens_of(cameras, xd.dtype, detach=True)._replace(tilt=None) if torch.is_grad_enabled() else lens
+    x, y, valid = _newton(xd.detach(), yd.detach(), outside)
+    warp = distort_warp(x, y, lens)
+    xx, xy, yx, yy, determinant = _inverse_derivative(warp)
     dx, dy = xd - warp.x, yd - warp.y
-    solved = Warp(x + xx * dx + xy * dy, y + yx * dx + yy * dy, xx, xy, yx, yy)
-    return (solved if flat is None else _chain(solved, flat)), valid
+    step_x, step_y = torch.addcmul(xx * dx, xy, dy), torch.addcmul(yx * dx, yy, dy)
+    small = torch.maximum(step_x.abs(), step_y.abs()) < _tolerance(x)
+    solved = Warp(x + step_x, y + step_y, xx, xy, yx, yy)
+    return (solved if flat is None else _chain(solved, flat)), valid & small & (determinant > 0)
 
 
 def fold_radius(lens: Lens) -> Tensor:
@@ -171,111 +181,124 @@ def fold_radius(lens: Lens) -> Tensor:
     Beyond it the model is no lens: two ideal points share one image point, and an inverse would be arbitrary. Sampled
     over the angle to the optical axis, so it is good to 1 %; the sign of the exact determinant decides at the rim.
     """
-    k = lens.radial
-    angle = torch.linspace(0.0, torch.pi / 2, _FOLD_SAMPLES + 1, dtype=k[0].dtype, device=k[0].device)[1:-1]
-    s = angle.tan().square()
-    numerator, slope = _series(s, k), _series_slope(s, k)
-    denominator, denominator_slope = _series(s, lens.denominator), _series_slope(s, lens.denominator)
+    assert lens.radial is not None
+    angle = _FOLD_ANGLES.to(lens.radial.value[0])
+    radius = angle.tan()
+    s = radius * radius
     # d(r N/D)/dr = (N D + 2 s (N' D - N D')) / D^2
-    growth = numerator * denominator + 2 * s * (slope * denominator - numerator * denominator_slope)
-    grows = (growth > 0) & (denominator > 0)
+    value = _sum(s, lens.radial.value)
+    growth = torch.addcmul(value, s, _sum(s, lens.radial.slope))
+    if lens.denominator is not None:
+        below = _sum(s, lens.denominator.value)
+        growth = torch.where(below > 0, growth * below - s * value * _sum(s, lens.denominator.slope), -1.0)
     if lens.fisheye is not None:
-        t = angle.square()
-        turn = _series(t, lens.angular) + 2 * t * _series_slope(t, lens.angular)
-        grows = torch.where(lens.fisheye, turn > 0, grows)
-    folded = (~grows).cummax(-1).values
-    first = torch.where(folded, angle, torch.pi).amin(-1, keepdim=True)
-    return torch.where(first > torch.pi / 2, torch.inf, first.tan())
+        mask, series = lens.fisheye
+        t = angle * angle
+        growth = torch.where(mask, torch.addcmul(_sum(t, series.value), t, _sum(t, series.slope)), growth)
+    return torch.where(growth > 0, torch.inf, radius).amin(-1, keepdim=True)
 
 
 def _newton(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]:
-    """Solve for the ideal point; valid where the last step was small and the point lies before the fold."""
+    """Solve for the ideal point, one step short of full precision; valid where it lies before the fold, else zero."""
     x, y = xd, yd
     if lens.fisheye is not None:
-        radius = (xd * xd + yd * yd).sqrt()
-        scale = _angle_to_radius(radius, lens) / radius.clamp(min=_SMALL_RADIUS_SQUARED)
-        scale = torch.where(lens.fisheye & (radius > _SMALL_RADIUS_SQUARED), scale, 1.0)
+        mask, series = lens.fisheye
+        radius = torch.addcmul(xd * xd, yd, yd).sqrt()
+        scale = _angle_to_radius(radius, series) / radius
+        scale = torch.where(mask & (radius > _SMALL_RADIUS_SQUARED), scale, 1.0)
         x, y = xd * scale, yd * scale
-    step = torch.zeros_like(x)
+    tolerance = _tolerance(x)
     for _ in range(NEWTON_STEPS):
         warp = distort_warp(x, y, lens)
+        xx, xy, yx, yy, _ = _inverse_derivative(warp)
         dx, dy = xd - warp.x, yd - warp.y
-        inverse = (warp.xx * warp.yy - warp.xy * warp.yx).reciprocal()
-        step_x = (warp.yy * dx - warp.xy * dy) * inverse
-        step_y = (warp.xx * dy - warp.yx * dx) * inverse
+        step_x, step_y = torch.addcmul(xx * dx, xy, dy), torch.addcmul(yx * dx, yy, dy)
         x, y = x + step_x, y + step_y
-        step = torch.maximum(step_x.abs(), step_y.abs())
-    radius_squared = x * x + y * y
-    small = torch.finfo(x.dtype).eps ** 0.5 * (1 + radius_squared)
-    return x, y, (step < small) & (radius_squared < fold_radius(lens).square())
+        # A graph has a fixed number of steps; eager code stops when every point is there.
+        if not torch.compiler.is_compiling() and not (torch.maximum(step_x.abs(), step_y.abs()) > tolerance).any():
+            break
+    valid = torch.addcmul(x * x, y, y) < fold_radius(lens).square()
+    return torch.where(valid, x, 0.0), torch.where(valid, y, 0.0), valid
 
 
-def _angle_to_radius(distorted: Tensor, lens: Lens) -> Tensor:
+def _tolerance(x: Tensor) -> float:
+    """A step of Newton's below this makes the next one exact: its square is below the rounding."""
+    return float(torch.finfo(x.dtype).eps ** (1 / 3))
+
+
+def _inverse_derivative(warp: Warp) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The inverse of the derivative, as constants, and its determinant; zero where it is singular."""
+    xx, xy, yx, yy = (value.detach() for value in warp[2:])
+    determinant = torch.addcmul(xx * yy, xy, yx, value=-1)
+    inverse = determinant.reciprocal()
+    minus = -inverse
+    return yy * inverse, xy * minus, yx * minus, xx * inverse, determinant
+
+
+def _angle_to_radius(distorted: Tensor, series: Series) -> Tensor:
     """Fisheye: the ideal radius tan(theta) of a distorted radius; NaN beyond a right angle."""
     theta = distorted
     for _ in range(NEWTON_STEPS):
         t = theta * theta
-        value = _series(t, lens.angular)
-        slope = value + 2 * t * _series_slope(t, lens.angular)
-        theta = theta - (theta * value - distorted) / slope
+        value = _sum(t, series.value)
+        theta = theta - (theta * value - distorted) / torch.addcmul(value, t, _sum(t, series.slope))
     return torch.where((theta >= 0) & (theta < torch.pi / 2), theta.tan(), torch.nan)
 
 
-def _polynomial(x: Tensor, y: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
-    s = torch.addcmul(x * x, y, y)
-    ratio = _series(s, lens.radial)
-    if lens.denominator:
-        ratio = ratio / _series(s, lens.denominator)
-    p1, p2 = lens.tangential
-    gain = ratio + 2 * torch.addcmul(p2 * x, p1, y)
+def _polynomial(x: Tensor, y: Tensor, s: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]:
+    """The factor of (x, y), and the distorted point."""
+    assert lens.radial is not None
+    gain = _sum(s, lens.radial.value)
+    if lens.denominator is not None:
+        gain = gain / _sum(s, lens.denominator.value)
+    p1, p2, twice_p1, twice_p2 = lens.tangential
+    gain = torch.addcmul(torch.addcmul(gain, twice_p2, x), twice_p1, y)
     xd, yd = torch.addcmul(p2 * s, x, gain), torch.addcmul(p1 * s, y, gain)
-    if lens.prism:
-        s1, s2, s3, s4 = lens.prism
-        xd, yd = xd + s * (s1 + s * s2), yd + s * (s3 + s * s4)
-    return xd, yd
+    if lens.prism is not None:
+        along_x, along_y = lens.prism
+        xd, yd = torch.addcmul(xd, s, _sum(s, along_x.value)), torch.addcmul(yd, s, _sum(s, along_y.value))
+    return gain, xd, yd
 
 
-def _polynomial_warp(x: Tensor, y: Tensor, lens: Lens) -> Warp:
-    s = torch.addcmul(x * x, y, y)
-    ratio, slope = _series(s, lens.radial), _series_slope(s, lens.radial)
-    if lens.denominator:
-        below = _series(s, lens.denominator)
-        ratio = ratio / below
-        slope = (slope - ratio * _series_slope(s, lens.denominator)) / below
-    p1, p2 = lens.tangential
-    gain = ratio + 2 * torch.addcmul(p2 * x, p1, y)
-    xd, yd = torch.addcmul(p2 * s, x, gain), torch.addcmul(p1 * s, y, gain)
-    # J = gain I + v a^T + 2 p v^T with v = (x, y), p = (p2, p1), a = 2 slope v + 2 p
-    ax, ay = 2 * torch.addcmul(p2, slope, x), 2 * torch.addcmul(p1, slope, y)
-    xx, xy = torch.addcmul(gain, x, ax + 2 * p2), torch.addcmul(2 * p2 * y, x, ay)
-    yx, yy = torch.addcmul(2 * p1 * x, y, ax), torch.addcmul(gain, y, ay + 2 * p1)
-    if lens.prism:
-        s1, s2, s3, s4 = lens.prism
-        xd, yd = xd + s * (s1 + s * s2), yd + s * (s3 + s * s4)
-        bend_x, bend_y = 2 * (s1 + 2 * s * s2), 2 * (s3 + 2 * s * s4)
+def _polynomial_warp(x: Tensor, y: Tensor, s: Tensor, lens: Lens) -> Warp:
+    assert lens.radial is not None
+    gain, xd, yd = _polynomial(x, y, s, lens)
+    slope = _sum(s, lens.radial.slope)
+    if lens.denominator is not None:
+        below = _sum(s, lens.denominator.value)
+        ratio = _sum(s, lens.radial.value) / below
+        slope = (slope - ratio * _sum(s, lens.denominator.slope)) / below
+    # with v = (x, y), p = (p2, p1): J = gain I + slope v v^T + 2 v p^T + 2 p v^T
+    _, _, twice_p1, twice_p2 = lens.tangential
+    xx = torch.addcmul(gain, x, torch.addcmul(twice_p2 + twice_p2, slope, x))
+    yy = torch.addcmul(gain, y, torch.addcmul(twice_p1 + twice_p1, slope, y))
+    xy = yx = torch.addcmul(twice_p2 * y, x, torch.addcmul(twice_p1, slope, y))
+    if lens.prism is not None:
+        # d/dx of s1 s + s2 s^2 is x (2 s1 + 4 s2 s)
+        bend_x, bend_y = _sum(s, lens.prism[0].slope), _sum(s, lens.prism[1].slope)
         xx, xy = torch.addcmul(xx, bend_x, x), torch.addcmul(xy, bend_x, y)
         yx, yy = torch.addcmul(yx, bend_y, x), torch.addcmul(yy, bend_y, y)
     return Warp(xd, yd, xx, xy, yx, yy)
 
 
-def _fisheye_warp(x: Tensor, y: Tensor, lens: Lens) -> Warp:
-    scale, slope = _angular_scale(torch.addcmul(x * x, y, y), lens)
-    cross = 2 * slope * x * y
-    return Warp(x * scale, y * scale, scale + 2 * slope * x * x, cross, cross, scale + 2 * slope * y * y)
+def _fisheye_warp(x: Tensor, y: Tensor, s: Tensor, series: Series) -> Warp:
+    scale, slope = _angular_scale(s, series)
+    cross = slope * x * y
+    return Warp(x * scale, y * scale, torch.addcmul(scale, slope * x, x), cross, cross, scale + slope * y * y)
 
 
-def _angular_scale(s: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
-    """theta_d / r as a function of s = r^2, and its derivative."""
+def _angular_scale(s: Tensor, series: Series) -> tuple[Tensor, Tensor]:
+    """theta_d / r as a function of s = r^2, and twice its derivative."""
     near = s < _SMALL_RADIUS_SQUARED
     safe = torch.where(near, 1.0, s)
     radius = safe.sqrt()
     theta = radius.atan()
     t = theta * theta
-    value = _series(t, lens.angular)
+    value = _sum(t, series.value)
     scale = theta * value / radius
-    slope = ((value + 2 * t * _series_slope(t, lens.angular)) / (1 + safe) - scale) / (2 * safe)
-    first = lens.angular[0] - 1 / 3
-    return torch.where(near, 1 + first * s, scale), torch.where(near, first, slope)
+    slope = (torch.addcmul(value, t, _sum(t, series.slope)) / (1 + safe) - scale) / safe
+    first = series.value[1] - 1 / 3  # theta_d / r = 1 + (k1 - 1/3) s + ...
+    return torch.where(near, 1 + first * s, scale), torch.where(near, 2 * first, slope)
 
 
 def _homography_warp(x: Tensor, y: Tensor, h: Tensor) -> Warp:
@@ -311,21 +334,9 @@ def _chain(outer: Warp, inner: Warp) -> Warp:
     )
 
 
-def _series(s: Tensor, k: tuple[Tensor, ...]) -> Tensor:
-    """1 + k1 s + k2 s^2 + ..."""
-    if not k:
-        return torch.ones_like(s)
-    total = k[-1]
-    for coefficient in reversed(k[:-1]):
+def _sum(s: Tensor, coefficients: tuple[Tensor, ...]) -> Tensor:
+    """c0 + c1 s + c2 s^2 + ... by Horner's rule."""
+    total = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
         total = torch.addcmul(coefficient, total, s)
-    return 1 + total * s
-
-
-def _series_slope(s: Tensor, k: tuple[Tensor, ...]) -> Tensor:
-    """The derivative of `_series` with respect to s."""
-    if not k:
-        return torch.zeros_like(s)
-    total = len(k) * k[-1]
-    for power in range(len(k) - 1, 0, -1):
-        total = torch.addcmul(power * k[power - 1], total, s)
     return total

@@ -183,10 +183,7 @@ def pixels_to_rays(pixels: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
 
 def _undistort(distorted: Tensor, cameras: Cameras) -> tuple[Warp, Tensor]:
     x, y = _columns(distorted, cameras, 2).unbind(-2)
-    lens = lens_of(cameras, x.dtype)
-    if lens.is_identity:
-        return distort_warp(x, y, lens), x.isfinite() & y.isfinite()
-    return undistort_warp(x, y, lens)
+    return undistort_warp(x, y, cameras)
 
 
 def _columns(points: Tensor, cameras: Cameras, size: int) -> Tensor:
