@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Self
 
+import torch
 from torch import Tensor
 
 from marey.core.errors import CalibrationError, ShapeError
@@ -36,7 +38,8 @@ class Cameras(TensorFields):
     fisheye: Annotated[Tensor, Trailing()] | None = None
     """Boolean, which cameras follow OpenCV's fisheye model. None: none of them."""
     names: tuple[str, ...] = ()
-    """Of the views, or empty."""
+    """Of the views (the last batch dimension), or empty. Indexing and joining keep them as long as the last dimension
+    of the result still counts views."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -79,3 +82,28 @@ class Cameras(TensorFields):
                 "the cameras have intrinsics only; calibrate their positions or load a full calibration"
             )
         return self.rotation, self.translation
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """A copy with `function` applied to every tensor; names stay if the last batch dimension keeps its size."""
+        unnamed = self if not self.names else replace(self, names=())
+        mapped = super(Cameras, unnamed).map(function)
+        return replace(mapped, names=self.names) if mapped.batch_shape[-1:] == self.batch_shape[-1:] else mapped
+
+    def __getitem__(self, index: Any) -> Self:
+        """Index the batch dimensions; the names follow."""
+        if not self.names or not self.batch_shape:
+            return super().__getitem__(index)
+        picked = super(Cameras, replace(self, names=())).__getitem__(index)
+        views = torch.arange(len(self.names)).expand(self.batch_shape)[index]
+        rows = views[None, None].flatten(end_dim=-2)
+        if rows.numel() == 0 or (rows != rows[0]).any() or len(rows[0].unique()) < len(rows[0]):
+            return picked  # the last dimension does not count views any more
+        return replace(picked, names=tuple(self.names[view] for view in rows[0].tolist()))
+
+    @classmethod
+    def _join(cls, items: Sequence[Self], dim: int, join: Callable[..., Tensor], new_dims: int) -> Self:
+        joined = super()._join([replace(item, names=()) for item in items], dim, join, new_dims)
+        last = dim in (-1, len(joined.batch_shape) - 1)
+        rows = {item.names for item in items}
+        names = tuple(name for item in items for name in item.names) if last else rows.pop() if len(rows) == 1 else ()
+        return replace(joined, names=names if len(names) == joined.batch_shape[-1] else ())

@@ -63,6 +63,11 @@ class Recording:
         if self.cameras is not None and self.cameras.batch_shape != (len(self.names),):
             raise ShapeError(f"cameras: expected the batch shape ({len(self.names)},), got {self.cameras.batch_shape}")
 
+        if self.detections is not None and self.detections.batch_shape[:1] != (len(self.names),):
+            raise ShapeError(
+                f"detections: expected the batch shape ({len(self.names)}, T, P), got {self.detections.batch_shape}"
+            )
+
     @property
     def length(self) -> int:
         """Number of frames that all views have."""

@@ -47,7 +47,7 @@ class TensorFields:
             if value is None:
                 continue
             if isinstance(value, (np.ndarray, np.generic, float, int, bool)):
-                value = torch.as_tensor(value)
+                value = _to_tensor(type(self), name, value)
                 object.__setattr__(self, name, value)
             if isinstance(value, TensorFields):
                 found = value.batch_shape
@@ -131,30 +131,54 @@ class TensorFields:
 
     @classmethod
     def stack(cls, items: Sequence[Self], dim: int = 0) -> Self:
-        """Join equal containers along a new batch dimension; fields that are not tensors are those of the first."""
-        return cls._join(items, dim, torch.stack, len(items[0].batch_shape) + 1)
+        """Join containers of one batch shape along a new batch dimension; fields that are not tensors must agree."""
+        return cls._join(items, dim, torch.stack, new_dims=1)
 
     @classmethod
     def cat(cls, items: Sequence[Self], dim: int = 0) -> Self:
-        """Join containers along an existing batch dimension; fields that are not tensors are those of the first."""
-        return cls._join(items, dim, torch.cat, len(items[0].batch_shape))
+        """Join containers along an existing batch dimension; fields that are not tensors must agree."""
+        return cls._join(items, dim, torch.cat, new_dims=0)
 
     @classmethod
-    def _join(cls, items: Sequence[Self], dim: int, join: Callable[..., Tensor], dims: int) -> Self:
-        dim = dim + dims if dim < 0 else dim  # counted in the batch dimensions, so it means the same for every field
+    def _join(cls, items: Sequence[Self], dim: int, join: Callable[..., Tensor], new_dims: int) -> Self:
+        if not items:
+            raise ShapeError(f"expected at least one {cls.__name__} to join, got none")
+        dims = len(items[0].batch_shape) + new_dims
+        if not -dims <= dim < dims:
+            raise ShapeError(f"{cls.__name__}: expected a dimension in {-dims}..{dims - 1} to join along, got {dim}")
+        dim %= dims  # counted in the batch dimensions, so it means the same for every field
         changes: dict[str, Any] = {}
-        for name in _declared(cls):
-            values = [getattr(item, name) for item in items]
-            if any(value is None for value in values):
+        for field in dataclasses.fields(cls):
+            values = [getattr(item, field.name) for item in items]
+            if field.name not in _declared(cls):
+                if any(value != values[0] for value in values):
+                    raise ShapeError(f"{cls.__name__}.{field.name}: differs among the {len(items)} items to join")
+            elif any(value is None for value in values):
                 if not all(value is None for value in values):
                     raise ShapeError(
-                        f"{cls.__name__}.{name}: present in some of the {len(items)} items and absent in others"
+                        f"{cls.__name__}.{field.name}: present in some of the {len(items)} items and absent in others"
                     )
             elif isinstance(values[0], TensorFields):
-                changes[name] = type(values[0])._join(values, dim, join, dims)
+                changes[field.name] = type(values[0])._join(values, dim, join, new_dims)
             else:
-                changes[name] = join(values, dim=dim)
+                changes[field.name] = _joined(cls, field.name, values, dim, join)
         return dataclasses.replace(items[0], **changes)
+
+
+def _to_tensor(owner: type, name: str, value: Any) -> Tensor:
+    """Take a NumPy array or a number; negative strides and read-only memory, which torch refuses, are copied."""
+    try:
+        return torch.as_tensor(np.require(value, requirements=("C", "W")) if isinstance(value, np.ndarray) else value)
+    except TypeError as error:
+        raise ShapeError(f"{owner.__name__}.{name}: expected numbers in native byte order; {error}") from error
+
+
+def _joined(owner: type, name: str, values: list[Tensor], dim: int, join: Callable[..., Tensor]) -> Tensor:
+    try:
+        return join(values, dim=dim)
+    except RuntimeError as error:
+        shapes = ", ".join(str(tuple(value.shape)) for value in values)
+        raise ShapeError(f"{owner.__name__}.{name}: the shapes {shapes} do not join along dimension {dim}") from error
 
 
 def _match(owner: type, name: str, value: Tensor, trailing: Trailing, sizes: dict[str, int]) -> tuple[int, ...]:
