@@ -96,9 +96,10 @@ class Cameras(TensorFields):
         picked = super(Cameras, replace(self, names=())).__getitem__(index)
         views = torch.arange(len(self.names)).expand(self.batch_shape)[index]
         rows = views[None, None].flatten(end_dim=-2)
-        if rows.numel() == 0 or (rows != rows[0]).any() or len(rows[0].unique()) < len(rows[0]):
+        row = rows[0].tolist() if len(rows) else []
+        if not row or (rows != rows[0]).any() or len(set(row)) < len(row):
             return picked  # the last dimension does not count views any more
-        return replace(picked, names=tuple(self.names[view] for view in rows[0].tolist()))
+        return replace(picked, names=tuple(self.names[view] for view in row))
 
     @classmethod
     def _join(cls, items: Sequence[Self], dim: int, join: Callable[..., Tensor], new_dims: int) -> Self:
