@@ -1,0 +1,29 @@
+"""Names of files and views: natural order, frame numbers, and what two names of the same camera share."""
+
+from __future__ import annotations
+
+import re
+
+_DIGITS = re.compile(r"(\d+)")
+_KIND = re.compile(r"(json|img|imgs|images?|videos?|vid|keypoints|pose|frames)$")
+
+
+def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+    """A sort key that counts: `cam_2` before `cam_10`, letters without regard to case."""
+    parts = _DIGITS.split(name.casefold())
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+
+
+def last_number(name: str) -> int | None:
+    """The last group of digits in a name, as `12` in `trial3_000000000012_keypoints`; None where there is none."""
+    groups = _DIGITS.findall(name)
+    return int(groups[-1]) if groups else None
+
+
+def view_key(name: str) -> str:
+    """What identifies a camera: lower-case letters and digits, without what says only the kind of the data.
+
+    `cam01_json`, `Cam_01.mp4` (its stem) and `cam-01_img` all become `cam01`. A name that is nothing but a kind stays.
+    """
+    plain = "".join(character for character in name.casefold() if character.isalnum())
+    return _KIND.sub("", plain) or plain

@@ -1,0 +1,148 @@
+"""CSV of the joints, one row a frame, person and joint: what a spreadsheet or R reads without help.
+
+Columns: `frame` (index in the recording, from 0), `time` (seconds), `person` (from 0), `joint` (name), `x`, `y`, `z`
+(metres, world), `sd_x`, `sd_y`, `sd_z` (standard deviations, metres), `score` (0..1), `filled` (0 or 1: not measured in
+this frame). Unknown values are empty cells; the decimal sign is a point and the separator a comma, in every locale.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError, InputError, ShapeError
+from marey.core.results import Joints3D
+from marey.io.atomic import atomic_path
+
+COLUMNS = ("frame", "time", "person", "joint", "x", "y", "z", "sd_x", "sd_y", "sd_z", "score", "filled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointTable:
+    """What a joint table holds: T frames, P people, J joints; rows that are absent are NaN with score 0."""
+
+    positions: npt.NDArray[np.float64]
+    """(T, P, J, 3) metres."""
+    deviations: npt.NDArray[np.float64]
+    """(T, P, J, 3) standard deviations along the axes, metres."""
+    score: npt.NDArray[np.float64]
+    """(T, P, J)"""
+    filled: npt.NDArray[np.bool_]
+    """(T, P, J)"""
+    joints: tuple[str, ...]
+    """Names of the J joints in the order of their first rows."""
+    frames: npt.NDArray[np.int64]
+    """(T,) ascending."""
+    times: npt.NDArray[np.float64]
+    """(T,) seconds, NaN if unknown."""
+
+
+def write_joint_table(
+    path: str | os.PathLike[str], joints: Joints3D, *, fps: float | None = None, frames: Sequence[int] | None = None
+) -> None:
+    """Write joints (T, P) as the CSV described at the top of this module, a frame at a time.
+
+    Args:
+        path: The file.
+        joints: Batch shape (T, P).
+        fps: Frames per second; None leaves the times empty.
+        frames: (T,) indices in the recording; None: 0..T-1.
+
+    Raises:
+        ShapeError: the joints are not (T, P), or there is not one index a frame.
+        InputError: the file cannot be written.
+    """
+    if len(joints.batch_shape) != 2:
+        raise ShapeError(f"joints: expected the batch shape (T, P), got {joints.batch_shape}")
+    indices = list(range(joints.batch_shape[0])) if frames is None else list(frames)
+    if len(indices) != joints.batch_shape[0]:
+        raise ShapeError(f"frames: expected {joints.batch_shape[0]} indices, got {len(indices)}")
+    deviations = joints.covariance.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for place, index in enumerate(indices):
+            time = "" if fps is None else f"{index / fps:.6f}"
+            writer.writerows(_frame_rows(joints[place], deviations[place].tolist(), index, time))
+
+
+def _frame_rows(joints: Joints3D, deviations: list[list[list[float]]], index: int, time: str) -> Iterable[list[str]]:
+    """The rows of one frame; `joints` has the batch shape (P,)."""
+    people = zip(joints.positions.tolist(), deviations, joints.score.tolist(), joints.filled.tolist(), strict=True)
+    for person, values in enumerate(people):
+        for name, position, deviation, score, filled in zip(joints.skeleton.joints, *values, strict=True):
+            lengths = [f"{value:.6f}" if math.isfinite(value) else "" for value in (*position, *deviation)]
+            yield [str(index), time, str(person), name, *lengths, f"{score:.4f}", str(int(filled))]
+
+
+def read_joint_table(path: str | os.PathLike[str]) -> JointTable:
+    """Read the CSV that `write_joint_table` writes; rows may come in any order.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: the columns are others, or a row is malformed or there twice.
+    """
+    path = Path(path)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.reader(file))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{path}: not a CSV file: {error}") from error
+    if not rows or tuple(rows[0]) != COLUMNS:
+        raise FormatError(
+            f"{path}: expected the columns {','.join(COLUMNS)}, got {','.join(rows[0] if rows else [])[:200]}"
+        )
+    numbers, names = _parse(path, rows[1:])
+    return _assemble(path, numbers, names)
+
+
+def _parse(path: Path, rows: list[list[str]]) -> tuple[npt.NDArray[np.float64], list[str]]:
+    """(rows, 11) numbers without the name column, and the names."""
+    numbers = np.empty((len(rows), len(COLUMNS) - 1))
+    for place, row in enumerate(rows):
+        try:
+            if len(row) != len(COLUMNS):
+                raise ValueError(f"{len(row)} cells, expected {len(COLUMNS)}")
+            numbers[place] = [float(cell or "nan") for cell in (*row[:3], *row[4:])]
+        except ValueError as error:
+            raise FormatError(f"{path}, row {place + 2}: {error}") from None
+    keys = numbers[:, [0, 2]]
+    if not (np.isfinite(keys).all() and (keys == keys.round()).all() and (keys >= 0).all() and (keys < 2**53).all()):
+        raise FormatError(f"{path}: the columns frame and person must hold whole numbers from 0")
+    return numbers, [row[3] for row in rows]
+
+
+def _assemble(path: Path, numbers: npt.NDArray[np.float64], names: list[str]) -> JointTable:
+    joints = tuple(dict.fromkeys(names))
+    places = {name: place for place, name in enumerate(joints)}
+    frames, first, frame = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
+    people, person = np.unique(numbers[:, 2], return_inverse=True)
+    joint = np.array([places[name] for name in names], dtype=np.int64)
+    shape = (len(frames), len(people), len(joints))
+    if math.prod(shape) > 100 * len(numbers) + 1000:
+        raise FormatError(f"{path}: {len(numbers)} rows for {shape} frames, people and joints; most are missing")
+    flat = np.ravel_multi_index((frame, person, joint), shape) if len(numbers) else joint
+    if len(np.unique(flat)) != len(flat):
+        raise FormatError(f"{path}: a frame, person and joint is there twice")
+    values = np.full((math.prod(shape), 8), np.nan)
+    values[:, 6:] = 0
+    values[flat] = numbers[:, 3:]
+    grid = values.reshape(*shape, 8)
+    return JointTable(
+        positions=grid[..., :3],
+        deviations=grid[..., 3:6],
+        score=grid[..., 6],
+        filled=grid[..., 7] == 1,
+        joints=joints,
+        frames=frames.astype(np.int64),
+        times=numbers[first, 1],
+    )

@@ -1,0 +1,28 @@
+import pytest
+
+from marey.io.naming import last_number, natural_key, view_key
+
+
+def test_natural_key__counts_and_ignores_case():
+    names = ["cam_10", "Cam_2", "cam_1", "b3", "10", "9", ""]
+    assert sorted(names, key=natural_key) == ["", "9", "10", "b3", "cam_1", "Cam_2", "cam_10"]
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("trial3_000000000012_keypoints", 12), ("Static_cam_01.00005", 5), ("cam01.0039", 39), ("nothing", None)],
+)
+def test_last_number(name, number):
+    assert last_number(name) == number
+
+
+@pytest.mark.parametrize(
+    "name", ["cam01_json", "cam_01", "Cam-01_img", "CAM 01.video", "cam01_images", "cam01_keypoints"]
+)
+def test_view_key__same_camera(name):
+    assert view_key(name) == "cam01"
+
+
+def test_view_key__tells_cameras_apart_and_never_is_empty():
+    assert view_key("cam_1") != view_key("cam_11")
+    assert view_key("images") == "images"
