@@ -1,0 +1,62 @@
+"""Render the tables of README.md and the documentation from the JSON files that the benchmarks wrote.
+
+    python benchmarks/render_tables.py           write the tables between their markers
+    python benchmarks/render_tables.py --check   exit 1 if a page does not hold what it should
+
+A page marks a table's place with `<!-- table: NAME -->` and `<!-- end of table -->`; no number between them is typed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from claims import RESULTS, ROOT, Outcome, table  # the line above makes it findable from anywhere
+
+PAGES = ("README.md", "docs/benchmarks.md")
+MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def claims_table(results: Path) -> str:
+    """Every claim with its bar, its measured value and the verdict."""
+    document = json.loads((results / "claims.json").read_text(encoding="utf-8"))
+    return table(Outcome(**entry) for entry in document["outcomes"])
+
+
+TABLES = {"claims": claims_table}
+
+
+def rendered(page: str, results: Path) -> str:
+    """The page with every marked table as the results say it is."""
+
+    def fill(match: re.Match[str]) -> str:
+        return f"{match[1]}{TABLES[match['name']](results)}\n{match[3]}"
+
+    return MARKED.sub(fill, page)
+
+
+def main() -> int:
+    """Exit 1 with `--check` if a page is not up to date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    check = parser.parse_args().check
+    stale = []
+    for path in (ROOT / page for page in PAGES):
+        before = path.read_text(encoding="utf-8")
+        after = rendered(before, RESULTS)
+        if after != before:
+            stale.append(path.relative_to(ROOT))
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    for path in stale:
+        print(f"{path}: {'not up to date; run make tables' if check else 'rendered'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
