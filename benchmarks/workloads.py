@@ -1,8 +1,8 @@
 """The arrays that Marey and its peers are measured on: seeded, NumPy only, the same in every environment.
 
-Four cameras (or 2..8) stand on a ring around a volume of 1.4 m, 3 to 4 m away, 1920 x 1080 pixels; the world is z up, in
-metres. Everything about a workload follows from its arguments, so two processes can make it instead of exchanging it;
-`save` and `load` exchange it all the same, as npz without pickle.
+Four cameras (or 2..8) stand on a ring around a volume of 1.4 m, 3 to 4 m away, 1920 x 1080 pixels; the world is z up,
+in metres. Everything about a workload follows from its arguments, so two processes can make it instead of exchanging
+it; `save` and `load` exchange it all the same, as npz without pickle.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _ring(views: int, random: np.random.Generator, *, distorted: bool) -> dict[s
     right /= np.linalg.norm(right, axis=-1, keepdims=True)
     rotation = np.stack((right, np.cross(forward, right), forward), axis=1)
     intrinsics = np.tile(np.eye(3), (views, 1, 1))
-    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = random.uniform(1200, 1500, views)
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = random.uniform(1200, 1400, views)
     intrinsics[:, :2, 2] = (np.array(IMAGE_SIZE) - 1) / 2 + random.uniform(-10, 10, (views, 2))
     lens = random.normal(size=(views, 5)) * [0.1, 0.03, 0.001, 0.001, 0.01]
     return {
