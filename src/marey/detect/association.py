@@ -1,0 +1,183 @@
+"""Who is who: detections of several views and frames become people."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from marey.core import CalibrationError, Cameras, Detections2D, InputError, Keypoints2D, ShapeError
+from marey.detect.identities import Person, join, select
+from marey.detect.people import PeopleTracker
+from marey.detect.scene import make_scene, sightings
+from marey.detect.settings import AssociationConfig
+from marey.detect.tracking import track
+
+_DEFAULTS = AssociationConfig()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Association:
+    """Detections sorted by person."""
+
+    keypoints: Keypoints2D
+    """(V, T, P) with slot p the same person in every view and frame; NaN with score 0 where not seen. Left and right
+    are as detected."""
+    slots: Tensor
+    """(V, T, P) long: the detection slot that each came from, -1 for none."""
+    notes: tuple[str, ...]
+    """Who was found, who was set aside and why, in plain sentences."""
+
+
+def associate(
+    detections: Detections2D,
+    cameras: Cameras,
+    *,
+    people: int | None = None,
+    config: AssociationConfig = _DEFAULTS,
+) -> Association:
+    """Find the people whom several calibrated cameras see, and which detection of each view and frame is whom.
+
+    People are followed in space and looked for in every view where they are expected; detections that no one known
+    explains start new people where two views agree; tracks of somebody lost and found are joined. Detections with left
+    and right exchanged find their person, and stay as they are. Not differentiable. The cost is linear in the frames,
+    and nearly so in views and people; memory is that of the detections, a few hundred frames at a time in double
+    precision. It runs on the CPU, wherever the detections are.
+
+    With a single view people are followed in the image alone, and the cameras need no positions.
+
+    Args:
+        detections: (V, T, P) with covariances; left empty slots NaN.
+        cameras: (V,) full.
+        people: how many there are: the best supported ones are kept (a slot stays empty if fewer are found). None:
+            everyone whom two views or more see for long enough, except bystanders, whom few views see.
+        config: assumptions; `fps` above all.
+
+    Raises:
+        CalibrationError: the cameras have no extrinsics, or are not one for each view.
+        ShapeError: the detections are not (V, T, P).
+        InputError: no keypoint has a covariance, or `people` is less than 1.
+    """
+    views, _, _ = _check(detections, cameras, people)
+    if views == 1:
+        return _follow_in_image(detections, people, config)
+    scene = make_scene(
+        detections,
+        cameras,
+        slack=config.slack,
+        outlier=config.outlier,
+        swap_penalty=-math.log(config.swap_odds),
+    )
+    tracker = PeopleTracker(scene, config)
+    frames = sightings(detections, cameras, scene.mirror, least_joints=config.least_joints)
+    identities = torch.stack([tracker.step(number, frame) for number, frame in enumerate(frames)], dim=1)
+    kept, aside = select(join(tracker.tracks, config), people, config)
+    names = [[part.identity for part in person.tracks] for person in kept]
+    slots = _slots(identities, names, len(kept) if people is None else people).to(detections.device)
+    return Association(
+        keypoints=_gather(detections.keypoints, slots),
+        slots=slots,
+        notes=_notes(kept, aside, people, slots),
+    )
+
+
+def _check(detections: Detections2D, cameras: Cameras, people: int | None) -> tuple[int, int, int]:
+    if len(detections.batch_shape) != 3:
+        raise ShapeError(f"detections: expected the batch shape (V, T, P), got {detections.batch_shape}")
+    views, frames, slots = detections.batch_shape
+    if people is not None and people < 1:
+        raise InputError(f"people: expected 1 or more, got {people}; leave it out to have them counted")
+    if cameras.batch_shape != (views,):
+        raise CalibrationError(
+            f"cameras: expected one for each of the {views} views, got the batch shape {cameras.batch_shape}"
+        )
+    if views > 1 and not cameras.has_extrinsics:
+        raise CalibrationError(
+            "association across views needs the cameras' positions, and these have intrinsics only; calibrate them, or "
+            "associate every view alone with marey.detect.tracking.track"
+        )
+    seen = detections.keypoints.positions.isfinite().all(-1)
+    if bool(seen.any()) and not bool(detections.keypoints.covariance[seen].isfinite().any()):
+        raise InputError("detections: no keypoint has a covariance; give them one with marey.detect.noise.with_noise")
+    return views, frames, slots
+
+
+def _follow_in_image(detections: Detections2D, people: int | None, config: AssociationConfig) -> Association:
+    """The way of a single view: the longest tracks are the people."""
+    tracked = track(detections, config=config)
+    assert tracked.track is not None
+    identities = tracked.track.cpu()
+    frames = torch.bincount(identities[identities >= 0], minlength=1)
+    ranked = frames.argsort(descending=True).tolist()
+    lasting = [name for name in ranked if frames[name] >= config.frames(config.persistence)]
+    kept = sorted(lasting if people is None else ranked[:people])
+    count = len(kept) if people is None else people
+    slots = _slots(identities, [[name] for name in kept], count).to(detections.device)
+    found = ", ".join(f"{int(frames[name])}" for name in kept)
+    note = f"one view: {len(kept)} people followed in the image alone, seen in {found or 0} frames"
+    return Association(keypoints=_gather(detections.keypoints, slots), slots=slots, notes=(note,))
+
+
+def _slots(identities: Tensor, names: list[list[int]], count: int) -> Tensor:
+    """Turn identities (V, T, P) of slots into slots (V, T, count) of people, of whom each goes by several names."""
+    views, frames, places = identities.shape
+    person = torch.full((max(int(identities.max()) + 1 if identities.numel() else 0, 1),), -1)
+    for index, aliases in enumerate(names):
+        person[aliases] = index
+    owner = torch.where(identities >= 0, person[identities.clamp(min=0)], -1)
+    slots = torch.full((views, frames, count + 1), -1)
+    # the place one beyond the people takes whatever is nobody's
+    slots.scatter_(2, torch.where(owner >= 0, owner, count), torch.arange(places).expand(views, frames, places))
+    return slots[..., :count].contiguous()
+
+
+def _gather(keypoints: Keypoints2D, slots: Tensor) -> Keypoints2D:
+    """Pick slots (V, T, P'); empty where -1."""
+    index = slots.clamp(min=0)
+    missing = slots < 0
+
+    def pick(field: Tensor, empty: float) -> Tensor:
+        extra = field.ndim - 3
+        place = index.reshape(*index.shape, *(1,) * extra).expand(*index.shape, *field.shape[3:])
+        return field.gather(2, place).masked_fill(missing.reshape(*missing.shape, *(1,) * extra), empty)
+
+    if not keypoints.batch_shape[2]:
+        keypoints = _one_empty_slot(keypoints)
+    return dataclasses.replace(
+        keypoints,
+        positions=pick(keypoints.positions, torch.nan),
+        covariance=pick(keypoints.covariance, torch.nan),
+        score=pick(keypoints.score, 0.0),
+    )
+
+
+def _one_empty_slot(keypoints: Keypoints2D) -> Keypoints2D:
+    views, frames, _ = keypoints.batch_shape
+    joints = len(keypoints.skeleton)
+    return dataclasses.replace(
+        keypoints,
+        positions=keypoints.positions.new_full((views, frames, 1, joints, 2), torch.nan),
+        covariance=keypoints.covariance.new_full((views, frames, 1, joints, 2, 2), torch.nan),
+        score=keypoints.score.new_zeros((views, frames, 1, joints)),
+    )
+
+
+def _notes(kept: list[Person], aside: list[Person], people: int | None, slots: Tensor) -> tuple[str, ...]:
+    frames = slots.shape[1]
+    notes = [
+        f"person {index}: frames {person.first}-{person.last}, seen by {person.views:.1f} views on average in "
+        f"{person.seen} of {frames} frames"
+        + (f"; lost and found again {len(person.tracks) - 1} times" if len(person.tracks) > 1 else "")
+        for index, person in enumerate(kept)
+    ]
+    if people is not None and len(kept) < people:
+        notes.append(f"{people} people were asked for and {len(kept)} found; the other slots are empty")
+    bystanders = (
+        f"set aside: somebody seen by {person.views:.1f} views on average in {person.seen} frames "
+        f"({person.first}-{person.last}); ask for more than {len(kept)} people to keep such a bystander"
+        for person in aside
+    )
+    return (*notes, *bystanders)

@@ -1,0 +1,179 @@
+"""People followed through the frames of each view on its own, in the image."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from marey.core import Detections2D, ShapeError
+from marey.detect.agreement import best_side, inlier, log_ratio, with_mirrored
+from marey.detect.assignment import assign
+from marey.detect.settings import AssociationConfig
+
+_BODY_REACH = 0.4
+"""Metres: root-mean-square distance of an adult's joints from their mean, which turns pixels into metres."""
+_VELOCITY_GAIN = 0.4
+_VELOCITY_DECAY = 0.9
+_DEFAULTS = AssociationConfig()
+
+
+def track(detections: Detections2D, *, config: AssociationConfig = _DEFAULTS) -> Detections2D:
+    """Fill in `Detections2D.track`: one number for one person within a view over time.
+
+    Every person is expected where a constant velocity takes each joint, and gets the detection that agrees best, by the
+    exact assignment of all at once; left and right may be exchanged. Who is not seen for `config.patience` is forgotten
+    and gets a new number on return. All views are worked on together, each for itself, on the CPU. Linear in the frames.
+
+    Args:
+        detections: (V, T, P) with covariances.
+        config: assumptions; lengths in metres are taken to be those of an adult.
+
+    Raises:
+        ShapeError: the detections are not (V, T, P).
+    """
+    if len(detections.batch_shape) != 3:
+        raise ShapeError(f"detections: expected the batch shape (V, T, P), got {detections.batch_shape}")
+    views, frames, slots = detections.batch_shape
+    keypoints = detections.keypoints
+    tracker = _ImageTracker(keypoints.positions, torch.tensor(keypoints.skeleton.mirror), config)
+    identities = torch.full((views, frames, slots), -1)
+    for frame in range(frames if slots else 0):
+        part = keypoints[:, frame].to(torch.device("cpu")).to(torch.float64)
+        seen = part.positions.isfinite().all(-1) & part.covariance.isfinite().flatten(-2).all(-1) & (part.score > 0)
+        points = torch.where(seen[..., None], part.positions.detach(), torch.nan)
+        spread = torch.where(seen[..., None, None], part.covariance.detach(), torch.nan)
+        identities[:, frame] = tracker.step(points, spread)
+    return dataclasses.replace(detections, track=identities.to(detections.device))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _State:
+    """K places for people in each of V views."""
+
+    position: Tensor
+    """(V, K, J, 2) pixels; NaN for a joint never seen."""
+    velocity: Tensor
+    """(V, K, J, 2) pixels a frame."""
+    variance: Tensor
+    """(V, K, J) of the position, square pixels."""
+    scale: Tensor
+    """(V, K) pixels in a metre."""
+    identity: Tensor
+    """(V, K), -1 for a place that nobody holds."""
+    missed: Tensor
+    """(V, K) frames since the person was seen."""
+
+    def take(self, places: Tensor) -> _State:
+        """Only some places."""
+        return _State(**{field.name: getattr(self, field.name)[:, places] for field in dataclasses.fields(self)})
+
+    def join(self, other: _State) -> _State:
+        """With the places of another behind."""
+        return _State(
+            **{
+                field.name: torch.cat((getattr(self, field.name), getattr(other, field.name)), 1)
+                for field in dataclasses.fields(self)
+            }
+        )
+
+
+class _ImageTracker:
+    def __init__(self, positions: Tensor, mirror: Tensor, config: AssociationConfig) -> None:
+        views, _, _, joints, _ = positions.shape
+        self._config = config
+        self._mirror = mirror
+        self._area = _span(positions)[:, None, None, None, None]
+        self._penalty = -math.log(config.swap_odds)
+        self._next = torch.zeros(views, dtype=torch.long)
+        self._state = _State(
+            position=torch.zeros(views, 0, joints, 2, dtype=torch.float64),
+            velocity=torch.zeros(views, 0, joints, 2, dtype=torch.float64),
+            variance=torch.zeros(views, 0, joints, dtype=torch.float64),
+            scale=torch.zeros(views, 0, dtype=torch.float64),
+            identity=torch.zeros(views, 0, dtype=torch.long),
+            missed=torch.zeros(views, 0, dtype=torch.long),
+        )
+
+    def step(self, points: Tensor, spread: Tensor) -> Tensor:
+        """Work in one frame (V, P, J, 2); return the identities (V, P)."""
+        present = points.isfinite().all(-1).sum(-1) >= self._config.least_joints
+        chosen = self._follow(points, spread, present)
+        identities = torch.full(present.shape, -1)
+        view, place = torch.nonzero(chosen >= 0, as_tuple=True)
+        identities[view, chosen[view, place]] = self._state.identity[view, place]
+        self._begin(points, spread, present & (identities < 0), identities)
+        gone = self._state.missed > self._config.frames(self._config.patience)
+        identity = torch.where(gone, -1, self._state.identity)
+        self._state = dataclasses.replace(self._state, identity=identity).take((identity >= 0).any(0))
+        return identities
+
+    def _follow(self, points: Tensor, spread: Tensor, present: Tensor) -> Tensor:
+        """Give the detections to the people known, and move these; (V, K) slots."""
+        state, outlier = self._state, self._config.outlier
+        if not state.identity.shape[1]:
+            return state.identity
+        step = (self._config.agility / self._config.fps * state.scale).square()[..., None]
+        expected, variance = state.position + state.velocity, state.variance + step
+        doubt = variance + (self._config.slack * state.scale).square()[..., None]
+        doubled, spreads = with_mirrored(points, spread, self._mirror)
+        eye = torch.eye(2, dtype=points.dtype)
+        wide = spreads[:, None] + doubt[:, :, None, None, :, None, None] * eye
+        ratio = log_ratio(doubled[:, None] - expected[:, :, None, None], wide, self._area, outlier)
+        ratio, swapped = best_side(ratio, self._mirror, self._penalty)
+        held = (state.identity >= 0)[..., None] & present[:, None]
+        chosen = assign(torch.where(held, ratio.sum(-1), 0.0))
+
+        view = torch.arange(len(points))[:, None, None]
+        slot = chosen.clamp(min=0)[..., None]
+        place, joint = torch.arange(chosen.shape[1])[:, None], torch.arange(points.shape[-2])
+        side = swapped[view, place, slot, joint].long()
+        seen = doubled[view, side, slot, joint]
+        noise = 0.5 * torch.diagonal(spreads[view, side, slot, joint], dim1=-2, dim2=-1).sum(-1)
+        weight = inlier(ratio[view, place, slot, joint], outlier)
+        weight = torch.where(seen.isfinite().all(-1) & (chosen >= 0)[..., None], weight, 0.0)
+        share = torch.where(weight > 0, weight * variance / (variance + noise), 0.0)
+        known = expected.isfinite().all(-1)
+        correction = torch.where((weight > 0)[..., None], seen - expected, 0.0).nan_to_num()
+        first = ((weight > 0) & ~known)[..., None]
+        self._state = dataclasses.replace(
+            state,
+            position=torch.where(first, seen, expected + share[..., None] * correction),
+            velocity=state.velocity * _VELOCITY_DECAY + _VELOCITY_GAIN * share[..., None] * correction,
+            variance=torch.where(first[..., 0], noise, (1 - share) * variance),
+            missed=torch.where(chosen >= 0, 0, state.missed + 1),
+        )
+        return chosen
+
+    def _begin(self, points: Tensor, spread: Tensor, free: Tensor, identities: Tensor) -> None:
+        """Everybody who is nobody known is new."""
+        slots = torch.nonzero(free.any(0))[:, 0]
+        if not len(slots):
+            return
+        fresh = free[:, slots]
+        names = torch.where(fresh, self._next[:, None] + fresh.cumsum(1) - 1, -1)
+        self._next = self._next + fresh.sum(1)
+        identities[:, slots] = torch.where(fresh, names, identities[:, slots])
+        position = points[:, slots]
+        center = position.nanmean(-2, keepdim=True)
+        reach = (position - center).square().sum(-1).nanmean(-1).sqrt().nan_to_num(nan=1.0).clamp(min=1.0)
+        born = _State(
+            position=position,
+            velocity=torch.zeros_like(position),
+            variance=0.5 * torch.diagonal(spread[:, slots], dim1=-2, dim2=-1).sum(-1),
+            scale=reach / _BODY_REACH,
+            identity=names,
+            missed=torch.zeros_like(names),
+        )
+        self._state = self._state.join(born)
+
+
+def _span(positions: Tensor) -> Tensor:
+    """Area (V,) that the detections of each view span, square pixels: where clutter may lie."""
+    flat = positions.detach().cpu().double().flatten(1, -2)
+    low = torch.where(flat.isfinite(), flat, torch.inf).amin(1)
+    high = torch.where(flat.isfinite(), flat, -torch.inf).amax(1)
+    return torch.where(low < high, high - low, 1.0).clamp(min=1.0).prod(-1)
