@@ -1,0 +1,30 @@
+"""A synthetic recording as the files a user would have: OpenPose JSON folders and a camera TOML."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from marey.data.keypoint_capture import KeypointCapture
+from marey.io.atomic import check_writable
+from marey.io.camera_toml import write_camera_toml
+from marey.io.openpose_writer import write_openpose_folder
+
+CALIBRATION_FILE = "cameras.toml"
+
+
+def write_keypoint_capture(capture: KeypointCapture, folder: str | os.PathLike[str]) -> Path:
+    """Write what a user would record: `FOLDER/cam_1/*.json`, ..., and `FOLDER/cameras.toml`; not the truth.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    place = check_writable(folder)
+    write_camera_toml(place / CALIBRATION_FILE, capture.cameras)
+    keypoints = capture.detections.keypoints
+    for view, name in enumerate(capture.cameras.names):
+        write_openpose_folder(place / name, keypoints.positions[view].numpy(), keypoints.score[view].numpy())
+    return place
