@@ -1,0 +1,27 @@
+"""Sphinx: pages in MyST Markdown, the API from the docstrings."""
+
+import marey
+
+project = "Marey"
+author = "The Marey developers"
+project_copyright = "The Marey developers"
+version = release = marey.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+default_role = "code"  # the docstrings quote code in single backticks
+nitpicky = False
+
+autosummary_generate = True
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = "Marey"
+html_static_path = ["_static"]
