@@ -18,35 +18,7 @@ from marey.geometry.projection import (
     undistort_pixels,
     world_to_camera,
 )
-
-SPREAD = np.array([0.15, 0.05, 0.003, 0.003, 0.01, 0.1, 0.03, 0.01, 0.01, 0.01, 0.01, 0.01, 0.03, 0.03])
-"""Standard deviations of random but plausible lenses, in OpenCV order."""
-
-
-def rotation(seed):
-    return torch.from_numpy(cv2.Rodrigues(np.random.default_rng(seed).normal(size=3) * 0.4)[0])
-
-
-def some_cameras(length=5, views=4, fisheye=None, seed=0):
-    rng = np.random.default_rng(seed)
-    K = np.tile([[900.0, 0, 640], [0, 880, 360], [0, 0, 1]], (views, 1, 1)) + rng.normal(size=(views, 3, 3)) * [
-        [20, 0, 20],
-        [0, 20, 20],
-        [0, 0, 0],
-    ]
-    spread = SPREAD[:length] if fisheye is None else np.array([0.05, 0.02, 0.01, 0.005, *np.zeros(10)])[:length]
-    return Cameras(
-        intrinsics=torch.from_numpy(K),
-        distortion=torch.from_numpy(rng.normal(size=(views, length)) * spread),
-        image_size=torch.tensor([[1280.0, 720.0]]).expand(views, 2).double(),
-        rotation=torch.stack([rotation(10 * seed + view) for view in range(views)]),
-        translation=torch.from_numpy(rng.normal(size=(views, 3)) * 0.3 + [0, 0, 4]),
-        fisheye=fisheye,
-    )
-
-
-def some_points(*shape, seed=0, spread=0.8):
-    return torch.from_numpy(np.random.default_rng(seed).normal(size=(*shape, 3)) * spread)
+from synthetic import some_cameras, some_points
 
 
 def opencv_view(cameras, view):
