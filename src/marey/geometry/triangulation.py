@@ -3,7 +3,8 @@
 Three estimators, one way: rows of the projection equations, then closed-form 3x3 solves.
 
 - `dlt`: the direct linear transformation, the right singular vector of the stacked rows (Hartley and Zisserman,
-  Multiple View Geometry, 2nd ed., section 12.2), found on the 3x3 block of the normal matrix instead of by a decomposition.
+  Multiple View Geometry, 2nd ed., section 12.2), found on the 3x3 block of the normal matrix, without a
+  decomposition.
 - `weighted`: least squares of the reprojection error in units of its covariance (section 12.3), by Gauss-Newton from
   the linear solution: the maximum-likelihood point when no view is wrong.
 - `robust`: the same, each view weighted by `min(1, t / d^2)^1.5`, d its Mahalanobis reprojection error and t = 16:
@@ -144,8 +145,8 @@ def _in_blocks(
 
 @cache
 def _compiled(method: Method) -> Kernel:
-    """The kernel through `torch.compile`, for any number of views and points."""
-    return torch.compile(_KERNELS[method], dynamic=True, fullgraph=True)
+    """The kernel through `torch.compile`; sums over coordinates and views are unrolled, so that it fuses to loops."""
+    return torch.compile(_KERNELS[method], fullgraph=True, options={"unroll_reductions_threshold": 64})
 
 
 _KERNELS: dict[str, Kernel] = {"dlt": dlt, "weighted": partial(least_squares, robust=False), "robust": least_squares}
