@@ -27,7 +27,7 @@ from torch import Tensor
 
 from marey.core import Cameras, InputError, Keypoints2D, Skeleton
 from marey.geometry.projection import project_with_jacobian
-from marey.geometry.triangulation import triangulate
+from marey.geometry.triangulation import Method, triangulate
 
 JOINT_CLASSES = ("head", "trunk", "limb", "tip")
 """Joints that are about equally hard to place: the face; shoulders, hips and spine; elbows to wrists and knees to
@@ -156,10 +156,12 @@ def with_noise(keypoints: Keypoints2D, model: NoiseModel) -> Keypoints2D:
     return dataclasses.replace(keypoints, covariance=covariance)
 
 
-def predict_from_others(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Tensor, Tensor]:
+def predict_from_others(
+    keypoints: Keypoints2D, cameras: Cameras, *, method: Method = "robust"
+) -> tuple[Tensor, Tensor]:
     """Where the other views say that a view must see each joint.
 
-    The robust triangulation of all views is downdated by each view in closed form, so the cost is linear in the views:
+    The triangulation of all views is downdated by each view in closed form, so the cost is linear in the views:
     with residual e, covariance S, weight w and `G = J C J^T` of the joint estimate, the estimate without the view
     misses its keypoint by `(1 - w G S^-1)^-1 e`, and its projection has the covariance `G + G (S / w - G)^-1 G`
     (Sherman, Morrison and Woodbury).
@@ -167,12 +169,13 @@ def predict_from_others(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Tenso
     Args:
         keypoints: (V, T, P) with covariance.
         cameras: (V,) full.
+        method: of the triangulation.
 
     Returns:
         Predicted positions (V, T, P, J, 2), pixels, and the covariance (V, T, P, J, 2, 2) of the prediction, without
         the keypoint's own noise. NaN where fewer than two other views see the joint. The view itself need not see it.
     """
-    found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance, method="robust")
+    found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance, method=method)
     joint, jacobian = project_with_jacobian(found.positions[None], cameras)
     projected = jacobian @ found.covariance @ jacobian.mT
     seen = is_seen(keypoints)
