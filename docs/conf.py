@@ -7,8 +7,15 @@ author = "The Marey developers"
 project_copyright = "The Marey developers"
 version = release = marey.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["_build"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates"]
 default_role = "code"  # the docstrings quote code in single backticks
 nitpicky = False
 
@@ -16,6 +23,9 @@ autosummary_generate = True
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "show-inheritance": True}
+suppress_warnings = [
+    "ref.python"
+]  # shapes such as (people, J, 3) at the start of a field's docstring are no references
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 

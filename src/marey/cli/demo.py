@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-import marey
 from marey.core.results import Estimate, Joints3D
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
 from marey.metrics.joints import coverage, joint_errors, known_share, mpjpe_mm
+from marey.pipeline import EstimateConfig, estimate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +41,11 @@ def run(options: Options) -> None:
     recording = write_keypoint_capture(capture, options.out / "recording")
     print(f"recording: {recording} ({len(capture.cameras.names)} cameras, {options.frames} frames)")
     result_folder = options.out / "result"
-    result = marey.estimate(
+    result = estimate(
         recording,
         calibration=recording / CALIBRATION_FILE,
         out=result_folder,
-        config=marey.EstimateConfig(people=options.people),
+        config=EstimateConfig(people=options.people),
     )
     print(_comparison(result, capture.truth))
     print(f"report:    {result_folder / 'report.html'}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Literal, NamedTuple
 
 from tyro.conf import Positional
@@ -89,16 +88,15 @@ def _formats() -> str:
 
 
 def _methods() -> str:
+    from marey.pipeline.config import EstimateConfig
     from marey.pipeline.methods import METHODS
 
     rows = []
-    for name, target in METHODS.items():
-        module, _, attribute = target.partition(":")
-        method = getattr(import_module(module), attribute)
-        needs = method.requires
-        most = "" if needs.views[1] is None else f"..{needs.views[1]}"
-        views = f"{needs.views[0]}{most or ' or more'}"
-        rows.append((name, views, needs.evidence, needs.calibration, (method.__doc__ or "").partition("\n")[0]))
+    for name, method in METHODS.items():
+        needs = method.build(EstimateConfig()).requires
+        least, most = needs.views
+        views = f"{least} or more" if most is None else f"{least} to {most}" if most > least else f"{least}"
+        rows.append((name, views, needs.evidence, needs.calibration, method.summary))
     return _columns(("method", "views", "evidence", "calibration", ""), rows)
 
 
