@@ -19,7 +19,7 @@ class Options:
 
 
 class Format(NamedTuple):
-    """A kind of file, who reads and who writes it (`module:function`, or empty)."""
+    """A kind of file, what reads and what writes it (`module:name`, or empty)."""
 
     name: str
     files: str
@@ -28,8 +28,8 @@ class Format(NamedTuple):
 
 
 FORMATS = (
-    Format("video", ".mp4 .avi .mov .mkv .webm ...", "marey.io.video:open_video", ""),
-    Format("images", "folder of .png .jpg .bmp .tif .webp", "marey.io.images:open_images", ""),
+    Format("video", ".mp4 .avi .mov .mkv .webm ...", "marey.io.video:VideoFrames", "marey.io.video:write_video"),
+    Format("images", "folder of .png .jpg .bmp .tif .webp", "marey.io.images:ImageFrames", ""),
     Format(
         "OpenPose JSON",
         "folder of .json, one a frame (BODY_25, BODY_25B, COCO, HALPE_26, MediaPipe)",
