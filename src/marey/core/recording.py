@@ -53,6 +53,8 @@ class Recording:
     """(V, T, P) from keypoint files."""
     cameras: Cameras | None = None
     """(V,)"""
+    timestamps: npt.NDArray[np.float64] | None = None
+    """(V, T) seconds from keypoint files that carry times, NaN where a view has none; frame sources have their own."""
     fps: float | None = None
     notes: tuple[str, ...] = ()
     """How views were matched, scaled or cut, in plain sentences."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _DIGITS = re.compile(r"(\d+)")
-_KIND = re.compile(r"(json|img|imgs|images?|videos?|vid|keypoints|pose|frames)$")
+_KIND = re.compile(r"(json|img|imgs|images?|videos?|vid|keypoints|pose|frames|synchronized|synced)$")
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
@@ -21,9 +21,10 @@ def last_number(name: str) -> int | None:
 
 
 def view_key(name: str) -> str:
-    """What identifies a camera: lower-case letters and digits, without what says only the kind of the data.
+    """What identifies a camera: lower-case letters and numbers, without what says only the kind of the data.
 
-    `cam01_json`, `Cam_01.mp4` (its stem) and `cam-01_img` all become `cam01`. A name that is nothing but a kind stays.
+    `cam01_json`, `Cam_1` and `cam-01_img` all become `cam1`. A name that is nothing but a kind stays.
     """
-    plain = "".join(character for character in name.casefold() if character.isalnum())
+    counted = _DIGITS.sub(lambda digits: digits[0].lstrip("0") or "0", name.casefold())
+    plain = "".join(character for character in counted if character.isalnum())
     return _KIND.sub("", plain) or plain

@@ -174,7 +174,7 @@ def _choose_skeleton(folder: Path, positions: Array, wanted: str | Skeleton | No
         raise FormatError(f"{folder}: {count} joints, known are {known}; pass skeleton= to say what they are")
     if count == 25:
         name, note = _tell_body_25(positions)
-        return skeleton_named(name), (f"{folder.name}: {note}",)
+        return skeleton_named(name), (note,)
     return skeleton_named(SKELETON_OF_COUNT[count]), ()
 
 

@@ -1,0 +1,160 @@
+"""Images and folders of images: sizes known from the headers, pixels decoded one image at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError, InputError
+from marey.core.recording import Image
+from marey.io.atomic import atomic_path
+from marey.io.image_headers import IMAGE_SUFFIXES, ImageHeader, read_image_header
+from marey.io.naming import natural_key
+from marey.io.pixels import MAX_PIXELS, check_pixels
+
+
+def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image:
+    """Read an image as (height, width, 3) red green blue, 8 bits, turned as its EXIF orientation says.
+
+    Grey becomes three equal channels, 16 bits become 8, transparency is dropped.
+
+    Raises:
+        InputError: the file cannot be read, or its header claims more than `max_pixels`.
+        FormatError: it is not an image, or a damaged one.
+    """
+    path = Path(path)
+    header = read_image_header(path)
+    check_pixels(path, header.width, header.height, max_pixels)
+    try:
+        # the orientation is applied here, because OpenCV applies it for some formats and versions only
+        stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise FormatError(f"{path}: damaged image: {error}") from error
+    if stored is None:
+        raise FormatError(f"{path}: damaged {header.kind} image: its pixels cannot be decoded")
+    return _oriented(path, header, stored)
+
+
+def _oriented(path: Path, header: ImageHeader, stored: npt.NDArray[np.uint8]) -> Image:
+    """Turn blue green red pixels as stored into red green blue as displayed."""
+    turned = stored[..., ::-1]
+    if header.kind != "tiff":  # OpenCV always turns TIFF itself
+        if header.orientation in (2, 4, 5, 7):
+            turned = turned[:, ::-1]
+        turned = np.rot90(turned, {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(header.orientation, 0))
+    height, width = turned.shape[:2]
+    if (width, height) != header.size:
+        raise FormatError(f"{path}: {width} x {height} pixels, but its header says {header.size}")
+    image: Image = np.ascontiguousarray(turned)
+    return image
+
+
+def write_image(path: str | os.PathLike[str], image: Image) -> None:
+    """Write (height, width, 3) red green blue; the suffix chooses the format.
+
+    Raises:
+        InputError: no such format, not such an image, or the file cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(f"{path}: unknown image format; expected one of {', '.join(sorted(IMAGE_SUFFIXES))}")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise InputError(f"image: expected (height, width, 3) of 8 bits, got {image.shape} of {image.dtype}")
+    try:
+        _, encoded = cv2.imencode(path.suffix.lower(), image[..., ::-1])
+    except cv2.error as error:
+        raise InputError(f"cannot write {path}: {error}") from error
+    with atomic_path(path) as temporary:
+        encoded.tofile(temporary)
+
+
+class ImageFrames:
+    """A folder or list of images as the frames of one view, in natural order of their names, never kept.
+
+    All headers are read on opening, so that sizes that differ or exceed the budget are found before any work.
+
+    Args:
+        source: A folder, one image, or a list of images in order.
+        fps: Frames per second if the images are a film. None: they have no time, and `timestamps` counts seconds.
+        max_pixels: Larger images are refused before they are decoded.
+
+    Raises:
+        InputError: there is no image, a file cannot be read or is larger than `max_pixels`, or the sizes differ.
+        FormatError: a file is not an image.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        fps: float | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
+        self.paths = _image_paths(source)
+        self.max_pixels = max_pixels
+        if not self.paths:
+            raise InputError(f"{source}: no image in it; expected files {', '.join(sorted(IMAGE_SUFFIXES))}")
+        self._size = self._common_size()
+        self._fps = fps
+        self._times = np.arange(len(self.paths)) / (fps or 1.0)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels as displayed, after the EXIF orientation."""
+        return self._size
+
+    @property
+    def timestamps(self) -> npt.NDArray[np.float64]:
+        """Seconds, (T,); one second apart where the images have no time."""
+        return self._times
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second as given; None: the images have no time."""
+        return self._fps
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
+        """Yield the images start..stop (exclusive; None: to the end), (height, width, 3) red green blue.
+
+        Raises:
+            InputError: the range is not within the images, or a file cannot be read any more.
+            FormatError: an image is damaged.
+        """
+        stop = len(self) if stop is None else stop
+        if not 0 <= start <= stop <= len(self):
+            raise InputError(f"{self.paths[0].parent}: images {start}..{stop} asked for, there are 0..{len(self)}")
+        return (read_image(path, max_pixels=self.max_pixels) for path in self.paths[start:stop])
+
+    def _common_size(self) -> tuple[int, int]:
+        first: tuple[int, int] | None = None
+        for path in self.paths:
+            header = read_image_header(path)
+            check_pixels(path, header.width, header.height, self.max_pixels)
+            first = first or header.size
+            if header.size != first:
+                raise InputError(
+                    f"{path}: {header.size} pixels, but {self.paths[0].name} has {first}; one view has one size"
+                )
+        assert first is not None
+        return first
+
+
+def _image_paths(source: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> list[Path]:
+    if not isinstance(source, (str, os.PathLike)):
+        return [Path(path) for path in source]
+    path = Path(source)
+    if not path.is_dir():
+        return [path]
+    try:
+        names = [name for name in os.listdir(path) if not name.startswith(".")]  # noqa: PTH208 - names suffice
+    except OSError as error:
+        raise InputError(f"cannot read the folder {path}: {error.strerror or error}") from error
+    return [path / name for name in sorted(names, key=natural_key) if Path(name).suffix.lower() in IMAGE_SUFFIXES]
