@@ -77,3 +77,10 @@ def best_side(ratio: Tensor, mirror: Tensor, penalty: float) -> tuple[Tensor, Te
 def inlier(ratio: Tensor, outlier: float) -> Tensor:
     """Probability that a keypoint is the expected joint and not clutter, given its `log_ratio`."""
     return (1 - outlier * torch.exp(-ratio)).clamp(min=0.0)
+
+
+def extent(positions: Tensor) -> Tensor:
+    """Width and height (V, 2), pixels, that each view's image must have at least to hold (V, ..., 2); on the CPU."""
+    flat = positions.detach().cpu().double().flatten(1, -2)
+    floor = torch.ones(len(flat), 1, 2, dtype=torch.float64)
+    return torch.cat((floor, torch.where(flat.isfinite(), flat, 1.0)), 1).amax(1)

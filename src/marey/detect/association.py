@@ -11,7 +11,7 @@ from torch import Tensor
 
 from marey.core import CalibrationError, Cameras, Detections2D, InputError, Keypoints2D, ShapeError
 from marey.detect.identities import Person, join, select
-from marey.detect.people import PeopleTracker
+from marey.detect.people import PeopleTracker, Track
 from marey.detect.scene import make_scene, sightings
 from marey.detect.settings import AssociationConfig
 from marey.detect.tracking import track
@@ -61,33 +61,25 @@ def associate(
         ShapeError: the detections are not (V, T, P).
         InputError: no keypoint has a covariance, or `people` is less than 1.
     """
-    views, _, _ = _check(detections, cameras, people)
-    if views == 1:
+    _check(detections, cameras, people)
+    config = config.fitted(detections.batch_shape[1])
+    if detections.batch_shape[0] == 1:
         return _follow_in_image(detections, people, config)
-    scene = make_scene(
-        detections,
-        cameras,
-        slack=config.slack,
-        outlier=config.outlier,
-        swap_penalty=-math.log(config.swap_odds),
-    )
-    tracker = PeopleTracker(scene, config)
-    frames = sightings(detections, cameras, scene.mirror, least_joints=config.least_joints)
-    identities = torch.stack([tracker.step(number, frame) for number, frame in enumerate(frames)], dim=1)
-    kept, aside = select(join(tracker.tracks, config), people, config)
+    identities, tracks = _follow_in_space(detections, cameras, config)
+    kept, aside = select(join(tracks, config), people, config)
     names = [[part.identity for part in person.tracks] for person in kept]
     slots = _slots(identities, names, len(kept) if people is None else people).to(detections.device)
     return Association(
-        keypoints=_gather(detections.keypoints, slots),
+        keypoints=take_slots(detections.keypoints, slots),
         slots=slots,
         notes=_notes(kept, aside, people, slots),
     )
 
 
-def _check(detections: Detections2D, cameras: Cameras, people: int | None) -> tuple[int, int, int]:
+def _check(detections: Detections2D, cameras: Cameras, people: int | None) -> None:
     if len(detections.batch_shape) != 3:
         raise ShapeError(f"detections: expected the batch shape (V, T, P), got {detections.batch_shape}")
-    views, frames, slots = detections.batch_shape
+    views = detections.batch_shape[0]
     if people is not None and people < 1:
         raise InputError(f"people: expected 1 or more, got {people}; leave it out to have them counted")
     if cameras.batch_shape != (views,):
@@ -102,7 +94,25 @@ def _check(detections: Detections2D, cameras: Cameras, people: int | None) -> tu
     seen = detections.keypoints.positions.isfinite().all(-1)
     if bool(seen.any()) and not bool(detections.keypoints.covariance[seen].isfinite().any()):
         raise InputError("detections: no keypoint has a covariance; give them one with marey.detect.noise.with_noise")
-    return views, frames, slots
+
+
+@torch.inference_mode()
+def _follow_in_space(
+    detections: Detections2D, cameras: Cameras, config: AssociationConfig
+) -> tuple[Tensor, list[Track]]:
+    """The way of several views: the identity (V, T, P) of each slot, -1 for none, and who they are."""
+    scene = make_scene(
+        detections,
+        cameras,
+        slack=config.slack,
+        outlier=config.outlier,
+        swap_penalty=-math.log(config.swap_odds),
+    )
+    tracker = PeopleTracker(scene, config)
+    identities = torch.full(detections.batch_shape, -1)
+    for frame, sighting in enumerate(sightings(detections, cameras, scene.mirror, least_joints=config.least_joints)):
+        identities[:, frame] = tracker.step(frame, sighting)
+    return identities, tracker.tracks
 
 
 def _follow_in_image(detections: Detections2D, people: int | None, config: AssociationConfig) -> Association:
@@ -110,7 +120,7 @@ def _follow_in_image(detections: Detections2D, people: int | None, config: Assoc
     tracked = track(detections, config=config)
     assert tracked.track is not None
     identities = tracked.track.cpu()
-    frames = torch.bincount(identities[identities >= 0], minlength=1)
+    frames = torch.bincount(identities[identities >= 0])
     ranked = frames.argsort(descending=True).tolist()
     lasting = [name for name in ranked if frames[name] >= config.frames(config.persistence)]
     kept = sorted(lasting if people is None else ranked[:people])
@@ -118,7 +128,7 @@ def _follow_in_image(detections: Detections2D, people: int | None, config: Assoc
     slots = _slots(identities, [[name] for name in kept], count).to(detections.device)
     found = ", ".join(f"{int(frames[name])}" for name in kept)
     note = f"one view: {len(kept)} people followed in the image alone, seen in {found or 0} frames"
-    return Association(keypoints=_gather(detections.keypoints, slots), slots=slots, notes=(note,))
+    return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=(note,))
 
 
 def _slots(identities: Tensor, names: list[list[int]], count: int) -> Tensor:
@@ -134,8 +144,8 @@ def _slots(identities: Tensor, names: list[list[int]], count: int) -> Tensor:
     return slots[..., :count].contiguous()
 
 
-def _gather(keypoints: Keypoints2D, slots: Tensor) -> Keypoints2D:
-    """Pick slots (V, T, P'); empty where -1."""
+def take_slots(keypoints: Keypoints2D, slots: Tensor) -> Keypoints2D:
+    """Pick the detection slots (V, T, P') of people; empty where -1."""
     index = slots.clamp(min=0)
     missing = slots < 0
 

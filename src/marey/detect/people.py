@@ -205,7 +205,7 @@ class PeopleTracker:
         chosen = proposal.slots[:, None]
         _, ratio, swapped = agreement(scene, position, guess / 4, sighting)
         points, spread, weight = evidence(scene, sighting, chosen, ratio, swapped)
-        position, covariance, _ = update(scene, position, guess, points, spread, weight)
+        position, covariance, _ = update(scene, position, guess, points, spread, weight, steps=3)
         none = torch.zeros(1, len(scene.links), dtype=position.dtype)
         return Motion(
             position=position,

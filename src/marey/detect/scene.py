@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Cameras, Detections2D
-from marey.detect.agreement import inlier, log_ratio, with_mirrored
+from marey.detect.agreement import extent, inlier, log_ratio, with_mirrored
 from marey.geometry.projection import pixels_to_normalised, undistort_pixels
 from marey.geometry.small import inverse_2x2, inverse_3x3_symmetric
 
@@ -72,14 +72,14 @@ def make_scene(
     skeleton = detections.keypoints.skeleton
     focal = torch.diagonal(cameras.intrinsics, dim1=-2, dim2=-1)[..., :2].detach().cpu().double()
     size = cameras.image_size.detach().cpu().double()
-    size = torch.where(size.isfinite(), size, _extent(detections.keypoints.positions.detach()).cpu())
+    size = torch.where(size.isfinite(), size, extent(detections.keypoints.positions))
     return Scene(
         rotation=rotation,
         translation=translation,
         center=-(rotation.mT @ translation[..., None])[..., 0],
         area=(size / focal).prod(-1),
         mirror=torch.tensor(skeleton.mirror),
-        links=torch.tensor(skeleton.links).reshape(-1, 2),
+        links=torch.tensor(skeleton.links, dtype=torch.long).reshape(-1, 2),
         slack=slack,
         outlier=outlier,
         swap_penalty=swap_penalty,
@@ -107,9 +107,9 @@ def sightings(detections: Detections2D, cameras: Cameras, mirror: Tensor, *, lea
         points = torch.where(seen[..., None], pixels_to_normalised(ideal, cameras), torch.nan)
         spread = torch.where(seen[..., None, None], spread, torch.nan)
         present = seen.sum(-1) >= least_joints
+        points, spread = with_mirrored(points, spread, mirror)
         for frame in range(points.shape[1]):
-            doubled = with_mirrored(points[:, frame], spread[:, frame], mirror)
-            yield Sighting(points=doubled[0], spread=doubled[1], present=present[:, frame])
+            yield Sighting(points=points[:, frame], spread=spread[:, frame], present=present[:, frame])
 
 
 def look(scene: Scene, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -135,7 +135,7 @@ def widen(spread: Tensor, variance: Tensor) -> Tensor:
 
 
 def update(
-    scene: Scene, mean: Tensor, covariance: Tensor, points: Tensor, spread: Tensor, weight: Tensor, steps: int = 2
+    scene: Scene, mean: Tensor, covariance: Tensor, points: Tensor, spread: Tensor, weight: Tensor, steps: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Revise where joints are by what the views saw of them: an iterated extended Kalman update, robust per keypoint.
 
@@ -172,11 +172,3 @@ def update(
         ratio = log_ratio(residual, noise + jacobian @ after @ jacobian.mT, area, scene.outlier)
         weight = inlier(ratio, scene.outlier)
     return at, after, ratio
-
-
-def _extent(positions: Tensor) -> Tensor:
-    """Width and height (V, 2) of what the detections (V, ..., 2) of each view span, at least one pixel."""
-    flat = positions.double().flatten(1, -2)
-    low = torch.where(flat.isfinite(), flat, torch.inf).amin(1)
-    high = torch.where(flat.isfinite(), flat, -torch.inf).amax(1)
-    return torch.where(low < high, high - low, 1.0).clamp(min=1.0)

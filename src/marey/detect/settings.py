@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from marey.core import InputError
 
@@ -49,6 +49,14 @@ class AssociationConfig:
             raise InputError(
                 f"AssociationConfig: expected outlier and swap_odds below 1, got {self.outlier} and {self.swap_odds}"
             )
+
+    def fitted(self, frames: int) -> AssociationConfig:
+        """The same for a recording of so many frames: what must last may last no more than half of it."""
+        return replace(
+            self,
+            confirmation=max(1, min(self.confirmation, frames // 2)),
+            persistence=min(self.persistence, max(1, frames // 2) / self.fps),
+        )
 
     def frames(self, seconds: float) -> int:
         """Number of frames in a time, at least 1."""

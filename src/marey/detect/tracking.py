@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Detections2D, ShapeError
-from marey.detect.agreement import best_side, inlier, log_ratio, with_mirrored
+from marey.detect.agreement import best_side, extent, inlier, log_ratio, with_mirrored
 from marey.detect.assignment import assign
 from marey.detect.settings import AssociationConfig
 
@@ -26,7 +26,7 @@ def track(detections: Detections2D, *, config: AssociationConfig = _DEFAULTS) ->
 
     Every person is expected where a constant velocity takes each joint, and gets the detection that agrees best, by the
     exact assignment of all at once; left and right may be exchanged. Who is not seen for `config.patience` is forgotten
-    and gets a new number on return. All views are worked on together, each for itself, on the CPU. Linear in the frames.
+    and gets a new number on return. All views are worked on together, each for itself, on the CPU. Linear in frames.
 
     Args:
         detections: (V, T, P) with covariances.
@@ -86,7 +86,7 @@ class _ImageTracker:
         views, _, _, joints, _ = positions.shape
         self._config = config
         self._mirror = mirror
-        self._area = _span(positions)[:, None, None, None, None]
+        self._area = extent(positions).prod(-1)[:, None, None, None, None]
         self._penalty = -math.log(config.swap_odds)
         self._next = torch.zeros(views, dtype=torch.long)
         self._state = _State(
@@ -169,11 +169,3 @@ class _ImageTracker:
             missed=torch.zeros_like(names),
         )
         self._state = self._state.join(born)
-
-
-def _span(positions: Tensor) -> Tensor:
-    """Area (V,) that the detections of each view span, square pixels: where clutter may lie."""
-    flat = positions.detach().cpu().double().flatten(1, -2)
-    low = torch.where(flat.isfinite(), flat, torch.inf).amin(1)
-    high = torch.where(flat.isfinite(), flat, -torch.inf).amax(1)
-    return torch.where(low < high, high - low, 1.0).clamp(min=1.0).prod(-1)

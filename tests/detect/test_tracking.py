@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+import torch
+from detect.rig import ring, walker
+
+from marey.core import Detections2D, Keypoints2D, ShapeError
+from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
+from marey.detect.settings import AssociationConfig
+from marey.detect.tracking import track
+from marey.geometry.projection import project
+
+CONFIG = AssociationConfig(fps=30.0)
+
+
+def strollers(places, frames=60, seed=0):
+    """Figures (T, P) that walk on straight lines from place to place, seen by two cameras; slots shuffled."""
+    joints, table = walker(frames, len(places))
+    start, end = (torch.tensor([place[k] for place in places], dtype=torch.float64) for k in (0, 1))
+    along = torch.linspace(0, 1, frames, dtype=torch.float64)[:, None, None]
+    path = torch.cat((start + along * (end - start), torch.zeros(frames, len(places), 1)), -1)
+    joints = joints - joints.mean((0, 1, 2)) * torch.tensor([1, 1, 0]) + path[:, :, None]
+    cameras = ring(2)
+    generator = torch.Generator().manual_seed(seed)
+    positions = project(joints.expand(2, *joints.shape), cameras)
+    positions += 2 * torch.randn(positions.shape, generator=generator, dtype=torch.float64)
+    order = torch.rand(positions.shape[:3], generator=generator).argsort(-1)
+    positions = positions.gather(2, order[..., None, None].expand_as(positions))
+    keypoints = Keypoints2D(
+        positions=positions,
+        covariance=4 * torch.eye(2, dtype=torch.float64).expand(*positions.shape, 2),
+        score=torch.ones(positions.shape[:-1], dtype=torch.float64),
+        skeleton=table,
+    )
+    return Detections2D(keypoints=keypoints), order
+
+
+def names_of(found, order, person):
+    """The numbers (V, T) that a person was given."""
+    return found.track[order == person].reshape(found.batch_shape[:2])
+
+
+def test_track__people_apart_keep_their_numbers():
+    detections, order = strollers([((-0.8, -0.8), (0.8, -0.6)), ((0.8, 0.8), (-0.5, 0.9))])
+    found = track(detections, config=CONFIG)
+    for person in range(2):
+        names = names_of(found, order, person)
+        assert (names == names[:, :1]).all()
+    assert found.track.min() == 0
+    assert found.track.max() == 1
+
+
+def test_track__mirrored_detections_keep_their_number():
+    detections, order = strollers([((-0.8, 0.0), (0.8, 0.0))])
+    mirror = list(detections.keypoints.skeleton.mirror)
+    detections.keypoints.positions[:, 20:30] = detections.keypoints.positions[:, 20:30][..., mirror, :]
+    assert (track(detections, config=CONFIG).track == 0).all()
+
+
+def test_track__gap_short_and_long():
+    detections, _ = strollers([((-0.5, 0.0), (0.5, 0.0))], frames=120)
+    detections.keypoints.positions[:, 20:30] = torch.nan
+    detections.keypoints.positions[:, 60:100] = torch.nan
+    found = track(detections, config=CONFIG).track[..., 0]
+    assert (found[:, :20] == 0).all()
+    assert (found[:, 20:30] == -1).all()
+    assert (found[:, 30:60] == 0).all()
+    assert (found[:, 100:] == 1).all()
+
+
+def test_track__views_are_independent():
+    detections, _ = strollers([((-0.8, -0.8), (0.8, -0.6)), ((0.8, 0.8), (-0.5, 0.9))])
+    both = track(detections, config=CONFIG).track
+    alone = [track(detections[view : view + 1], config=CONFIG).track[0] for view in range(2)]
+    assert torch.equal(both, torch.stack(alone))
+
+
+def test_track__crossing_people_mostly_keep_their_numbers():
+    """In one image identity may be lost where one person hides another; it must be rare."""
+    capture = make_keypoint_capture(KeypointCaptureConfig(frames=600, people=2, seed=101))
+    found = track(capture.detections, config=AssociationConfig(fps=capture.fps))
+    switches = 0
+    for view in range(4):
+        for person in range(2):
+            names = found.track[view][capture.identity[view] == person]
+            switches += int((names[1:] != names[:-1]).sum())
+    assert switches <= 4
+
+
+def test_track__other_fields_stay():
+    detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))], frames=3)
+    found = track(detections, config=CONFIG)
+    assert found.keypoints is detections.keypoints
+    assert found.track.dtype == torch.long
+
+
+@pytest.mark.parametrize("shape", [(2, 0, 1), (2, 3, 0)])
+def test_track__nothing(shape):
+    detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))], frames=3)
+    assert track(detections[:, : shape[1], : shape[2]], config=CONFIG).track.shape == shape
+
+
+def test_track__empty_slots_and_few_joints():
+    detections, _ = strollers([((-0.2, 0.0), (0.2, 0.0))])
+    detections.keypoints.positions[:, :, :, 3:] = torch.nan
+    assert (track(detections, config=CONFIG).track == -1).all()
+    assert (track(detections, config=dataclasses.replace(CONFIG, least_joints=3)).track == 0).all()
+
+
+def test_track__wrong_shape():
+    detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))], frames=5)
+    with pytest.raises(ShapeError, match="V, T, P"):
+        track(detections[0])
