@@ -45,7 +45,7 @@ def run(options: Options) -> None:
         recording,
         calibration=recording / CALIBRATION_FILE,
         out=result_folder,
-        config=EstimateConfig(people=options.people),
+        config=EstimateConfig(people=options.people, fps=capture.fps),
     )
     print(_comparison(result, capture.truth))
     print(f"report:    {result_folder / 'report.html'}")

@@ -1,0 +1,50 @@
+"""`marey demo`: the whole way, from the command line to the files."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from marey.cli.demo import _nearest_people
+from marey.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory, request):
+    """The folder and the printed text of one run."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        lines = []
+        patch.setattr("builtins.print", lambda *words, **_: lines.append(" ".join(map(str, words))))
+        assert main(["demo", "--out", str(folder), "--frames", "60"]) == 0
+    return folder, "\n".join(lines)
+
+
+def test_demo__is_near_the_truth_and_honest(shown):
+    _, text = shown
+    assert float(re.search(r"error: +([\d.]+) mm", text).group(1)) < 30
+    assert 75 <= float(re.search(r"honesty: +(\d+) %", text).group(1)) <= 100
+    assert float(re.search(r"known: +([\d.]+) %", text).group(1)) > 95
+
+
+def test_demo__leaves_the_recording_and_the_result(shown):
+    folder, text = shown
+    assert sorted(path.name for path in (folder / "recording").iterdir()) == [
+        "cam_1",
+        "cam_2",
+        "cam_3",
+        "cam_4",
+        "cameras.toml",
+    ]
+    report = re.search(r"report: +(\S+)", text).group(1)
+    assert (folder / "result" / "report.html").samefile(report)
+    with np.load(folder / "result" / "estimate.npz", allow_pickle=False) as arrays:
+        assert arrays["joints"].shape == (60, 1, 25, 3)
+
+
+def test_nearest_people__pairs_by_mean_distance():
+    true = torch.zeros(5, 2, 3, 3)
+    true[:, 1] = 2.0
+    found = torch.stack((true[:, 1] + 0.1, torch.full((5, 3, 3), torch.nan), true[:, 0]), dim=1)
+    assert _nearest_people(found, true).tolist() == [2, 0]
