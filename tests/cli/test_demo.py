@@ -1,6 +1,8 @@
 """`marey demo`: the whole way, from the command line to the files."""
 
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -11,14 +13,12 @@ from marey.cli.main import main
 
 
 @pytest.fixture(scope="module")
-def shown(tmp_path_factory, request):
+def shown(tmp_path_factory):
     """The folder and the printed text of one run."""
     folder = tmp_path_factory.mktemp("demo")
-    with pytest.MonkeyPatch.context() as patch:
-        lines = []
-        patch.setattr("builtins.print", lambda *words, **_: lines.append(" ".join(map(str, words))))
+    with redirect_stdout(StringIO()) as printed:
         assert main(["demo", "--out", str(folder), "--frames", "60"]) == 0
-    return folder, "\n".join(lines)
+    return folder, printed.getvalue()
 
 
 def test_demo__is_near_the_truth_and_honest(shown):
