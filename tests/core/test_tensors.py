@@ -6,6 +6,8 @@ from typing import Annotated
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from marey.core import ShapeError, TensorFields, Trailing
@@ -138,6 +140,28 @@ def test_getitem__indexes_every_field_like_its_batch(index):
     torch.testing.assert_close(picked.weight, flat.float())
     torch.testing.assert_close(picked.points.positions, scene.points.positions.reshape(6, 4, 3)[flat])
     torch.testing.assert_close(picked.points.score, scene.points.score.reshape(6, 4)[flat])
+
+
+@st.composite
+def batches_and_indices(draw) -> tuple[tuple[int, ...], tuple]:
+    """A batch shape, and an index of whole numbers, slices, new dimensions and at most one ellipsis that fits it."""
+    batch = tuple(draw(st.lists(st.integers(1, 3), max_size=3)))
+    index = []
+    for size in batch[: draw(st.integers(0, len(batch)))]:
+        index += [None] * draw(st.integers(0, 1))
+        start, stop = draw(st.integers(-size, size)), draw(st.integers(-size, size))
+        index.append(draw(st.sampled_from([draw(st.integers(-size, size - 1)), slice(start, stop), slice(None)])))
+    return batch, (*index, *([...] * draw(st.integers(0, 1))))
+
+
+@given(batches_and_indices())
+def test_getitem__any_basic_index_means_what_it_means_for_the_batch(case):
+    batch, index = case
+    made = points(*batch)
+    flat = torch.arange(int(np.prod(batch))).reshape(batch)[index]
+    picked = made[index]
+    assert picked.batch_shape == flat.shape
+    torch.testing.assert_close(picked.score, made.score.reshape(-1, 4)[flat])
 
 
 @pytest.mark.parametrize("index", [2, (0, 0, 0), (0, 3), (slice(None), slice(None), slice(None))])
