@@ -1,0 +1,214 @@
+"""Kalman filter and fixed-interval smoother for many points in space at once, sequential over time only.
+
+Each track is a point whose last known derivative is driven by white noise: `order` 2 is constant velocity with white
+acceleration, 3 is constant acceleration with white jerk (Bar-Shalom, Li, Kirubarajan, Estimation with Applications to
+Tracking and Navigation, section 6.2). The three axes share the transition but are coupled by full 3x3 measurement
+covariances.
+
+The backward pass is the Rauch-Tung-Striebel smoother in the form of Bryson and Frazier (Bierman, Fixed interval
+smoothing with discrete measurements, Int. J. Control 18, 1973): the same means and covariances, without the inverse of
+a state covariance. Its equations need only what `kalman_filter` stores.
+
+Tensors have the tracks N last, so that every operation runs along contiguous memory; M is the order, i and j are axes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+POSITION_PRIOR = 1.0
+"""Standard deviation of the first position of a track about its first measurement, metres."""
+DERIVATIVE_PRIOR = (5.0, 50.0)
+"""Standard deviations of the first velocity (m/s) and acceleration (m/s^2): wide for any part of a body."""
+BLOCK = 64
+"""Frames prepared at once in the backward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dynamics:
+    """How the states move from each frame to the next."""
+
+    transition: Tensor
+    """(T, M, M) from frame t - 1 to t; the first is not used."""
+    noise: Tensor
+    """(T, M, M) covariance of the process per unit of spectral density."""
+    density: Tensor
+    """(N,) spectral density of the white noise, m^2/s^3 for order 2, m^2/s^5 for order 3."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filtered:
+    """What the forward pass leaves for the backward pass and for the likelihood."""
+
+    predicted: Tensor
+    """(T, 3, N) position before the measurement of the frame."""
+    gain: Tensor
+    """(T, M, 3, 3, N) covariance of the predicted state with the predicted position."""
+    information: Tensor
+    """(T, 3, 3, N) inverse covariance of the innovation; zero without measurement."""
+    innovation: Tensor
+    """(T, 3, N) measurement minus prediction; zero without measurement."""
+
+
+def white_noise_dynamics(times: Tensor, density: Tensor, *, order: int) -> Dynamics:
+    """Exact discretisation of a derivative of the given order driven by white noise.
+
+    Args:
+        times: (T,) seconds, ascending, evenly spaced or not.
+        density: (N,) spectral density of each track.
+        order: 2 or 3.
+    """
+    step = torch.cat((times.new_zeros(1), times.diff()))
+    transition = torch.zeros(len(times), order, order, dtype=times.dtype, device=times.device)
+    noise = torch.zeros_like(transition)
+    for row in range(order):
+        for column in range(order):
+            if column >= row:
+                transition[:, row, column] = step ** (column - row) / math.factorial(column - row)
+            a, b = order - 1 - row, order - 1 - column
+            noise[:, row, column] = step ** (a + b + 1) / ((a + b + 1) * math.factorial(a) * math.factorial(b))
+    return Dynamics(transition=transition, noise=noise, density=density)
+
+
+def kalman_filter(
+    measured: Tensor, covariance: Tensor, present: Tensor, restart: Tensor, dynamics: Dynamics
+) -> Filtered:
+    """Run forward over time.
+
+    Args:
+        measured: (T, 3, N) metres; finite everywhere.
+        covariance: (T, 3, 3, N) square metres; positive definite everywhere.
+        present: (T, N) where there is a measurement.
+        restart: (T, N) where a track begins anew at this measurement; at the latest its first one.
+        dynamics: of the tracks.
+    """
+    frames, _, tracks = measured.shape
+    order = dynamics.transition.shape[-1]
+    prior = _prior_covariance(order, measured)
+    noise_of_track = (torch.eye(3, dtype=measured.dtype, device=measured.device)[..., None] * dynamics.density).reshape(
+        -1
+    )
+    state = measured.new_zeros(order, 3, tracks)
+    spread = prior.expand(order, order, 3, 3, tracks)
+    stored = Filtered(
+        predicted=torch.empty_like(measured),
+        gain=measured.new_empty(frames, order, 3, 3, tracks),
+        information=torch.empty_like(covariance),
+        innovation=torch.empty_like(measured),
+    )
+    weight = present.to(measured.dtype)
+    restarts = restart.any(-1).tolist()
+    for frame in range(frames):
+        transition = dynamics.transition[frame]
+        state = (transition @ state.reshape(order, -1)).reshape(order, 3, tracks)
+        spread = _propagated(transition, spread) + (dynamics.noise[frame].reshape(-1, 1) * noise_of_track).reshape(
+            spread.shape
+        )
+        if restarts[frame]:
+            fresh = torch.zeros_like(state)
+            fresh[0] = measured[frame]
+            state = torch.where(restart[frame], fresh, state)
+            spread = torch.where(restart[frame], prior, spread)
+        gain = spread[:, 0]
+        information = _inverse(gain[0] + covariance[frame]) * weight[frame]
+        innovation = (measured[frame] - state[0]) * weight[frame]
+        stored.predicted[frame] = state[0]
+        stored.gain[frame] = gain
+        stored.information[frame] = information
+        stored.innovation[frame] = innovation
+        kalman = _times(gain, information)
+        state = state + (kalman * innovation).sum(2)
+        spread = spread - (kalman[:, None, :, None] * gain[None, :, None]).sum(4)
+        # rounding would let the antisymmetric part grow with the transition, for no measurement sees it
+        spread = 0.5 * (spread + spread.permute(1, 0, 3, 2, 4))
+    return stored
+
+
+def smooth_positions(filtered: Filtered, restart: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    """Run backward over time: positions (T, 3, N) and their covariance (T, 3, 3, N) given all measurements.
+
+    With C = 1 - K H of frame t and F into it, the adjoint state and its curvature go back as
+    l <- F' (C' l - H' S^-1 y) and L <- F' (C' L C + H' S^-1 H) F; the filtered state x with covariance P becomes
+    x - P l and P - P L P. All but these two recursions is done for many frames at once.
+    """
+    frames, order, _, _, tracks = filtered.gain.shape
+    adjoint = filtered.predicted.new_zeros(tracks, 3 * order, 1)
+    curvature = filtered.predicted.new_zeros(tracks, 3 * order, 3 * order)
+    positions = torch.empty_like(filtered.predicted)
+    covariance = torch.empty_like(filtered.information)
+    for start in reversed(range(0, frames, BLOCK)):
+        block = slice(start, min(start + BLOCK, frames))
+        steps = _backward_steps(filtered, ~restart[block], dynamics, block)
+        adjoints, curvatures = torch.empty_like(steps.source), torch.empty_like(steps.carry)
+        for frame in reversed(range(block.stop - start)):
+            adjoints[frame], curvatures[frame] = adjoint, curvature
+            carry = steps.carry[frame]
+            back = carry.transpose(-1, -2)
+            adjoint = torch.baddbmm(steps.source[frame], back, adjoint)
+            curvature = torch.baddbmm(steps.curving[frame], back, curvature @ carry)
+        across = steps.spread.transpose(-1, -2)
+        positions[block] = (steps.position - across @ adjoints)[..., 0].transpose(1, 2)
+        covariance[block] = (steps.spread[:, :, :3] - across @ curvatures @ steps.spread).movedim(1, -1)
+    return positions, covariance
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BackwardSteps:
+    """What the backward recursion needs of a block of B frames; states of all derivatives are stacked, S = 3 M."""
+
+    position: Tensor
+    """(B, N, 3, 1) filtered position."""
+    spread: Tensor
+    """(B, N, S, 3) covariance of the filtered state with the filtered position."""
+    carry: Tensor
+    """(B, N, S, S) C F; zero where the track begins anew."""
+    source: Tensor
+    """(B, N, S, 1) -F' H' S^-1 y; zero where the track begins anew."""
+    curving: Tensor
+    """(B, N, S, S) F' H' S^-1 H F; zero where the track begins anew."""
+
+
+def _backward_steps(filtered: Filtered, goes_on: Tensor, dynamics: Dynamics, block: slice) -> _BackwardSteps:
+    gain = filtered.gain[block].flatten(1, 2).movedim(-1, 1)
+    information = filtered.information[block].movedim(-1, 1)
+    pull = information @ filtered.innovation[block].transpose(1, 2)[..., None]
+    kalman = gain @ information
+    axes = torch.eye(3, dtype=gain.dtype, device=gain.device)
+    transition = torch.kron(dynamics.transition[block].contiguous(), axes)[:, None]
+    carried = transition[..., :3, :] * goes_on[..., None, None]
+    down = carried.transpose(-1, -2)
+    return _BackwardSteps(
+        position=filtered.predicted[block].transpose(1, 2)[..., None] + gain[..., :3, :] @ pull,
+        spread=gain - kalman @ gain[..., :3, :],
+        carry=transition * goes_on[..., None, None] - kalman @ carried,
+        source=-down @ pull,
+        curving=down @ information @ carried,
+    )
+
+
+def _prior_covariance(order: int, like: Tensor) -> Tensor:
+    """Of a state that begins, (M, M, 3, 3, 1)."""
+    deviations = torch.tensor((POSITION_PRIOR, *DERIVATIVE_PRIOR[: order - 1]), dtype=like.dtype, device=like.device)
+    axes = torch.eye(3, dtype=like.dtype, device=like.device)
+    return (deviations.square().diag()[..., None, None] * axes)[..., None]
+
+
+def _propagated(transition: Tensor, matrix: Tensor) -> Tensor:
+    """F X F' for the state covariance X (M, M, 3, 3, N), whose blocks F (M, M) mixes alike."""
+    both = torch.kron(transition, transition)
+    return (both @ matrix.reshape(both.shape[0], -1)).reshape(matrix.shape)
+
+
+def _times(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix products of (M, 3, 3, N) with (3, 3, N)."""
+    return (left[:, :, :, None] * right).sum(2)
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Inverse of a symmetric (3, 3, N) matrix by its adjugate."""
+    adjugate: Tensor = torch.linalg.cross(matrix.roll(-1, 0), matrix.roll(-2, 0), dim=1)
+    return adjugate / (matrix[0] * adjugate[0]).sum(0)

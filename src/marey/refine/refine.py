@@ -1,0 +1,95 @@
+"""What happens to joints after triangulation: nothing, smoothing, or smoothing with bones of constant length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from marey.core import InputError, Joints3D
+from marey.refine.bone_lengths import BoneLengths, measure_bones
+from marey.refine.bones import constrain_bones
+from marey.refine.smoother import SmootherConfig, smooth
+from marey.refine.timeline import measured
+
+Refinement = Literal["none", "smooth", "bones"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefineConfig:
+    """How joints are refined."""
+
+    smoother: SmootherConfig = field(default_factory=SmootherConfig)
+    asymmetry: float = 0.01
+    """Standard deviation of the difference between a left and a right bone, in lengths; inf: they are unrelated."""
+    tolerance: float = 0.0005
+    """How far a bone may be off its length in a frame, metres."""
+
+
+def refine(
+    joints: Joints3D,
+    *,
+    fps: float,
+    mode: Refinement = "smooth",
+    times: Tensor | None = None,
+    config: RefineConfig | None = None,
+) -> tuple[Joints3D, tuple[str, ...]]:
+    """Refine the joints of a recording and say what was done.
+
+    Args:
+        joints: (T, P) as triangulated.
+        fps: Frames per second.
+        mode: `none`; `smooth`: see `marey.refine.smoother`; `bones`: smooth, then give every bone one length.
+        times: (T,) seconds, for frames that are not evenly spaced; None: by `fps`.
+        config: None: the defaults.
+
+    Returns:
+        Joints (T, P), and notes in plain sentences.
+
+    Raises:
+        InputError: there is no such mode; fps is not positive; times do not ascend.
+        ShapeError: joints or times have the wrong shape.
+    """
+    if mode not in get_args(Refinement):
+        raise InputError(f"refine: expected one of {', '.join(get_args(Refinement))}, got '{mode}'")
+    if mode == "none":
+        return joints, ()
+    config = config or RefineConfig()
+    if times is None:
+        if not 0 < fps < float("inf"):
+            raise InputError(f"fps: expected frames per second > 0, got {fps}")
+        times = torch.arange(joints.batch_shape[0], dtype=torch.float64, device=joints.device) / fps
+    smoothed = smooth(joints, times, config=config.smoother)
+    notes = _smoothing_notes(joints, smoothed, config)
+    if mode == "smooth":
+        return smoothed, notes
+    lengths = measure_bones(smoothed, asymmetry=config.asymmetry)
+    return constrain_bones(smoothed, lengths, tolerance=config.tolerance), (*notes, *_bone_notes(lengths))
+
+
+def _smoothing_notes(joints: Joints3D, smoothed: Joints3D, config: RefineConfig) -> tuple[str, ...]:
+    was = measured(joints)
+    known = smoothed.score > 0
+    total = max(was.numel(), 1)
+    rejected, filled = int((smoothed.filled & was).sum()), int((smoothed.filled & ~was).sum())
+    unknown = int((~known).sum())
+    notes = [
+        f"Smoothed {int(was.sum())} joint positions; {filled} in gaps of up to {config.smoother.max_gap:g} s were "
+        f"filled in, {rejected} ({rejected / total:.1%}) contradicted their neighbours in time and were replaced."
+    ]
+    if unknown:
+        notes.append(f"{unknown} joint positions ({unknown / total:.1%}) stay unknown: nothing close enough in time.")
+    return tuple(notes)
+
+
+def _bone_notes(lengths: BoneLengths) -> tuple[str, ...]:
+    known = lengths.length.isfinite()
+    if not known.any():
+        return ("No bone was seen at both ends; no length was held.",)
+    deviation = lengths.deviation[known].median()
+    return (
+        f"Held {int(known.sum())} bones at one length each over the recording; "
+        f"the lengths are known to {1000 * float(deviation):.1f} mm (median).",
+    )

@@ -1,0 +1,114 @@
+"""Smooth joint trajectories by their own uncertainty: a Kalman smoother whose noise is fitted to the recording.
+
+How fast a joint may change its acceleration, and how far the stated covariances are off, are found for each joint by
+maximum likelihood: an ankle that stands and a wrist that waves get what each needs, and nothing has to be tuned.
+Measurements far from where the others put the joint lose weight (Student's t, by expectation maximisation: Lange,
+Little and Taylor, Robust statistical modeling using the t distribution, JASA 84, 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from marey.core import Joints3D
+from marey.geometry.small import inverse_3x3_symmetric
+from marey.refine.kalman import kalman_filter, smooth_positions, white_noise_dynamics
+from marey.refine.noise_fit import fit_noise
+from marey.refine.timeline import check_times, gap_limits, measured, with_filled
+
+MOTION_ORDER = {"constant_velocity": 2, "constant_acceleration": 3}
+TRACKS_AT_ONCE = 64
+"""Bounds the memory: about 0.5 kB a track and frame."""
+REJECTED_WEIGHT = 0.1
+"""A measurement that counts less than this is not what the result rests on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmootherConfig:
+    """How trajectories are smoothed."""
+
+    motion: Literal["constant_velocity", "constant_acceleration"] = "constant_velocity"
+    """What is constant but for white noise in its derivative."""
+    max_gap: float = 0.25
+    """Seconds; longer gaps stay unknown, and the trajectory begins anew behind them."""
+    degrees_of_freedom: float = 5.0
+    """Of Student's t for the measurements: the smaller, the less a far one counts."""
+    robust_passes: int = 2
+    """Reweightings; 0: every measurement counts fully."""
+
+
+def smooth(joints: Joints3D, times: Tensor, *, config: SmootherConfig | None = None) -> Joints3D:
+    """Smooth every joint of every person, fill short gaps and return the posterior covariance.
+
+    Cost: linear in frames, people and joints; 10,000 frames of 2 people with 25 joints take about 15 s on one thread.
+
+    Args:
+        joints: (T, P). Frames with NaN in position or covariance, or with `filled`, are not measured.
+        times: (T,) seconds, ascending, evenly spaced or not.
+        config: None: the defaults.
+
+    Returns:
+        (T, P). Where a gap is filled or the measurement is rejected, `filled` is true, the covariance says how
+        uncertain the value is, and the score is half of what its neighbours in time have. Before the first and after
+        the last measurement, and in gaps longer than `max_gap`, joints stay NaN.
+
+    Raises:
+        ShapeError: joints or times have the wrong shape.
+        InputError: times do not ascend.
+    """
+    config = config or SmootherConfig()
+    check_times(joints, times)
+    shape = joints.positions.shape[:-1]
+    positions = joints.positions.double().flatten(1, 2).permute(0, 2, 1)
+    covariance = joints.covariance.double().flatten(1, 2).permute(0, 2, 3, 1)
+    present = measured(joints).flatten(1, 2)
+    parts = [
+        _smooth_tracks(
+            positions[..., tracks], covariance[..., tracks], present[..., tracks], times.double(), config=config
+        )
+        for tracks in torch.split(torch.arange(present.shape[-1], device=present.device), TRACKS_AT_ONCE)
+    ]
+    smoothed, posterior, weights = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+    known = gap_limits(present, times.double(), config.max_gap).inside
+    return with_filled(
+        joints,
+        positions=smoothed.permute(0, 2, 1).reshape(joints.positions.shape),
+        covariance=posterior.permute(0, 3, 1, 2).reshape(joints.covariance.shape),
+        filled=(known & (weights < REJECTED_WEIGHT)).reshape(shape),
+        known=known.reshape(shape),
+        times=times,
+    )
+
+
+def _smooth_tracks(
+    positions: Tensor, covariance: Tensor, present: Tensor, times: Tensor, *, config: SmootherConfig
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Smoothed positions (T, 3, N), covariance (T, 3, 3, N) and the weights of the measurements (T, N)."""
+    order = MOTION_ORDER[config.motion]
+    restart = gap_limits(present, times, config.max_gap).restart
+    safe = torch.where(present[:, None], positions, 0.0)
+    axes = torch.eye(3, dtype=positions.dtype, device=positions.device)[..., None]
+    spread = torch.where(present[:, None, None], covariance, axes)
+    fit = fit_noise(
+        safe, spread, present, times, order=order, max_gap=config.max_gap, freedom=config.degrees_of_freedom
+    )
+    spread = spread * fit.scale
+    dynamics = white_noise_dynamics(times, fit.density, order=order)
+    weights = present.to(positions.dtype)
+    for left in reversed(range(config.robust_passes + 1)):
+        filtered = kalman_filter(safe, spread / weights.clamp_min(1e-6)[:, None, None], present, restart, dynamics)
+        smoothed, posterior = smooth_positions(filtered, restart, dynamics)
+        if left:
+            weights = _student_weights(safe - smoothed, spread, posterior, config.degrees_of_freedom) * present
+    return smoothed, posterior, weights
+
+
+def _student_weights(residual: Tensor, spread: Tensor, posterior: Tensor, freedom: float) -> Tensor:
+    """Expected weights (T, N) of measurements with residuals (T, 3, N): how much each shrinks its own information."""
+    information = inverse_3x3_symmetric(spread.movedim(-1, 1))
+    expected = posterior.movedim(-1, 1) + residual.transpose(1, 2)[..., None] * residual.transpose(1, 2)[..., None, :]
+    return (freedom + 3) / (freedom + (information * expected).sum((-1, -2)))
