@@ -23,6 +23,7 @@ import torch
 
 from marey.core.cameras import DISTORTION_LENGTHS, Cameras
 from marey.core.errors import CalibrationError, FormatError, InputError
+from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.atomic import atomic_write_text
 from marey.io.naming import natural_key
 
@@ -180,9 +181,8 @@ def _assemble(entries: list[_Entry], dtype: torch.dtype) -> Cameras:
 
 
 def _rotation_matrix(rotation: Array) -> torch.Tensor:
-    import cv2
-
-    return torch.tensor(cv2.Rodrigues(rotation)[0] if rotation.ndim == 1 else rotation)
+    tensor = torch.tensor(rotation)
+    return rotvec_to_matrix(tensor) if tensor.ndim == 1 else tensor
 
 
 def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, document: Mapping[str, Any]) -> Cameras:
@@ -235,8 +235,6 @@ def write_camera_toml(path: str | os.PathLike[str], cameras: Cameras) -> None:
 
 def _table(name: str, camera: Cameras) -> str:
     """One camera's TOML table; `camera` has no batch dimension."""
-    import cv2
-
     fisheye = camera.fisheye is not None and bool(camera.fisheye)
     lines = [f"[{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]", f"name = {_quoted(name)}"]
     if bool(torch.isfinite(camera.image_size).all()):
@@ -248,7 +246,7 @@ def _table(name: str, camera: Cameras) -> str:
     if camera.has_extrinsics:
         rotation, translation = camera.extrinsics
         lines += [
-            f"rotation = {_listed(torch.tensor(cv2.Rodrigues(rotation.double().numpy())[0].ravel()))}",
+            f"rotation = {_listed(matrix_to_rotvec(rotation.double()))}",
             f"translation = {_listed(translation)}",
         ]
     return "\n".join([*lines, f"fisheye = {str(fisheye).lower()}", ""])

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from marey.core import InputError, Skeleton, skeleton
+from marey.io.alignment import align_keypoints, common_rate, note_lengths, rate_of
+from marey.io.keypoint_files import KeypointFile
+
+PAIR = Skeleton("pair", ("a", "b"), ((0, 1),))
+
+
+def view(numbers, people=1, skeleton=PAIR, notes=()):
+    """Positions that tell frame number and person."""
+    frames = np.arange(numbers[0], numbers[1] + 1)
+    positions = np.empty((len(frames), people, len(skeleton), 2), np.float32)
+    positions[..., 0] = frames[:, None, None]
+    positions[..., 1] = np.arange(people)[None, :, None]
+    score = np.ones(positions.shape[:-1], np.float32)
+    return KeypointFile(positions=positions, score=score, skeleton=skeleton, frame_numbers=frames, notes=notes)
+
+
+def test_align__by_number_with_gaps_and_empty_slots():
+    detections, notes = align_keypoints(["x", "y"], [view((3, 5), people=2), view((4, 7))])
+    keypoints = detections.keypoints
+    assert detections.batch_shape == (2, 5, 2)
+    assert keypoints.positions[0, :3, 1, 0].tolist() == [[3, 1], [4, 1], [5, 1]]
+    assert keypoints.positions[1, 1:, 0, 0, 0].tolist() == [4, 5, 6, 7]
+    missing = keypoints.score == 0
+    assert keypoints.positions[missing].isnan().all()
+    assert missing.sum((2, 3)).tolist() == [[0, 0, 0, 4, 4], [4, 2, 2, 2, 2]]
+    assert keypoints.covariance.isnan().all()
+    assert "different frames (x 3..5, y 4..7)" in notes[0]
+    assert notes[1] == "Frame 0 of the recording is frame number 3 of the files."
+
+
+def test_align__from_zero_keeps_the_numbers_as_places():
+    detections, notes = align_keypoints(["x"], [view((2, 4))], from_zero=True)
+    assert detections.keypoints.positions[0, 2:, 0, 0, 0].tolist() == [2, 3, 4]
+    assert detections.keypoints.score[0, :2].sum() == 0
+    assert not notes
+
+
+def test_align__no_common_number_is_aligned_at_the_start():
+    detections, notes = align_keypoints(["x", "y"], [view((0, 2)), view((1000, 1001))])
+    assert detections.batch_shape == (2, 3, 1)
+    assert detections.keypoints.positions[:, 0, 0, 0, 0].tolist() == [0, 1000]
+    assert "no frame in common" in notes[0]
+
+
+def test_align__view_without_people_takes_the_skeleton_of_the_others():
+    detections, _ = align_keypoints(["x", "y"], [view((0, 2), people=0, skeleton=skeleton("body_25")), view((0, 2))])
+    assert detections.keypoints.skeleton == PAIR
+    assert detections.keypoints.score.sum((1, 2, 3)).tolist() == [0, 6]
+
+
+def test_align__views_that_disagree_on_25_joints_follow_most():
+    three = [view((0, 1), skeleton=skeleton(name)) for name in ("body_25b", "body_25", "body_25b")]
+    detections, notes = align_keypoints("xyz", three)
+    assert detections.keypoints.skeleton.name == "body_25b"
+    assert "body_25b was taken" in notes[0]
+
+
+def test_align__same_note_of_every_view_is_told_once():
+    assert align_keypoints("xy", [view((0, 1), notes=("same",))] * 2)[1] == ["same"]
+
+
+def test_align__different_skeletons_and_nobody():
+    with pytest.raises(InputError, match="different skeletons \\(x: pair, y: coco_17\\)"):
+        align_keypoints("xy", [view((0, 1)), view((0, 1), skeleton=skeleton("coco_17"))])
+    with pytest.raises(InputError, match="nobody was detected in any frame of the views x, y"):
+        align_keypoints("xy", [view((0, 1), people=0)] * 2)
+
+
+def test_common_rate():
+    assert common_rate("xy", [None, None]) is None
+    assert common_rate("xyz", [60, None, 59.94]) == pytest.approx(59.97)
+    with pytest.raises(InputError, match=r"different frame rates \(x 60, y 29.97 frames per second\)"):
+        common_rate("xy", [60.0, 29.97])
+
+
+def test_rate_of__median_step_without_the_missing():
+    assert rate_of(np.array([0, 0.1, 0.2, np.nan, 0.4, 0.9])) == pytest.approx(10)
+    assert rate_of(np.array([np.nan, 1.0])) is None
+
+
+def test_note_lengths():
+    class Source:
+        def __init__(self, count):
+            self.timestamps = np.zeros(count)
+
+    assert note_lengths("xy", [Source(3), Source(3)]) == []
+    assert "(x 3, y 5 frames); frames after number 3 are left out" in note_lengths("xy", [Source(3), Source(5)])[0]
