@@ -59,6 +59,8 @@ class Claim:
     command: tuple[str, ...]
     checks: tuple[Check, ...]
     needs: tuple[str, ...] = ()
+    smoke: tuple[str, ...] = ()
+    """Arguments that make the command short."""
 
     @property
     def output(self) -> str:

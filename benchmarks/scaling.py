@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from measure import ONE_THREAD, describe, write_json
 
 REPEATS = 3
 WARM_UP_FRAMES = 32
@@ -96,7 +97,7 @@ def measure(size: Size, *, repeats: int) -> dict[str, Any]:
 
 def _child(task: str, size: Size, folder: str) -> str:
     command = [sys.executable, __file__, "--task", task, "--size", json.dumps(asdict(size)), "--folder", folder]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **ONE_THREAD}
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
 
 
@@ -142,9 +143,9 @@ def report(out: Path, *, smoke: bool) -> None:
         "peak_memory_gb": measured[series["frames"][-1]]["peak_memory_gb"],
         "exponents": exponents,
         "sizes": list(measured.values()),
-        "meta": {"smoke": smoke, "repeats": REPEATS, "threads": 1, "machine": platform.machine()},
+        "meta": {**describe("torch", "numpy"), "smoke": smoke, "repeats": 1 if smoke else REPEATS},
     }
-    out.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(out, document)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Slow: they make virtual environments of their own. They need pip's package index and nothing else.
 """
 
+import importlib
 import json
 import os
 import re
@@ -15,6 +16,9 @@ import pytest
 
 from house.source import ROOT
 from marey._version import __version__
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+claims = importlib.import_module("claims")
 
 pytestmark = pytest.mark.slow
 
@@ -104,20 +108,21 @@ def test_documentation__builds_without_warnings(tmp_path):
     assert (tmp_path / "html" / "index.html").is_file()
 
 
-BENCHMARKS = sorted(
-    path.name
-    for path in (ROOT / "benchmarks").glob("*.py")
-    if "--smoke" in path.read_text(encoding="utf-8") and path.stem != "measure"
-)
+CLAIMS = claims.load_claims(ROOT / "benchmarks" / "claims.toml")
+COMMANDS = {claim.command: claim for claim in CLAIMS}
 
 
-@pytest.mark.parametrize("script", BENCHMARKS)
-def test_benchmark__smoke_run_writes_strict_json(script, tmp_path):
-    out = tmp_path / "out.json"
-    run(sys.executable, f"benchmarks/{script}", "--smoke", "--out", out, cwd=ROOT)
+@pytest.mark.parametrize("claim", COMMANDS.values(), ids=lambda claim: claim.output)
+def test_benchmark__smoke_run_writes_what_the_claims_read(claim, tmp_path):
+    if why := claims.missing(claim.needs, ROOT):
+        pytest.skip(why)
+    out = tmp_path / claim.output
+    run(sys.executable, *claim.command, *claim.smoke, "--out", out, cwd=ROOT)
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
     document = json.loads(out.read_text(encoding="utf-8"), parse_constant=refuse)
     assert document["meta"]
+    keys = [check.key for other in CLAIMS if other.command == claim.command for check in other.checks]
+    assert not [key for key in keys if claims.look_up(document, key) is None]
