@@ -98,6 +98,13 @@ def test_pack_detections__fields_that_nobody_has_stay_out():
     assert found.monocular is None
 
 
+def test_pack_detections__a_stretch_without_people_has_the_same_fields_as_one_with():
+    for extras in (True, False):
+        nobody = pack_detections([[people(0, extras)] * 2], PAIR)
+        somebody = pack_detections([[people(1, extras)] * 2], PAIR)
+        assert Detections2D.cat([nobody, somebody], dim=1).batch_shape == (1, 4, 1)
+
+
 def test_pack_detections__views_must_agree_on_the_frames():
     with pytest.raises(ShapeError, match=r"same number of frames in every view, got \[1, 2\]"):
         pack_detections([[people(1)], [people(1), people(1)]], PAIR)

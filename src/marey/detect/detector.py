@@ -121,7 +121,7 @@ def pack_detections(
 
     def laid(pick: Callable[[Detections2D], Tensor | None], trailing: tuple[int, ...], missing: float) -> Tensor | None:
         found = [pick(detections) for detections in flat]
-        if flat and most and all(values is None for values in found):
+        if found and all(values is None for values in found):
             return None
         out = torch.full((len(flat), slots, *trailing), missing)
         for row, values in zip(out, found, strict=True):
