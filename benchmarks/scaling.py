@@ -63,8 +63,8 @@ def estimate(size: Size, folder: Path) -> dict[str, float]:
 
     import torch
 
-    from marey.pipeline import EstimateConfig
-    from marey.pipeline import estimate as run
+    from marey.pipeline.config import EstimateConfig
+    from marey.pipeline.estimate import estimate as run
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

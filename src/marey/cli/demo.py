@@ -11,7 +11,8 @@ from marey.core.results import Estimate, Joints3D
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
 from marey.metrics.joints import coverage, joint_errors, known_share, mpjpe_mm
-from marey.pipeline import EstimateConfig, estimate
+from marey.pipeline.config import EstimateConfig
+from marey.pipeline.estimate import estimate
 
 
 @dataclass(frozen=True, kw_only=True)
