@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from marey.core import InputError, ShapeError
-from marey.geometry.small import rotation_from_correlation
+from marey.geometry.components import Columns, Vector, combined, dot, select
+from marey.geometry.small import rotation_of_columns
 
 Transform = Literal["rigid", "similarity", "scale", "translation"]
 
@@ -77,72 +78,94 @@ def align(
     """
     if transform not in get_args(Transform):
         raise InputError(f"transform: expected one of {', '.join(get_args(Transform))}, got '{transform}'")
-    source, target, weights = _cleaned(source, target, weights)
-    total = weights.sum(-1)
+    x, y, weights = _cleaned(source, target, weights)
+    total = weights.sum(0)
     empty = total <= 0
-    share = (weights / torch.where(empty, 1.0, total)[..., None])[..., None]
+    share = weights / torch.where(empty, 1.0, total)
+    identity = torch.eye(3, dtype=x.dtype, device=x.device).expand(*total.shape, 3, 3)
+    one = torch.ones_like(total)
     if transform == "scale":
-        extent, flat = _extent(source, source, share)
-        scale = torch.where(flat, 1.0, (share * source * target).sum((-1, -2)) / extent)
-        return _masked(_identity(scale), torch.zeros_like(source[..., 0, :]), scale, flat, empty)
-    middle, aim = (share * source).sum(-2), (share * target).sum(-2)
+        extent, flat = _extent(x, x, share)
+        scale = torch.where(flat, one, (share * (x * y).sum(0)).sum(0) / extent)
+        return _masked(identity, torch.zeros_like(x[:, 0]), scale, flat, empty)
+    middle, aim = (share * x).sum(1), (share * y).sum(1)
     if transform == "translation":
-        return _masked(_identity(total), aim - middle, torch.ones_like(total), empty, empty)
-    centred = source - middle[..., None, :]
-    correlation = (share * (target - aim[..., None, :])).transpose(-1, -2) @ centred
-    rotation, loose = _best_rotation(correlation, reflection)
-    extent, flat = _extent(centred, source, share)
-    scale = torch.ones_like(total)
+        return _masked(identity, aim - middle, one, empty, empty)
+    centred, weighted = x - middle[:, None], share * (y - aim[:, None])
+    first, second, third = (_components((weighted * centred[axis]).sum(1)) for axis in range(3))
+    (a, b, c), loose = _best_rotation((first, second, third), reflection)
+    extent, flat = _extent(centred, x, share)
+    scale = one
     if transform == "similarity":
-        scale = torch.where(flat, 1.0, (rotation * correlation).sum((-1, -2)) / extent)
-    translation = aim - scale[..., None] * (rotation @ middle[..., None])[..., 0]
-    return _masked(rotation, translation, scale, loose | flat, empty)
+        scale = torch.where(flat, one, (dot(a, first) + dot(b, second) + dot(c, third)) / extent)
+    turned = torch.stack(combined((a, b, c), _components(middle)))
+    rotation = torch.stack([torch.stack(column, -1) for column in (a, b, c)], -1)
+    return _masked(rotation, aim - scale * turned, scale, loose | flat, empty)
 
 
 def _cleaned(source: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Zeros with weight zero where a point is missing in either set."""
+    """Points as (3, N, ...) and weights as (N, ...): zeros with weight zero where either set misses a point.
+
+    With the batch last, sums over points and coordinates run along contiguous memory.
+    """
     if source.shape[-1:] != (3,) or source.ndim < 2 or source.shape[-2:] != target.shape[-2:]:
         raise ShapeError(
             f"source and target: expected (..., N, 3) twice, got {tuple(source.shape)} and {tuple(target.shape)}"
         )
     if weights is not None and weights.shape[-1:] != source.shape[-2:-1]:
         raise ShapeError(f"weights: expected (..., {source.shape[-2]}), got {tuple(weights.shape)}")
-    # a sum is finite where its terms are
-    seen = (source + target).sum(-1).isfinite()
-    given = seen.to(source.dtype) if weights is None else torch.where(seen & (weights > 0), weights, 0.0)
-    keep = (given > 0)[..., None]
-    return torch.where(keep, source, 0.0), torch.where(keep, target, 0.0), given
+    dims = max(source.ndim, target.ndim, 0 if weights is None else weights.ndim + 1)
+    order = (dims - 1, dims - 2, *range(dims - 2))
+    x, y = (_filled_up(value, dims).permute(order).contiguous() for value in (source, target))
+    seen = (x + y).sum(0).isfinite()  # a sum is finite where its terms are
+    given = seen.to(x.dtype) if weights is None else _filled_up(weights, dims - 1).movedim(-1, 0)
+    given = torch.where(seen & (given > 0), given, 0.0)
+    return torch.where(given > 0, x, 0.0), torch.where(given > 0, y, 0.0), given
 
 
-def _best_rotation(correlation: Tensor, reflection: bool) -> tuple[Tensor, Tensor]:
+def _filled_up(value: Tensor, dims: int) -> Tensor:
+    """With as many dimensions as the widest argument has."""
+    return value.reshape(*(1,) * (dims - value.ndim), *value.shape)
+
+
+def _components(vectors: Tensor) -> Vector:
+    x, y, z = vectors.unbind(0)
+    return x, y, z
+
+
+def _best_rotation(correlation: Columns, reflection: bool) -> tuple[Columns, Tensor]:
     """The closest rotation, or if asked for the closest orthogonal matrix, and whether it is undetermined."""
-    loose = torch.finfo(correlation.dtype).eps ** 0.5
-    rotation, determined = rotation_from_correlation(correlation)
-    if not reflection:
-        return rotation, ~(determined > loose)
-    mirrored, mirrored_determined = rotation_from_correlation(-correlation)
-    improper = ((-mirrored - rotation) * correlation).sum((-1, -2)) > 0
-    determined = torch.where(improper, mirrored_determined, determined)
-    return torch.where(improper[..., None, None], -mirrored, rotation), ~(determined > loose)
+    loose = torch.finfo(correlation[0][0].dtype).eps ** 0.5
+    rotation, determined = rotation_of_columns(correlation)
+    if reflection:
+        a, b, c = (_opposite(column) for column in correlation)
+        mirrored, mirrored_determined = rotation_of_columns((a, b, c))
+        pairs = zip(rotation, mirrored, correlation, strict=True)
+        improper = torch.stack([-dot(ours, theirs) - dot(plain, theirs) for plain, ours, theirs in pairs]).sum(0) > 0
+        determined = torch.where(improper, mirrored_determined, determined)
+        a, b, c = (select(improper, _opposite(ours), plain) for plain, ours in zip(rotation, mirrored, strict=True))
+        rotation = (a, b, c)
+    return rotation, ~(determined > loose)
+
+
+def _opposite(vector: Vector) -> Vector:
+    x, y, z = vector
+    return -x, -y, -z
 
 
 def _extent(points: Tensor, source: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean squared extent of the points, and whether it is but the rounding of the source; then it reads 1."""
-    extent = (share * points.square()).sum((-1, -2))
-    noise = (8 * torch.finfo(extent.dtype).eps) ** 2 * (share * source.square()).sum((-1, -2))
+    """The mean squared extent (...) of points (3, N, ...), and whether it is only rounding; then it reads 1."""
+    extent = (share * points.square().sum(0)).sum(0)
+    noise = (8 * torch.finfo(extent.dtype).eps) ** 2 * (share * source.square().sum(0)).sum(0)
     flat = extent <= noise
     return torch.where(flat, 1.0, extent), flat
 
 
-def _identity(like: Tensor) -> Tensor:
-    return torch.eye(3, dtype=like.dtype, device=like.device).expand(*like.shape, 3, 3)
-
-
 def _masked(rotation: Tensor, translation: Tensor, scale: Tensor, degenerate: Tensor, empty: Tensor) -> Alignment:
-    """NaN where there was no point."""
+    """NaN where there was no point; the translation comes as (3, ...)."""
     return Alignment(
         rotation=torch.where(empty[..., None, None], torch.nan, rotation),
-        translation=torch.where(empty[..., None], torch.nan, translation),
+        translation=torch.where(empty, torch.nan, translation).movedim(0, -1),
         scale=torch.where(empty, torch.nan, scale),
         degenerate=degenerate | empty,
     )

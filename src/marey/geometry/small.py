@@ -9,6 +9,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from marey.geometry.components import (
+    Columns,
+    Vector,
+    combined,
+    cross,
+    dot,
+    perpendicular,
+    plus,
+    scaled,
+    select,
+    unit,
+    without,
+)
+
 
 def inverse_2x2(matrix: Tensor) -> Tensor:
     """Invert matrices (..., 2, 2)."""
@@ -72,20 +86,9 @@ def eigh_3x3(matrix: Tensor) -> tuple[Tensor, Tensor]:
         differentiable; what equal eigenvalues leave undetermined has the gradient zero.
     """
     size = _largest_entry(matrix.detach())
-    detached = matrix.detach() / size
-    apart, is_largest = _separate_vector(detached)
-    u = any_perpendicular(apart)
-    w = torch.linalg.cross(apart, u)
-    image_u, image_w, image_apart = (_lower_product(detached, v) for v in (u, w, apart))
-    low, high, cosine, sine = _eigh_2x2(_dot(u, image_u), _dot(w, image_u), _dot(w, image_w))
-    top = cosine[..., None] * u + sine[..., None] * w
-    bottom = sine[..., None] * u - cosine[..., None] * w
-    alone = _dot(apart, image_apart)
-    alone = torch.where(is_largest, torch.maximum(alone, high), torch.minimum(alone, low))
-    last = is_largest[..., None]
-    values = torch.where(last, torch.stack((low, high, alone), -1), torch.stack((alone, low, high), -1)) * size[..., 0]
-    vectors = torch.where(last[..., None], torch.stack((bottom, top, apart), -1), torch.stack((apart, bottom, top), -1))
-    return _with_derivative(matrix, values, vectors)
+    (a, _, _), (b, c, _), (d, e, f) = _entries(matrix.detach() / size)
+    values, vectors = _eigh_3x3((a, b, c, d, e, f))
+    return _with_derivative(matrix, torch.stack(values, -1) * size[..., 0], _from_columns(vectors))
 
 
 def rotation_from_correlation(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,94 +103,112 @@ def rotation_from_correlation(matrix: Tensor) -> tuple[Tensor, Tensor]:
         last one signed, over the largest. Near 0 a whole circle of rotations is as close, and the gradient is zero.
         Once differentiable.
     """
-    scaled = matrix / _largest_entry(matrix.detach())
-    rotation, determined = _kabsch(scaled.detach())
-    twisted = rotation.transpose(-1, -2) @ scaled
-    fixed = twisted.detach()
-    trace = fixed.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
-    hessian = trace * torch.eye(3, dtype=matrix.dtype, device=matrix.device) - (fixed + fixed.transpose(-1, -2)) / 2
-    # the eigenvalues of the hessian are the pairwise sums of singular values; its smallest tells how firm R is
-    curvature = determinant_3x3(hessian)
-    largest_pair = hessian.diagonal(dim1=-2, dim2=-1).sum(-1) / 2
-    firm = curvature > torch.finfo(matrix.dtype).eps * largest_pair**3
-    safe = torch.where(firm[..., None, None], hessian, torch.eye(3, dtype=matrix.dtype, device=matrix.device))
-    skewed = twisted - twisted.transpose(-1, -2)
-    gradient = torch.stack((skewed[..., 2, 1], skewed[..., 0, 2], skewed[..., 1, 0]), -1)
-    turn = torch.where(firm[..., None], solve_3x3_symmetric(safe, gradient), 0.0)
-    return rotation @ _cayley(turn), determined
+    rotation, determined = rotation_of_columns(_columns(matrix))
+    return _from_columns(rotation), determined
+
+
+def rotation_of_columns(matrix: Columns) -> tuple[Columns, Tensor]:
+    """`rotation_from_correlation` of a matrix given and returned by its columns."""
+    size = torch.stack([entry.detach().abs() for column in matrix for entry in column]).amax(0)
+    inverse = torch.where(size > 0, size, 1.0).reciprocal()
+    first, second, third = (scaled(column, inverse) for column in matrix)
+    right = _right_vectors((first, second, third))
+    images = tuple(combined((first, second, third), vector) for vector in right)
+    left = _left_vectors(images[0], images[1], right[0])
+    # S = U^T M V is diagonal but for what squaring lost; the optimum U exp([w]) V^T makes it symmetric
+    s = [[dot(u, image) for image in images] for u in left]
+    pairs = ((1, 2), (2, 0), (0, 1))
+    floor = 4 * torch.finfo(size.dtype).eps * s[0][0].detach()
+    turn = tuple(_ratio(s[j][i] - s[i][j], (s[i][i] + s[j][j]).detach(), floor) for i, j in pairs)
+    x, y, z = turn
+    turned = _cayley((x, y, z))
+    u1, u2, u3 = (combined(left, column) for column in turned)
+    rows = [(u1[i], u2[i], u3[i]) for i in range(3)]  # of U exp([w])
+    across = [tuple(vector[i] for vector in right) for i in range(3)]  # rows of V
+    c1, c2, c3 = ((dot(rows[0], v), dot(rows[1], v), dot(rows[2], v)) for v in across)
+    largest = s[0][0].detach().clamp(min=torch.finfo(size.dtype).tiny)
+    return (c1, c2, c3), (s[1][1] + s[2][2]).detach() / largest
 
 
 def any_perpendicular(vector: Tensor) -> Tensor:
     """A unit vector perpendicular to each unit vector (..., 3)."""
     x, y, z = vector.unbind(-1)
-    zero = torch.zeros_like(x)
-    wide = x.abs() > y.abs()
-    chosen = torch.where(wide[..., None], torch.stack((-z, zero, x), -1), torch.stack((zero, z, -y), -1))
-    return chosen * chosen.square().sum(-1, keepdim=True).rsqrt()
+    return torch.stack(perpendicular((x, y, z)), -1)
 
 
-def _kabsch(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The closest rotation to the accuracy that squaring the matrix leaves, and how well it is determined."""
-    _, right = eigh_3x3(matrix.transpose(-1, -2) @ matrix)
-    last, image, first = (matrix @ right).unbind(-1)
-    u1 = _unit(first, right[..., 2])
-    u2 = _unit(image - _dot(image, u1)[..., None] * u1, any_perpendicular(u1))
-    u2 = _unit(u2 - _dot(u2, u1)[..., None] * u1, u2)
-    # (v3, v2, v1) is a rotation, v3 = v2 x v1, so this third left vector makes the product one too
-    u3 = torch.linalg.cross(u2, u1)
-    left = torch.stack((u3, u2, u1), -1)
-    largest = _dot(first, u1).clamp(min=torch.finfo(matrix.dtype).tiny)
-    return left @ right.transpose(-1, -2), (_dot(image, u2) + _dot(last, u3)) / largest
-
-
-def _unit(vector: Tensor, fallback: Tensor) -> Tensor:
-    """The vector at unit length, or the fallback where it vanishes."""
-    squared = vector.square().sum(-1, keepdim=True)
-    vanishes = squared <= torch.finfo(vector.dtype).eps ** 2
-    return torch.where(vanishes, fallback, vector * torch.where(vanishes, 1.0, squared).rsqrt())
-
-
-def _largest_entry(matrix: Tensor) -> Tensor:
-    """The largest magnitude in each matrix, (..., 1, 1), or 1 where all is zero: squares of the rest are safe."""
-    largest = matrix.abs().amax((-1, -2), keepdim=True)
-    return torch.where(largest > 0, largest, 1.0)
-
-
-def _cayley(turn: Tensor) -> Tensor:
-    """The rotation of the quaternion (1, turn / 2), which is exp(turn) to the second order."""
-    x, y, z = (turn / 2).unbind(-1)
-    s = 2 / (1 + x * x + y * y + z * z)
-    return _matrix(
-        (
-            (1 - s * (y * y + z * z), s * (x * y - z), s * (x * z + y)),
-            (s * (x * y + z), 1 - s * (x * x + z * z), s * (y * z - x)),
-            (s * (x * z - y), s * (y * z + x), 1 - s * (x * x + y * y)),
-        )
+def _right_vectors(matrix: Columns) -> Columns:
+    """The right singular vectors, the leading one first, to the accuracy that squaring the matrix leaves."""
+    first, second, third = (_constant(column) for column in matrix)
+    gram = (
+        dot(first, first),
+        dot(second, first),
+        dot(second, second),
+        dot(third, first),
+        dot(third, second),
+        dot(third, third),
     )
+    _, (v3, v2, v1) = _eigh_3x3(gram)
+    return v1, v2, v3
 
 
-def _separate_vector(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The eigenvector (..., 3) of the eigenvalue farthest from the others, and whether that is the largest."""
-    (a, _, _), (b, c, _), (d, e, f) = _entries(matrix)
+def _left_vectors(first: Vector, second: Vector, fallback: Vector) -> Columns:
+    """Orthonormal vectors along the images of the leading right vectors, as right-handed as (v1, v2, v3) are."""
+    u1 = unit(_constant(first), fallback)
+    u2 = unit(without(_constant(second), u1), perpendicular(u1))
+    u2 = unit(without(u2, u1), u2)
+    return u1, u2, cross(u2, u1)  # (v3, v2, v1) is a rotation: v3 = v2 x v1
+
+
+def _eigh_3x3(matrix: tuple[Tensor, ...]) -> tuple[Vector, Columns]:
+    """Ascending eigenvalues and right-handed eigenvectors of the lower triangle a, b c, d e f."""
+    a, b, c, d, e, f = matrix
+    apart, is_largest = _separate_vector(matrix)
+    u = perpendicular(apart)
+    w = cross(apart, u)
+    rows = ((a, b, d), (b, c, e), (d, e, f))
+    image_u, image_w, image_apart = ((dot(rows[0], v), dot(rows[1], v), dot(rows[2], v)) for v in (u, w, apart))
+    low, high, cosine, sine = _eigh_2x2(dot(u, image_u), dot(w, image_u), dot(w, image_w))
+    top = plus(scaled(u, cosine), scaled(w, sine))
+    bottom = plus(scaled(u, sine), scaled(w, -cosine))
+    alone = dot(apart, image_apart)
+    values = (
+        torch.where(is_largest, low, torch.minimum(alone, low)),
+        torch.where(is_largest, high, low),
+        torch.where(is_largest, torch.maximum(alone, high), high),
+    )
+    vectors = (
+        select(is_largest, bottom, apart),
+        select(is_largest, top, bottom),
+        select(is_largest, apart, top),
+    )
+    return values, vectors
+
+
+def _separate_vector(matrix: tuple[Tensor, ...]) -> tuple[Vector, Tensor]:
+    """The eigenvector of the eigenvalue farthest from the others, and whether that is the largest."""
+    a, b, c, d, e, f = matrix
     mean = (a + c + f) / 3
     a, c, f = a - mean, c - mean, f - mean
-    spread = ((a * a + c * c + f * f + 2 * (b * b + d * d + e * e)) / 6).sqrt()
-    scale = torch.where(spread > 0, spread, 1.0).reciprocal()
+    spread = ((dot((a, c, f), (a, c, f)) + 2 * dot((b, d, e), (b, d, e))) / 6).sqrt()
+    varied = spread > 0
+    scale = torch.where(varied, spread, 1.0).reciprocal()
     a, b, c, d, e, f = (entry * scale for entry in (a, b, c, d, e, f))
     half = (a * (c * f - e * e) - b * (b * f - e * d) + d * (b * e - c * d)) / 2
     is_largest = half >= 0
     root = 2 * torch.cos(half.abs().clamp(max=1.0).acos() / 3)
     root = torch.where(is_largest, root, -root)
-    rows = torch.stack((a - root, b, d), -1), torch.stack((b, c - root, e), -1), torch.stack((d, e, f - root), -1)
-    pairs = ((0, 1), (0, 2), (1, 2))
-    crosses = torch.stack([torch.linalg.cross(rows[i], rows[j]) for i, j in pairs], -2)
-    lengths = crosses.square().sum(-1)
-    place = lengths.argmax(-1, keepdim=True)
-    longest = crosses.take_along_dim(place[..., None], -2)[..., 0, :]
-    squared = lengths.take_along_dim(place, -1)
-    axis = torch.eye(3, dtype=matrix.dtype, device=matrix.device)[0].expand_as(longest)
+    rows = (a - root, b, d), (b, c - root, e), (d, e, f - root)
+    longest = cross(rows[0], rows[1])
+    length = dot(longest, longest)
+    for i, j in ((0, 2), (1, 2)):
+        other = cross(rows[i], rows[j])
+        squared = dot(other, other)
+        longest = select(squared > length, other, longest)
+        length = torch.maximum(squared, length)
+    inverse = torch.where(varied, length, 1.0).rsqrt()
+    x, y, z = scaled(longest, inverse)
     # three equal eigenvalues: every vector is one
-    return torch.where(spread[..., None] > 0, longest * squared.rsqrt(), axis), is_largest
+    return (torch.where(varied, x, 1.0), torch.where(varied, y, 0.0), torch.where(varied, z, 0.0)), is_largest
 
 
 def _eigh_2x2(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -210,6 +231,36 @@ def _with_derivative(matrix: Tensor, values: Tensor, vectors: Tensor) -> tuple[T
     return values + change.diagonal(dim1=-2, dim2=-1), vectors + vectors @ (rates * change)
 
 
+def _cayley(turn: Vector) -> Columns:
+    """The rotation of the quaternion (1, turn / 2), which is exp([turn]) to the second order."""
+    x, y, z = (component / 2 for component in turn)
+    xx, yy, zz = x * x, y * y, z * z
+    s = 2 / (1 + xx + yy + zz)
+    sx, sy = s * x, s * y
+    xy, xz, yz, tx, ty, tz = sx * y, sx * z, sy * z, sx, sy, s * z
+    return (
+        (1 - s * (yy + zz), xy + tz, xz - ty),
+        (xy - tz, 1 - s * (xx + zz), yz + tx),
+        (xz + ty, yz - tx, 1 - s * (xx + yy)),
+    )
+
+
+def _constant(vector: Vector) -> Vector:
+    return vector[0].detach(), vector[1].detach(), vector[2].detach()
+
+
+def _ratio(above: Tensor, below: Tensor, floor: Tensor) -> Tensor:
+    """The quotient, and zero where the latter is not clear of its rounding."""
+    firm = below > floor
+    return torch.where(firm, above / torch.where(firm, below, 1.0), 0.0)
+
+
+def _largest_entry(matrix: Tensor) -> Tensor:
+    """The largest magnitude in each matrix, (..., 1, 1), or 1 where all is zero: squares of the rest are safe."""
+    largest = matrix.abs().amax((-1, -2), keepdim=True)
+    return torch.where(largest > 0, largest, 1.0)
+
+
 def _cofactors(matrix: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     """The cofactors xx yx zx yy zy zz of symmetric matrices, and the determinant."""
     (a, _, _), (b, c, _), (d, e, f) = _entries(matrix)
@@ -218,15 +269,14 @@ def _cofactors(matrix: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
     return cofactors, a * xx + b * yx + d * zx
 
 
-def _lower_product(matrix: Tensor, vector: Tensor) -> Tensor:
-    """A v for symmetric A, read from its lower triangle."""
-    (a, _, _), (b, c, _), (d, e, f) = _entries(matrix)
-    x, y, z = vector.unbind(-1)
-    return torch.stack((a * x + b * y + d * z, b * x + c * y + e * z, d * x + e * y + f * z), -1)
+def _columns(matrix: Tensor) -> Columns:
+    first, second, third = (column.unbind(-1) for column in matrix.unbind(-1))
+    return (first[0], first[1], first[2]), (second[0], second[1], second[2]), (third[0], third[1], third[2])
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    return (a * b).sum(-1)
+def _from_columns(columns: Columns) -> Tensor:
+    """Columns as matrices (..., 3, 3)."""
+    return _matrix(tuple(zip(*columns, strict=True)))
 
 
 def _entries(matrix: Tensor) -> tuple[tuple[Tensor, ...], ...]:
