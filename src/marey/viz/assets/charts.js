@@ -1,0 +1,373 @@
+// Pictures over time: the strip above the slider, the bands of one joint, the heat map of the views.
+
+const LEFT = 54;
+const RIGHT = 10;
+
+function prepare(canvas, height) {
+  const density = window.devicePixelRatio || 1;
+  const width = canvas.parentElement.clientWidth;
+  canvas.style.height = `${height}px`;
+  canvas.width = Math.max(1, Math.round(width * density));
+  canvas.height = Math.round(height * density);
+  const context = canvas.getContext("2d");
+  context.setTransform(density, 0, 0, density, 0, 0);
+  context.clearRect(0, 0, width, height);
+  context.font = "11px system-ui, sans-serif";
+  context.textBaseline = "middle";
+  return { context, width, height };
+}
+
+// Round numbers about `count` to a range.
+function ticks(low, high, count) {
+  const rough = (high - low) / Math.max(1, count);
+  if (!(rough > 0)) return [];
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((k) => k >= rough);
+  const first = Math.ceil(low / step);
+  return Array.from({ length: Math.max(0, Math.floor(high / step) - first + 1) }, (_, i) => (first + i) * step);
+}
+
+function format(value, span) {
+  return value.toFixed(clamp(Math.ceil(1 - Math.log10(span || 1)), 0, 3));
+}
+
+// How many joints are measured, filled in and unknown in every frame of the playback.
+class Strip {
+  constructor(canvas, data) {
+    this.canvas = canvas;
+    this.data = data;
+    const all = data.P * data.J;
+    this.known = new Float32Array(data.count);
+    this.filled = new Float32Array(data.count);
+    for (let frame = 0; frame < data.count; frame++) {
+      for (let place = 0; place < all; place++) {
+        if (!data.joint(frame, 0, place)) continue;
+        this.known[frame] += 1 / all;
+        if (data.filled(frame, 0, place)) this.filled[frame] += 1 / all;
+      }
+    }
+  }
+
+  draw(theme) {
+    const { context: c, width, height } = prepare(this.canvas, 20);
+    const { count } = this.data;
+    c.fillStyle = theme.shade;
+    c.fillRect(0, 0, width, height);
+    for (let x = 0; x < width; x++) {
+      const [first, last] = [Math.floor((x / width) * count), Math.max(Math.floor(((x + 1) / width) * count), 1)];
+      let known = 1, measured = 1;
+      for (let frame = first; frame < Math.max(last, first + 1); frame++) {
+        known = Math.min(known, this.known[frame]);
+        measured = Math.min(measured, this.known[frame] - this.filled[frame]);
+      }
+      c.fillStyle = theme.series2;
+      c.fillRect(x, height * (1 - known), 1, height * known);
+      c.fillStyle = theme.accent;
+      c.fillRect(x, height * (1 - measured), 1, height * measured);
+    }
+  }
+}
+
+// A horizontal axis of frames that several pictures share.
+class TimeAxis {
+  constructor(data, width) {
+    this.data = data;
+    this.width = width;
+    this.first = 0;
+    this.last = Math.max(1, data.count - 1);
+  }
+
+  window(frame, seconds) {
+    const count = Math.round(seconds * this.data.rate);
+    if (!count || count >= this.data.count) return;
+    this.first = clamp(frame - Math.floor(count / 2), 0, this.data.count - 1 - count);
+    this.last = this.first + count;
+  }
+
+  x(frame) {
+    return LEFT + ((frame - this.first) / (this.last - this.first)) * (this.width - LEFT - RIGHT);
+  }
+
+  frame(x) {
+    const share = (x - LEFT) / (this.width - LEFT - RIGHT);
+    return clamp(Math.round(this.first + share * (this.last - this.first)), 0, this.data.count - 1);
+  }
+
+  draw(c, y, theme) {
+    const { data } = this;
+    const unit = data.fps ? (frame) => data.seconds(frame) : (frame) => data.array.frames[frame];
+    const [low, high] = [unit(this.first), unit(Math.min(this.last, data.count - 1))];
+    c.fillStyle = theme.muted;
+    c.textAlign = "center";
+    for (const tick of ticks(low, high, Math.max(3, this.width / 120))) {
+      const frame = this.first + ((tick - low) / (high - low || 1)) * (this.last - this.first);
+      c.fillText(format(tick, high - low), this.x(frame), y);
+    }
+    c.textAlign = "left";
+    c.fillText(data.fps ? "s" : "frame", 4, y);
+  }
+}
+
+// Value and standard deviation of one joint over time, with the interval that holds 90 %.
+class Bands {
+  constructor(canvas, data) {
+    this.canvas = canvas;
+    this.data = data;
+    this.choice = { person: 0, joint: 0, kind: "position", seconds: 0 };
+  }
+
+  // Rows of { name, unit, values, deviations }.
+  series() {
+    const { data } = this;
+    const { person, joint, kind } = this.choice;
+    const points = Array.from({ length: data.count }, (_, frame) => data.joint(frame, person, joint));
+    const deviations = points.map((_, frame) => data.deviations(frame, person, joint));
+    if (kind === "speed") return [this.speed(points, person, joint)];
+    if (kind === "sigma") {
+      const values = points.map((_, frame) => data.sigma(frame, person, joint));
+      return [{ name: "1 \u03c3", unit: "mm", values, deviations: null }];
+    }
+    return ["x", "y", "z"].map((name, axis) => ({
+      name,
+      unit: "m",
+      values: points.map((point) => (point ? point[axis] : NaN)),
+      deviations: deviations.map((d) => (d ? d[axis] : NaN)),
+    }));
+  }
+
+  // Central differences; the deviation takes the noise of the two frames as independent.
+  speed(points, person, joint) {
+    const { data } = this;
+    const values = new Array(data.count).fill(NaN);
+    const deviations = new Array(data.count).fill(NaN);
+    for (let frame = 1; frame < data.count - 1; frame++) {
+      const [before, after] = [points[frame - 1], points[frame + 1]];
+      if (!before || !after) continue;
+      const seconds = 2 / data.rate;
+      const step = subtract(after, before);
+      const length = Math.hypot(...step);
+      const along = step.map((x) => x / (length || 1));
+      values[frame] = length / seconds;
+      const spread = [frame - 1, frame + 1].flatMap((at) => data.spread(at, person, joint) || [[NaN, NaN, NaN]]);
+      deviations[frame] = Math.hypot(...spread.map((column) => dot(column, along))) / seconds;
+    }
+    return { name: "speed", unit: "m/s", values, deviations };
+  }
+
+  update() {
+    this.rows = this.series();
+  }
+
+  draw(frame, theme) {
+    const panel = this.rows.length > 1 ? 112 : 220;
+    const { context: c, width, height } = prepare(this.canvas, this.rows.length * panel + 22);
+    this.axis = new TimeAxis(this.data, width);
+    this.axis.window(frame, this.choice.seconds);
+    this.shadeFilled(c, height - 22, theme);
+    this.rows.forEach((row, index) => this.drawRow(c, row, index * panel, panel - 12, theme[`series${index + 1}`], theme));
+    this.axis.draw(c, height - 8, theme);
+    const x = this.axis.x(frame);
+    c.strokeStyle = theme.accent;
+    c.lineWidth = 1.2;
+    c.beginPath();
+    c.moveTo(x, 0);
+    c.lineTo(x, height - 20);
+    c.stroke();
+  }
+
+  shadeFilled(c, height, theme) {
+    const { person, joint } = this.choice;
+    c.fillStyle = theme.shade;
+    for (let frame = this.axis.first; frame <= Math.min(this.axis.last, this.data.count - 1); frame++) {
+      if (!this.data.filled(frame, person, joint)) continue;
+      const [from, to] = [this.axis.x(frame - 0.5), this.axis.x(frame + 0.5)];
+      c.fillRect(Math.max(from, LEFT), 0, Math.max(1, to - Math.max(from, LEFT)), height);
+    }
+  }
+
+  // Lowest and highest value in sight, bands included.
+  range({ values, deviations }) {
+    const k = this.data.sigmas.line;
+    let [low, high] = [Infinity, -Infinity];
+    for (let frame = this.axis.first; frame <= Math.min(this.axis.last, this.data.count - 1); frame++) {
+      const half = deviations && !Number.isNaN(deviations[frame]) ? k * deviations[frame] : 0;
+      if (Number.isNaN(values[frame])) continue;
+      low = Math.min(low, values[frame] - half);
+      high = Math.max(high, values[frame] + half);
+    }
+    if (this.choice.kind !== "position") low = 0;
+    if (!(high > low)) high = low + 0.001;
+    const margin = 0.06 * (high - low);
+    return [low - (this.choice.kind === "position" ? margin : 0), high + margin];
+  }
+
+  drawRow(c, row, top, height, color, theme) {
+    const [low, high] = this.range(row);
+    const y = (value) => top + 6 + (1 - (value - low) / (high - low)) * (height - 6);
+    if (!Number.isFinite(low)) {
+      c.fillStyle = theme.muted;
+      c.textAlign = "left";
+      c.fillText("never known in this span", LEFT + 10, top + height / 2);
+      return;
+    }
+    for (const tick of ticks(low, high, height / 34)) {
+      c.strokeStyle = theme.grid;
+      c.lineWidth = 1;
+      c.beginPath();
+      c.moveTo(LEFT, y(tick));
+      c.lineTo(this.axis.width - RIGHT, y(tick));
+      c.stroke();
+      c.fillStyle = theme.muted;
+      c.textAlign = "right";
+      c.fillText(format(tick, high - low), LEFT - 6, y(tick));
+    }
+    c.save();
+    c.beginPath();
+    c.rect(LEFT, top, this.axis.width - LEFT - RIGHT, height + 4);
+    c.clip();
+    this.runs(row.values).forEach((run) => this.drawRun(c, row, run, y, color));
+    c.restore();
+    c.fillStyle = color;
+    c.textAlign = "left";
+    c.font = "600 12px system-ui, sans-serif";
+    c.fillText(row.name, 4, top + 12);
+    c.font = "11px system-ui, sans-serif";
+    c.fillStyle = theme.muted;
+    c.fillText(row.unit, 4, top + 28);
+  }
+
+  // Stretches of known values, in sight.
+  runs(values) {
+    const found = [];
+    let start = -1;
+    const last = Math.min(this.axis.last + 1, values.length - 1);
+    for (let frame = Math.max(0, this.axis.first - 1); frame <= last + 1; frame++) {
+      const known = frame <= last && !Number.isNaN(values[frame]);
+      if (known && start < 0) start = frame;
+      if (!known && start >= 0) {
+        found.push([start, frame - 1]);
+        start = -1;
+      }
+    }
+    return found;
+  }
+
+  drawRun(c, { values, deviations }, [start, end], y, color) {
+    const k = this.data.sigmas.line;
+    const path = (from, to, step, side) => {
+      for (let frame = from; step > 0 ? frame <= to : frame >= to; frame += step) {
+        const half = side && deviations ? side * k * (deviations[frame] || 0) : 0;
+        c.lineTo(this.axis.x(frame), y(values[frame] + half));
+      }
+    };
+    if (deviations) {
+      c.fillStyle = color.startsWith("#") ? alpha(color, 0.28) : color;
+      c.beginPath();
+      path(start, end, 1, 1);
+      path(end, start, -1, -1);
+      c.fill();
+    }
+    c.strokeStyle = color;
+    c.lineWidth = 1.5;
+    c.beginPath();
+    path(start, end, 1, 0);
+    if (start === end) c.lineTo(this.axis.x(start) + 1.5, y(values[start]));
+    c.stroke();
+  }
+
+  // What the bands say at a frame.
+  words(frame) {
+    const k = this.data.sigmas.line;
+    const parts = this.rows.map(({ name, unit, values, deviations }) => {
+      if (Number.isNaN(values[frame])) return `${name} unknown`;
+      const digits = unit === "mm" ? 1 : 3;
+      const half = deviations ? ` \u00b1 ${(k * deviations[frame]).toFixed(digits)}` : "";
+      return `${name} ${values[frame].toFixed(digits)}${half} ${unit}`;
+    });
+    const filled = this.data.filled(frame, this.choice.person, this.choice.joint) ? " \u00b7 filled in" : "";
+    return `frame ${this.data.array.frames[frame]}: ${parts.join(" \u00b7 ")}${filled}`;
+  }
+}
+
+// Views by time: one row a view, coloured by residual or by weight.
+class HeatMapChart {
+  constructor(canvas, data) {
+    this.canvas = canvas;
+    this.data = data;
+    this.kind = "residual";
+    this.columns = data.heat_edges.length - 1;
+    const finite = Array.from(data.array.heat_residual).filter((x) => !Number.isNaN(x)).sort((a, b) => a - b);
+    this.top = finite.length ? Math.max(finite[Math.floor(0.98 * (finite.length - 1))], 0.1) : 1;
+  }
+
+  get values() {
+    return this.data.array[`heat_${this.kind}`];
+  }
+
+  // Shades run from ordinary to noteworthy: high residuals and low weights are bright.
+  color(value) {
+    return ramp(this.kind === "residual" ? value / this.top : 1 - value);
+  }
+
+  draw(frame, theme) {
+    const { data } = this;
+    const row = clamp(200 / data.V, 14, 30);
+    const { context: c, width, height } = prepare(this.canvas, data.V * row + 50);
+    this.label = Math.min(0.28 * width, 20 + Math.max(...data.views.map((name) => c.measureText(name).width)));
+    this.span = width - this.label - RIGHT;
+    c.textAlign = "left";
+    c.fillStyle = theme.text;
+    data.views.forEach((name, view) => c.fillText(name, 0, (view + 0.5) * row, this.label - 8));
+    c.imageSmoothingEnabled = false;
+    const picture = this.picture(theme);
+    for (let view = 0; view < data.V; view++) {
+      c.drawImage(picture, 0, view, this.columns, 1, this.label, view * row, this.span, row - 2);
+    }
+    const x = this.label + (((frame + 0.5) * data.stride) / data.frameCount) * this.span;
+    c.strokeStyle = theme.text;
+    c.lineWidth = 1.5;
+    c.beginPath();
+    c.moveTo(x, 0);
+    c.lineTo(x, data.V * row);
+    c.stroke();
+    this.drawScale(c, this.label, height - 34, theme);
+  }
+
+  // One pixel a value, made once for each kind and theme.
+  picture(theme) {
+    const key = this.kind + theme.shade;
+    if (this.key === key) return this.made;
+    this.key = key;
+    this.made = document.createElement("canvas");
+    [this.made.width, this.made.height] = [this.columns, this.data.V];
+    const c = this.made.getContext("2d");
+    this.values.forEach((value, place) => {
+      c.fillStyle = Number.isNaN(value) ? theme.shade : this.color(value);
+      c.fillRect(place % this.columns, Math.floor(place / this.columns), 1, 1);
+    });
+    return this.made;
+  }
+
+  drawScale(c, x, y, theme) {
+    const width = Math.min(180, this.span / 2);
+    for (let i = 0; i < width; i++) {
+      c.fillStyle = ramp(i / width);
+      c.fillRect(x + i, y, 1.5, 9);
+    }
+    c.fillStyle = theme.muted;
+    c.textAlign = "left";
+    c.fillText(this.kind === "residual" ? "0 px" : "weight 1", x, y + 20);
+    c.textAlign = "right";
+    c.fillText(this.kind === "residual" ? `\u2265 ${this.top.toFixed(1)} px` : "0", x + width, y + 20);
+    c.textAlign = "left";
+    c.fillStyle = theme.shade;
+    c.fillRect(x + width + 18, y, 14, 9);
+    c.fillStyle = theme.muted;
+    c.fillText("nothing seen", x + width + 38, y + 5);
+  }
+
+  frame(x) {
+    const share = clamp((x - this.label) / this.span, 0, 1);
+    return clamp(Math.floor((share * this.data.frameCount) / this.data.stride), 0, this.data.count - 1);
+  }
+}
