@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from marey.core import InputError, Skeleton, skeleton
-from marey.io.alignment import align_keypoints, common_rate, note_lengths, rate_of
+from marey.io.alignment import align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.keypoint_files import KeypointFile
 
 PAIR = Skeleton("pair", ("a", "b"), ((0, 1),))
@@ -82,10 +82,25 @@ def test_rate_of__median_step_without_the_missing():
     assert rate_of(np.array([np.nan, 1.0])) is None
 
 
-def test_note_lengths():
-    class Source:
-        def __init__(self, count):
-            self.timestamps = np.zeros(count)
+class Source:
+    def __init__(self, times):
+        self.timestamps = np.asarray(times, float)
 
-    assert note_lengths("xy", [Source(3), Source(3)]) == []
-    assert "(x 3, y 5 frames); frames after number 3 are left out" in note_lengths("xy", [Source(3), Source(5)])[0]
+
+def test_note_drift():
+    steady = Source(5 + np.arange(100) / 25)
+    jitter = Source(np.arange(90) / 25 + 0.01 * (np.arange(90) % 2))
+    assert note_drift("xy", [steady, jitter], 25) == []
+    assert note_drift("xy", [steady, None], 25) == note_drift("xy", [steady, steady], None) == []
+    dropped = Source(np.delete(np.arange(100) / 25, 40))
+    with pytest.warns(UserWarning, match="up to 40 ms.* from frame 40 on y is late against x"):
+        (note,) = note_drift("xy", [steady, dropped], 25)
+    assert "synchronise" in note
+
+
+def test_note_lengths():
+    assert note_lengths("xy", [Source([0, 1, 2]), Source([0, 1, 2])]) == []
+    assert (
+        "(x 3, y 5 frames); frames after number 3 are left out"
+        in note_lengths("xy", [Source(range(3)), Source(range(5))])[0]
+    )

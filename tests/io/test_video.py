@@ -1,3 +1,4 @@
+import pickle
 import shutil
 import warnings
 from fractions import Fraction
@@ -22,19 +23,19 @@ def pictures(count=COUNT, height=48, width=64):
     return frames
 
 
-def encoded(path, frames, *, times=None, keyframes_every=10, codec="mpeg4", **options):
-    """A video made with the plain library; `times` in milliseconds."""
+def encoded(path, frames, *, times=None, ticks=1000, keyframes_every=10, codec="mpeg4", **options):
+    """A video made with the plain library; `times` in ticks of a second."""
     with av.open(str(path), "w", **options) as container:
         stream = container.add_stream(codec, rate=25)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = keyframes_every
-        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, ticks)
         stream.bit_rate = 4_000_000
         for place, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-            frame.pts = 40 * place if times is None else times[place]
-            frame.time_base = Fraction(1, 1000)
+            frame.pts = ticks // 25 * place if times is None else times[place]
+            frame.time_base = Fraction(1, ticks)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -76,6 +77,16 @@ def test_frames__reordered_and_invisible_frames(tmp_path, codec):
     source = VideoFrames(encoded(tmp_path / "a.mp4", pictures(), codec=codec))
     assert len(source) == COUNT
     assert numbers(source.frames(17, 33)) == list(range(17, 33))
+
+
+@pytest.mark.parametrize("container", ["avi", "ts", "mkv", "mov"])
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frames__containers_that_seek_differently(tmp_path, container, codec):
+    source = VideoFrames(encoded(tmp_path / f"a.{container}", pictures(), codec=codec, ticks=25))
+    assert len(source) == COUNT
+    for start in (0, 9, 10, 11, 25, 39):
+        assert numbers(source.frames(start, start + 1)) == [start]
+    assert numbers(pickle.loads(pickle.dumps(source)).frames(30, 33)) == [30, 31, 32]
 
 
 def test_frames__range_beyond_the_video(video):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -132,6 +133,29 @@ def note_lengths(names: Sequence[str], sources: Sequence[FrameSource | None]) ->
     return [
         f"The views have different lengths ({each} frames); frames after number {min(lengths.values())} are left out."
     ]
+
+
+def note_drift(names: Sequence[str], sources: Sequence[FrameSource | None], rate: float | None) -> list[str]:
+    """Say so, and warn, if frames of the same number were not taken at the same time after the start.
+
+    That is what dropped frames and variable frame rates do. Half a frame of difference is nothing to tell.
+    """
+    times = {name: source.timestamps for name, source in zip(names, sources, strict=True) if source is not None}
+    length = min((len(taken) for taken in times.values()), default=0)
+    if not rate or not length or len(times) < 2:
+        return []
+    since = np.stack([taken[:length] - taken[0] for taken in times.values()])
+    spread = np.ptp(since, axis=0)
+    apart = np.flatnonzero(spread > 0.5 / rate)
+    if not apart.size:
+        return []
+    early, late = (list(times)[view] for view in (since[:, apart[0]].argmin(), since[:, apart[0]].argmax()))
+    note = (
+        f"The views drift apart by up to {1000 * spread.max():.0f} ms, counted from their first frames: from frame "
+        f"{apart[0]} on {late} is late against {early}. Frames were dropped or the rate varies; synchronise them first."
+    )
+    warnings.warn(note, stacklevel=5)
+    return [note]
 
 
 def rate_of(timestamps: npt.NDArray[np.float64]) -> float | None:

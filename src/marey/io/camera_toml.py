@@ -103,7 +103,9 @@ def _load(path: Path) -> Mapping[str, Any]:
 def _entries(path: Path, document: Mapping[str, Any]) -> list[_Entry]:
     nested = document.get("cameras")
     tables = (
-        {f"cam_{key}": table for key, table in nested.items()} if isinstance(nested, dict) else dict(document.items())
+        {f"cam_{key}": table for key, table in nested.items()}
+        if isinstance(nested, dict) and "matrix" not in nested
+        else dict(document)
     )
     return [
         _entry(f"{path}, camera '{key}'", key, table)

@@ -17,7 +17,7 @@ from marey.core.evidence import Detections2D
 from marey.core.recording import FrameSource, Recording
 from marey.core.skeletons import Skeleton
 from marey.geometry.views import fit_to_image
-from marey.io.alignment import align_keypoints, common_rate, note_lengths, rate_of
+from marey.io.alignment import align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.caliscope_csv import read_caliscope_csv
 from marey.io.camera_toml import Unit, read_camera_toml
 from marey.io.inputs import ViewInput, find_views
@@ -76,7 +76,8 @@ def with_cameras(recording: Recording, cameras: Cameras) -> Recording:
     Raises:
         CalibrationError: the cameras are not those of the views, or are of other image sizes.
     """
-    places, notes = match_views(recording.names, cameras.names)
+    known = cameras.names or tuple(f"cam_{place}" for place in range(len(cameras.intrinsics)))
+    places, notes = match_views(recording.names, known)
     order = sorted(range(len(places)), key=places.__getitem__)
     names = tuple(recording.names[view] for view in order)
     frames = tuple(recording.frames[view] for view in order)
@@ -125,23 +126,25 @@ def _open_views(views: Sequence[ViewInput], skeleton: str | Skeleton | None, fps
         )
     named = sorted((pictures or keypoints).items(), key=lambda item: natural_key(item[1].name))
     names = tuple(view.name for _, view in named)
-    sources = tuple(_open_frames(pictures[key]) if key in pictures else None for key, _ in named)
+    sources = tuple(_open_frames(pictures[key], fps) if key in pictures else None for key, _ in named)
     detections, notes = None, note_lengths(names, sources)
     if keypoints:
         files = [read_openpose_folder(keypoints[key].path, skeleton=skeleton) for key, _ in named]
         detections, more = align_keypoints(names, files, from_zero=bool(pictures))
         notes += more
     rates = [None if source is None else source.fps for source in sources]
+    rate = fps or common_rate(names, rates)
+    notes += note_drift(names, sources, rate)
     return Recording(
         names=names,
         frames=sources,
         detections=detections,
-        fps=fps or common_rate(names, rates),
+        fps=rate,
         notes=tuple(notes),
     )
 
 
-def _open_frames(view: ViewInput) -> FrameSource:
+def _open_frames(view: ViewInput, fps: float | None) -> FrameSource:
     """Open one view's frames; the decoders are imported only where there is something to decode."""
     if view.kind == "video":
         from marey.io.video import VideoFrames
@@ -149,7 +152,7 @@ def _open_frames(view: ViewInput) -> FrameSource:
         return VideoFrames(view.path)
     from marey.io.images import ImageFrames
 
-    return ImageFrames(view.path)
+    return ImageFrames(view.path, fps=fps)
 
 
 def _outside(detections: Detections2D, cameras: Cameras, names: Sequence[str]) -> list[str]:

@@ -24,8 +24,9 @@ class VideoFrames:
     """The frames of a video file, decoded when asked for and never kept.
 
     Opening reads the packets' time stamps without decoding them, so the number of frames and their times, at a variable
-    frame rate too, are those of the file and not a guess from its header. Every call of `frames` opens the file anew:
-    several may run at once, and the object can be sent to other processes.
+    frame rate too, are those of the file and not a guess from its header. A file without usable time stamps (raw
+    streams, some AVI) is decoded once to count its frames, and takes them at the nominal rate. Every call of `frames`
+    opens the file anew: several may run at once, and the object can be sent to other processes.
 
     A frame that is in the file but cannot be decoded comes as a black image, so that what follows keeps its place; a
     warning says how many there were. A file that was cut off has the frames that are still in it, with a warning.
@@ -121,17 +122,28 @@ class VideoFrames:
             )
 
     def _numbered(self, start: int) -> Iterator[tuple[int, Image]]:
-        """Decode from the key frame before `start`, with the index of each frame."""
-        first = self._seek_target(start)
+        """Decode from the key frame before `start`, with the index of each frame from `start` on."""
+        target = self._seek_target(start)
+        frames = self._from(target)
+        first = next(frames, None)
+        if target is not None and (first is None or first[0] > start):  # some containers seek too far
+            frames = self._from(None)
+            first = next(frames, None)
+        for place, frame in chain([first] if first else [], frames):
+            if place >= start:
+                yield place, self._image(frame)
+
+    def _from(self, target: int | None) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Decode from the presentation time `target`, None: from the beginning, with the index of each frame."""
         with _opened(self.path) as container:
             stream = _video_stream(self.path, container)
             stream.thread_type = "AUTO"
-            if first is not None:
-                container.seek(first, stream=stream, backward=True)
+            if target is not None:
+                container.seek(target, stream=stream, backward=True)
             for count, frame in enumerate(_decode(container, stream)):
                 place = self._place(frame.pts) if self._timed else count
-                if place is not None and place >= start:
-                    yield place, self._image(frame)
+                if place is not None:
+                    yield place, frame
 
     def _seek_target(self, start: int) -> int | None:
         """Presentation time of the last key frame at or before frame `start`; None: decode from the beginning."""
@@ -196,7 +208,11 @@ def _video_stream(path: Path, container: av.container.InputContainer) -> av.Vide
 def _index(
     container: av.container.InputContainer, stream: av.VideoStream
 ) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
-    """Presentation times of all frames and of the key frames, in the stream's unit; None without time stamps."""
+    """Presentation times of all frames and of the key frames, in the stream's unit; None without usable time stamps.
+
+    They are unusable where packets have none or share one, and in AVI with a codec that reorders frames: AVI knows
+    decoding times only.
+    """
     times: list[int] = []
     keys: list[int] = []
     try:
@@ -210,7 +226,11 @@ def _index(
                 keys.append(packet.pts)
     except av.error.FFmpegError as error:
         warnings.warn(f"{container.name}: reading stops after {len(times)} frames: {error}", stacklevel=3)
-    return np.unique(np.array(times, np.int64)), np.unique(np.array(keys or times[:1], np.int64))
+    pts = np.unique(np.array(times, np.int64))
+    disguised = container.format.name == "avi" and stream.codec_context.has_b_frames
+    if disguised or len(pts) < len(times):
+        return None, np.zeros(0, np.int64)
+    return pts, np.unique(np.array(keys or times[:1], np.int64))
 
 
 def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
