@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from marey.core import InputError
+from marey.core import Image, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,10 @@ class Tile:
     width: int
     height: int
     scale: float
+
+    def of(self, frame: Image) -> Image:
+        """The part of the frame that is this tile: a view, not a copy."""
+        return frame[self.top : self.top + self.height, self.left : self.left + self.width]
 
 
 @dataclass(frozen=True, kw_only=True)

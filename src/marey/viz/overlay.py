@@ -15,12 +15,14 @@ import torch
 from marey.core import CalibrationError, Estimate, FrameSource, Image, InputError, ShapeError
 from marey.geometry.projection import project_with_jacobian
 from marey.geometry.small import eigh_2x2
-from marey.viz.mosaic import Mosaic, Tile, lay_out
+from marey.viz.mosaic import Mosaic, lay_out
 from marey.viz.style import SIGMAS_90_PLANE, person_color, side_of
 from marey.viz.summary import KEPT_WEIGHT
 
 SIZE_LIMIT = (1600, 900)
 """Width and height of the video at most, pixels."""
+PLAIN_SIZE_LIMIT = (1280, 720)
+"""The same where there are no images, whose details one would want to see."""
 CHUNK = 256
 """Frames that are projected at a time."""
 
@@ -28,7 +30,9 @@ _BACKGROUND = (24, 29, 36)
 _PAPER = (38, 45, 55)
 _INK = (235, 240, 245)
 _REJECTED = (255, 90, 70)
+_DARKER = (0.8 * np.arange(256)).astype(np.uint8)
 _SUBPIXEL_BITS = 4
+_OUTLINE_POINTS = 21
 _DEFAULT_FPS = 30.0
 _LARGEST = 4000.0
 """Pixels outside of a tile beyond which nothing is drawn; OpenCV's coordinates overflow far out."""
@@ -45,7 +49,7 @@ class Projection:
     axes: Array
     """(V, T, P, J, 2) semi-axes of the ellipse that holds 90 % of the uncertainty."""
     angle: Array
-    """(V, T, P, J) of its first axis, degrees, clockwise as seen."""
+    """(V, T, P, J) of its first axis, radians from x towards y."""
     keypoints: Array | None
     """(V, T, P, J2, 2)"""
     kept: Array | None
@@ -59,7 +63,7 @@ def write_overlay_video(
     estimate: Estimate,
     sources: Sequence[FrameSource | None] = (),
     *,
-    size_limit: tuple[int, int] = SIZE_LIMIT,
+    size_limit: tuple[int, int] | None = None,
     progress: bool = False,
 ) -> None:
     """Write a video of all views: keypoints as dots (crosses where rejected), the estimate as lines and ellipses.
@@ -70,7 +74,7 @@ def write_overlay_video(
         path: The file, MP4.
         estimate: With cameras; `frames` says which images of the sources are drawn on.
         sources: Of the V views; None or nothing: a plain background of the camera's size.
-        size_limit: Width and height that the video may have.
+        size_limit: Width and height that the video may have; None: `SIZE_LIMIT`, less without any images.
         progress: Show a bar.
 
     Raises:
@@ -89,7 +93,7 @@ def write_overlay_video(
 
 
 def overlay_frames(
-    estimate: Estimate, sources: Sequence[FrameSource | None] = (), *, size_limit: tuple[int, int] = SIZE_LIMIT
+    estimate: Estimate, sources: Sequence[FrameSource | None] = (), *, size_limit: tuple[int, int] | None = None
 ) -> Iterator[Image]:
     """Yield the frames of the overlay video, (height, width, 3) red green blue; see `write_overlay_video`."""
     if estimate.cameras is None:
@@ -98,7 +102,8 @@ def overlay_frames(
     sources = tuple(sources) or (None,) * views
     if len(sources) != views:
         raise ShapeError(f"sources: expected one for each of the {views} views (None: no images), got {len(sources)}")
-    mosaic = lay_out([_size(estimate, view, source) for view, source in enumerate(sources)], limit=size_limit)
+    limit = size_limit or (SIZE_LIMIT if any(source is not None for source in sources) else PLAIN_SIZE_LIMIT)
+    mosaic = lay_out([_size(estimate, view, source) for view, source in enumerate(sources)], limit=limit)
     return _draw_all(estimate, sources, mosaic)
 
 
@@ -107,14 +112,15 @@ def _draw_all(estimate: Estimate, sources: Sequence[FrameSource | None], mosaic:
     images = [_images(source, numbers) for source in sources]
     assert estimate.cameras is not None
     names = estimate.cameras.names or tuple(f"view {view + 1}" for view in range(len(sources)))
+    blank = _blank(mosaic)
     for start in range(0, len(numbers), CHUNK):
         projection = project_estimate(estimate, slice(start, start + CHUNK))
         for offset, number in enumerate(numbers[start : start + CHUNK]):
-            canvas = np.full((mosaic.height, mosaic.width, 3), _BACKGROUND, np.uint8)
+            canvas = blank.copy()
             for view, tile in enumerate(mosaic.tiles):
-                part = canvas[tile.top : tile.top + tile.height, tile.left : tile.left + tile.width]
+                part = tile.of(canvas)
                 _paste(part, next(images[view]))
-                _draw_view(part, tile, estimate, projection, view, offset)
+                draw_view(part, tile.scale, estimate, projection, view, offset)
                 _label(part, f"{names[view]}  frame {number}")
             yield canvas
 
@@ -129,7 +135,7 @@ def project_estimate(estimate: Estimate, frames: slice) -> Projection:
     known = spread.isfinite().all(-1).all(-1)
     values, vectors = eigh_2x2(torch.where(known[..., None, None], spread, 0.0))
     axes = torch.where(known[..., None], SIGMAS_90_PLANE * values.clamp_min(0.0).sqrt(), torch.nan)
-    angle = torch.rad2deg(torch.atan2(vectors[..., 1, 0], vectors[..., 0, 0]))
+    angle = torch.atan2(vectors[..., 1, 0], vectors[..., 0, 0])
     evidence, diagnostics = estimate.keypoints, estimate.diagnostics
     return Projection(
         points=_numpy(points),
@@ -141,92 +147,106 @@ def project_estimate(estimate: Estimate, frames: slice) -> Projection:
     )
 
 
-def _draw_view(image: Image, tile: Tile, estimate: Estimate, projection: Projection, view: int, frame: int) -> None:
-    """Draw everybody into one tile."""
-    points = (projection.points[view, frame] + 0.5) * tile.scale - 0.5
-    axes = projection.axes[view, frame] * tile.scale
-    points[~(np.abs(points) < _LARGEST).all(-1)] = np.nan
+def draw_view(image: Image, scale: float, estimate: Estimate, projection: Projection, view: int, frame: int) -> None:
+    """Draw everybody and their keypoints into an image of one view that is `scale` times its original size.
+
+    Args:
+        image: changed in place.
+        scale: of the image.
+        estimate: for its skeleton.
+        projection: of a stretch of its frames.
+        view: which of the V.
+        frame: counted from the beginning of the stretch.
+    """
+    points = _scaled(projection.points[view, frame], scale)
+    outlines = _outlines(points, projection.axes[view, frame] * scale, projection.angle[view, frame])
     skeleton = estimate.joints.skeleton
+    sides = np.array([side_of(joint) == "left" for joint in skeleton.joints])
+    links = np.array(skeleton.links, int).reshape(-1, 2)
+    light_links = sides[links].any(-1)
     for person, placed in enumerate(points):
-        color = person_color(person)
-        colors = [_lighter(color) if side_of(joint) == "left" else color for joint in skeleton.joints]
-        hollow = projection.filled[frame, person]
-        _draw_links(image, placed, skeleton.links, colors)
-        _draw_ellipses(image, placed, axes[person], projection.angle[view, frame, person], colors)
-        _draw_joints(image, placed, hollow, colors)
+        strong = person_color(person)
+        for light, color in ((False, strong), (True, _lighter(strong))):
+            own = sides == light
+            _draw_curves(image, placed[links[light_links == light]], color, thickness=2)
+            _draw_curves(image, outlines[person, own], color, thickness=1)
+            hollow = projection.filled[frame, person]
+            _draw_dots(image, placed[own & ~hollow], 3, color)
+            _draw_dots(image, placed[own & hollow], 3, _PAPER)
+            _draw_dots(image, placed[own & hollow], 3, color, thickness=1)
     if projection.keypoints is not None:
-        keypoints = (projection.keypoints[view, frame] + 0.5) * tile.scale - 0.5
-        kept = None if projection.kept is None else projection.kept[view, frame]
-        if kept is not None and kept.shape != keypoints.shape[:-1]:
-            kept = None  # the estimate has other joints than its evidence
-        _draw_keypoints(image, keypoints, kept)
+        _draw_keypoints(image, _scaled(projection.keypoints[view, frame], scale), projection.kept, view, frame)
 
 
-def _draw_links(
-    image: Image, points: Array, links: Sequence[tuple[int, int]], colors: Sequence[tuple[int, int, int]]
-) -> None:
-    import cv2
-
-    for start, end in links:
-        ends = points[[start, end]]
-        if np.isfinite(ends).all():
-            color = colors[start] if colors[start] == colors[end] else max(colors[start], colors[end], key=sum)
-            cv2.line(image, _fixed(ends[0]), _fixed(ends[1]), color, 2, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_ellipses(
-    image: Image, points: Array, axes: Array, angles: Array, colors: Sequence[tuple[int, int, int]]
-) -> None:
-    import cv2
-
-    limit = 4 * max(image.shape)
-    for point, semi, angle, color in zip(points, axes, angles, colors, strict=True):
-        if np.isfinite(point).all() and np.isfinite(semi).all():
-            size = _fixed(np.clip(semi, 1.0, limit))
-            cv2.ellipse(image, _fixed(point), size, float(angle), 0.0, 360.0, color, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_joints(image: Image, points: Array, hollow: Array, colors: Sequence[tuple[int, int, int]]) -> None:
-    import cv2
-
-    radius = 3 << _SUBPIXEL_BITS
-    for point, empty, color in zip(points, hollow, colors, strict=True):
-        if np.isfinite(point).all():
-            inside = _PAPER if empty else color
-            cv2.circle(image, _fixed(point), radius, inside, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-            if empty:
-                cv2.circle(image, _fixed(point), radius, color, 1, cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _draw_keypoints(image: Image, keypoints: Array, kept: Array | None) -> None:
+def _draw_keypoints(image: Image, keypoints: Array, kept: Array | None, view: int, frame: int) -> None:
     """Dots where they counted, crosses where they were rejected."""
+    counted = np.ones(keypoints.shape[:-1], bool)
+    if kept is not None and kept.shape[2:] == counted.shape:  # else the estimate has other joints than its evidence
+        counted = kept[view, frame]
+    _draw_dots(image, keypoints[counted], 1.6, _INK)
+    crosses = keypoints[~counted][:, None, None] + 3.5 * np.array([[[-1, -1], [1, 1]], [[-1, 1], [1, -1]]])
+    _draw_curves(image, crosses.reshape(-1, 2, 2), _REJECTED, thickness=1)
+
+
+def _draw_curves(image: Image, curves: Array, color: tuple[int, int, int], *, thickness: int) -> None:
+    """Draw lines through (N, points, 2); those with a missing point are left out."""
     import cv2
 
-    counted = np.ones(keypoints.shape[:-1], bool) if kept is None else kept
-    inside = (np.abs(keypoints) < _LARGEST).all(-1)
-    for point in keypoints[inside & counted]:
-        cv2.circle(image, _fixed(point), 24, _INK, cv2.FILLED, cv2.LINE_AA, _SUBPIXEL_BITS)
-    for x, y in keypoints[inside & ~counted].round().astype(int).tolist():
-        cv2.drawMarker(image, (x, y), _REJECTED, cv2.MARKER_TILTED_CROSS, 7, 1, cv2.LINE_AA)
+    known = curves[np.isfinite(curves).all((-1, -2))]
+    if known.size:
+        cv2.polylines(image, list(_fixed(known)), False, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _draw_dots(
+    image: Image, centers: Array, radius: float, color: tuple[int, int, int], *, thickness: int = -1
+) -> None:
+    """Draw discs, or circles of a thickness, around centers (N, 2); missing ones are left out."""
+    import cv2
+
+    size = round(radius * (1 << _SUBPIXEL_BITS))
+    for center in _fixed(centers[np.isfinite(centers).all(-1)]).tolist():
+        cv2.circle(image, center, size, color, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def _outlines(points: Array, axes: Array, angle: Array) -> Array:
+    """Closed curves (..., points, 2) of ellipses; nothing is drawn smaller than a pixel."""
+    turns = np.linspace(0, 2 * np.pi, _OUTLINE_POINTS)
+    first = np.clip(axes[..., :1], 1.0, _LARGEST) * np.cos(turns)
+    second = np.clip(axes[..., 1:], 1.0, _LARGEST) * np.sin(turns)
+    c, s = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    outlines: Array = points[..., None, :] + np.stack((c * first - s * second, s * first + c * second), -1)
+    return outlines
+
+
+def _scaled(pixels: Array, scale: float) -> Array:
+    """Pixels of the original image in one of another size; NaN far outside."""
+    moved = (pixels + 0.5) * scale - 0.5
+    return np.where((np.abs(moved) < _LARGEST).all(-1, keepdims=True), moved, np.nan)
 
 
 def _label(image: Image, words: str) -> None:
+    """Write into the top of a tile, on a darkened strip."""
     import cv2
 
-    for color, thickness in (((0, 0, 0), 3), (_INK, 1)):
-        cv2.putText(image, words, (10, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.48, color, thickness, cv2.LINE_AA)
+    image[:26] //= 2
+    cv2.putText(image, words, (10, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.48, _INK, 1, cv2.LINE_AA)
+
+
+def _blank(mosaic: Mosaic) -> Image:
+    """The frame with empty tiles."""
+    canvas = np.full((mosaic.height, mosaic.width, 3), _BACKGROUND, np.uint8)
+    for tile in mosaic.tiles:
+        tile.of(canvas)[:] = _PAPER
+    return canvas
 
 
 def _paste(part: Image, image: Image | None) -> None:
-    """Fill a tile with the image, darkened a little so that the drawing stands out, or with plain paper."""
+    """Fill a tile with the image, darkened a little so that the drawing stands out."""
     import cv2
 
-    if image is None:
-        part[:] = _PAPER
-        return
-    height, width = part.shape[:2]
-    smaller = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    np.multiply(smaller, 0.8, out=part, casting="unsafe")
+    if image is not None:
+        height, width = part.shape[:2]
+        part[:] = _DARKER[cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)]
 
 
 def _images(source: FrameSource | None, numbers: Sequence[int]) -> Iterator[Image | None]:
@@ -251,10 +271,10 @@ def _size(estimate: Estimate, view: int, source: FrameSource | None) -> tuple[in
     return round(width), round(height)
 
 
-def _fixed(point: Array) -> tuple[int, int]:
+def _fixed(points: Array) -> npt.NDArray[np.int32]:
     """Coordinates in OpenCV's fixed-point format."""
-    scaled = np.rint(point * (1 << _SUBPIXEL_BITS)).astype(int)
-    return int(scaled[0]), int(scaled[1])
+    fixed: npt.NDArray[np.int32] = np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    return fixed
 
 
 def _lighter(color: tuple[int, int, int]) -> tuple[int, int, int]:

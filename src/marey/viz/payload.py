@@ -162,7 +162,7 @@ def _camera_entries(cameras: Cameras, names: tuple[str, ...]) -> list[dict[str, 
         size = cameras.image_size[view].tolist()
         center = cameras.intrinsics[view, :2, 2].tolist()
         fisheye = cameras.fisheye is not None and bool(cameras.fisheye[view])
-        entry = {
+        entry: dict[str, Any] = {
             "name": name,
             "size": size if np.isfinite(size).all() else [2 * center[0] + 1, 2 * center[1] + 1],
             "intrinsics": cameras.intrinsics[view].tolist(),
@@ -230,11 +230,13 @@ def _cholesky_mm(covariance: Array) -> Array:
     l21 = _ratio(c[..., 2, 1] - l20 * l10, l11)
     l22 = np.sqrt(np.maximum(c[..., 2, 2] - l20**2 - l21**2, 0.0))
     factors = 1000 * np.stack((l00, l10, l11, l20, l21, l22), -1)
-    return np.clip(factors, -60_000, 60_000).astype(np.float16)
+    stored: Array = np.clip(factors, -60_000, 60_000).astype(np.float16)
+    return stored
 
 
 def _ratio(above: Array, below: Array) -> Array:
-    return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    ratio: Array = np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+    return ratio
 
 
 def _numpy(tensor: torch.Tensor) -> Array:

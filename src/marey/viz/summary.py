@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -183,8 +184,8 @@ def heat_map(diagnostics: Diagnostics, *, columns: int) -> HeatMap:
     edges = np.linspace(0, frames, count + 1).round().astype(int)
     views = diagnostics.batch_shape[0]
     residual, weight = np.full((views, count), np.nan), np.full((views, count), np.nan)
-    for column, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        part = diagnostics[:, int(first) : int(last)]
+    for column, (first, last) in enumerate(pairwise(edges.tolist())):
+        part = diagnostics[:, first:last]
         values = _numpy(part.residuals).reshape(views, -1)
         seen = np.isfinite(values)
         some = seen.any(-1)
