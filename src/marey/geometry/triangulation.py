@@ -60,8 +60,8 @@ def triangulate(
 ) -> Triangulation:
     """Triangulate points seen by V calibrated cameras.
 
-    Lens distortion is removed first and carried over into the covariance. Differentiable in points, covariance,
-    weights and cameras. Cost: linear in views and in points.
+    Everything is computed in the precision of the points. Lens distortion is removed first and carried over into the
+    covariance. Differentiable in points, covariance, weights and cameras. Cost: linear in views and in points.
 
     Args:
         points: (V, ..., 2) pixels; NaN = not seen.
@@ -91,9 +91,9 @@ def triangulate(
     points, covariance = _ideal_pixels(points, covariance, cameras)
     observed = points.reshape(views, -1, 2).permute(2, 0, 1)
     spread = _points_last(covariance, points.shape[:-1], trailing=2)
-    prior = None if weights is None else _points_last(weights, points.shape[:-1], trailing=0)
+    prior = None if weights is None else _points_last(weights.to(points.dtype), points.shape[:-1], trailing=0)
     kernel = _compiled(method) if compiled else _KERNELS[method]
-    solve = partial(kernel, cameras.intrinsics, rotation, translation)
+    solve = partial(kernel, *(part.to(points.dtype) for part in (cameras.intrinsics, rotation, translation)))
     if compiled or observed.shape[-1] <= 2 * BLOCK:
         position, uncertainty, weight = solve(observed, spread, prior)
     else:
@@ -108,7 +108,8 @@ def triangulate(
 def _ideal_pixels(points: Tensor, covariance: Tensor | None, cameras: Cameras) -> tuple[Tensor, Tensor]:
     """Points and covariance as a camera without distortion would have seen them."""
     if covariance is None:
-        covariance = torch.eye(2, dtype=points.dtype, device=points.device)
+        covariance = torch.eye(2, device=points.device)
+    covariance = covariance.to(points.dtype)
     if cameras.fisheye is None and (cameras.distortion.shape[-1] == 0 or not cameras.distortion.any()):
         return points, covariance
     points, jacobian = undistort_pixels(points, cameras)
@@ -118,8 +119,8 @@ def _ideal_pixels(points: Tensor, covariance: Tensor | None, cameras: Cameras) -
 def _points_last(values: Tensor, shape: tuple[int, ...], *, trailing: int) -> Tensor:
     """Bring (V, ..., *trailing) to (*trailing, V, N); what is the same for all views or all points stays single."""
     lead = values.ndim - trailing
-    single = math.prod(values.shape[1:lead]) == 1
-    if not single or lead > len(shape):
+    per_view = lead == len(shape) and math.prod(values.shape[1:lead]) == 1
+    if lead and not per_view:
         try:
             values = values.expand(*shape, *values.shape[lead:])
         except RuntimeError as error:

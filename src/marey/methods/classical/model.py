@@ -49,4 +49,5 @@ def triangulate_keypoints(
 
 def residuals(keypoints: Keypoints2D, positions: Tensor, cameras: Cameras) -> Tensor:
     """Distance in pixels (V, T, P, J) between keypoints and joints (T, P, J, 3) projected into the views."""
-    return torch.linalg.vector_norm(project(positions[None], cameras) - keypoints.positions, dim=-1)
+    offset: Tensor = project(positions[None], cameras) - keypoints.positions
+    return offset.square().sum(-1).sqrt()
