@@ -173,6 +173,27 @@ def test_align__batches_broadcast():
     torch.testing.assert_close(align(source[0], target).rotation[3], align(source[0], target[3]).rotation)
 
 
+def test_align__large_batches_are_those_of_their_blocks():
+    source, target, *_ = moved_points(3, 1500, count=4, noise=0.1)
+    weights = torch.rand(1500, 4).double()
+    found = align(source[:1], target, weights=weights, transform="similarity")
+    assert found.rotation.shape == (3, 1500, 3, 3)
+    one = align(source[0, 1400], target[2, 1400], weights=weights[1400], transform="similarity")
+    for name in ("rotation", "translation", "scale", "degenerate"):
+        torch.testing.assert_close(getattr(found, name)[2, 1400], getattr(one, name))
+
+
+class Aligned(torch.nn.Module):
+    def forward(self, source, target):
+        return align(source, target, transform="similarity").apply(source)
+
+
+def test_align__exports_as_a_graph():
+    source, target, *_ = moved_points(7, noise=0.1)
+    graph = torch.export.export(Aligned(), (source, target)).module()
+    torch.testing.assert_close(graph(source, target), Aligned()(source, target))
+
+
 def test_align__errors():
     with pytest.raises(ShapeError, match=r"got \(5, 3\) and \(6, 3\)"):
         align(torch.zeros(5, 3), torch.zeros(6, 3))

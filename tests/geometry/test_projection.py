@@ -231,3 +231,34 @@ def test_project__points_that_do_not_begin_with_the_views():
 def test_project__float32_points_take_float64_cameras():
     pixels = project(some_points(1, 5).float(), some_cameras())
     assert pixels.dtype == torch.float32
+
+
+class Exported(torch.nn.Module):
+    """A function of points and cameras as a graph whose cameras are inputs too."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, points, intrinsics, distortion, image_size, rotation, translation, fisheye):
+        cameras = Cameras(
+            intrinsics=intrinsics,
+            distortion=distortion,
+            image_size=image_size,
+            rotation=rotation,
+            translation=translation,
+            fisheye=fisheye,
+        )
+        return self.function(points, cameras)
+
+
+@pytest.mark.parametrize("function", [project_with_jacobian, undistort_pixels])
+@pytest.mark.parametrize("fisheye", [None, torch.tensor([True, False, True, False])])
+def test_functions__export_as_graphs(function, fisheye):
+    cameras = some_cameras(5, fisheye=fisheye)
+    points = some_points(1, 6, spread=0.3)
+    inputs = points if function is project_with_jacobian else project(points, cameras)
+    fields = ("intrinsics", "distortion", "image_size", "rotation", "translation", "fisheye")
+    arguments = (inputs, *(getattr(cameras, field) for field in fields))
+    graph = torch.export.export(Exported(function), arguments).module()
+    torch.testing.assert_close(graph(*arguments), function(inputs, cameras))

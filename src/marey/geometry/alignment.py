@@ -6,9 +6,12 @@ one is asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +20,10 @@ from marey.geometry.components import Columns, Vector, combined, dot, select
 from marey.geometry.small import rotation_of_columns
 
 Transform = Literal["rigid", "similarity", "scale", "translation"]
+
+
+BLOCK = 2048
+"""Sets handled at once without compilation: the intermediates of some twenty points each then stay in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,21 @@ def align(
     """
     if transform not in get_args(Transform):
         raise InputError(f"transform: expected one of {', '.join(get_args(Transform))}, got '{transform}'")
+    _check_shapes(source, target, weights)
+    leading = [source.shape[:-2], target.shape[:-2], *([] if weights is None else [weights.shape[:-1]])]
+    batch = np.broadcast_shapes(*leading)
+    if torch.compiler.is_compiling() or math.prod(batch) <= BLOCK:
+        return _align(source, target, weights, transform, reflection)
+    sets = [torch.split(value.expand(*batch, -1, 3).flatten(0, -3), BLOCK) for value in (source, target)]
+    shares: Sequence[Tensor | None] = [None] * len(sets[0])
+    if weights is not None:
+        shares = torch.split(weights.expand(*batch, -1).flatten(0, -2), BLOCK)
+    parts = [_align(x, y, w, transform, reflection) for x, y, w in zip(*sets, shares, strict=True)]
+    joined = {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Alignment)}
+    return Alignment(**{name: value.reshape(*batch, *value.shape[1:]) for name, value in joined.items()})
+
+
+def _align(source: Tensor, target: Tensor, weights: Tensor | None, transform: Transform, reflection: bool) -> Alignment:
     x, y, weights = _cleaned(source, target, weights)
     total = weights.sum(0)
     empty = total <= 0
@@ -103,17 +125,20 @@ def align(
     return _masked(rotation, aim - scale * turned, scale, loose | flat, empty)
 
 
-def _cleaned(source: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Points as (3, N, ...) and weights as (N, ...): zeros with weight zero where either set misses a point.
-
-    With the batch last, sums over points and coordinates run along contiguous memory.
-    """
+def _check_shapes(source: Tensor, target: Tensor, weights: Tensor | None) -> None:
     if source.shape[-1:] != (3,) or source.ndim < 2 or source.shape[-2:] != target.shape[-2:]:
         raise ShapeError(
             f"source and target: expected (..., N, 3) twice, got {tuple(source.shape)} and {tuple(target.shape)}"
         )
     if weights is not None and weights.shape[-1:] != source.shape[-2:-1]:
         raise ShapeError(f"weights: expected (..., {source.shape[-2]}), got {tuple(weights.shape)}")
+
+
+def _cleaned(source: Tensor, target: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Points as (3, N, ...) and weights as (N, ...): zeros with weight zero where either set misses a point.
+
+    With the batch last, sums over points and coordinates run along contiguous memory.
+    """
     dims = max(source.ndim, target.ndim, 0 if weights is None else weights.ndim + 1)
     order = (dims - 1, dims - 2, *range(dims - 2))
     x, y = (_filled_up(value, dims).permute(order).contiguous() for value in (source, target))
