@@ -21,7 +21,7 @@ from marey.geometry.bundle_cameras import (
     project_rows,
 )
 from marey.geometry.bundle_system import Evidence, Linearisation, NormalEquations
-from marey.geometry.least_squares import LARGEST_DAMPING, Damping
+from marey.geometry.least_squares import LARGEST_DAMPING, Damping, cost_resolution
 from marey.geometry.robust import RobustLoss
 from marey.geometry.triangulation import Method, triangulate
 
@@ -230,6 +230,7 @@ def _minimise(problem: _Problem, state: _State) -> tuple[_State, list[Tensor], b
     """Levenberg-Marquardt; the cost at the start and after each step tried, and whether it converged."""
     settings = problem.settings
     history = [state.cost]
+    rounding = problem.evidence.rounding()
     control = Damping.start(state.cost, 1e-4)
     for _ in range(settings.max_iterations):
         step = state.equations.reduce(control.value).step(problem.basis(state.cameras))
@@ -239,7 +240,7 @@ def _minimise(problem: _Problem, state: _State) -> tuple[_State, list[Tensor], b
             proposed = problem.moved(state, *step)
             actual = state.cost - proposed.cost
             gain = actual / predicted
-            bound = settings.tolerance * state.cost
+            bound = torch.maximum(settings.tolerance * state.cost, cost_resolution(state.cost, rounding))
             small = bool((actual.abs() <= bound) & (predicted <= bound))
             if actual > 0:
                 state = proposed

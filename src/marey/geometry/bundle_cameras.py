@@ -13,6 +13,7 @@ from torch import Tensor
 
 from marey.core import CalibrationError, Cameras, InputError
 from marey.geometry.projection import project_from_camera_with_jacobian, world_to_camera
+from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 
 EXTRINSIC_NAMES = ("rotation_x", "rotation_y", "rotation_z", "translation_x", "translation_y", "translation_z")
 DISTORTION_NAMES = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6", "s1", "s2", "s3", "s4")
@@ -88,10 +89,8 @@ def project_rows(points: Tensor, cameras: Cameras, free: FreeIntrinsics) -> Came
 
 def move_cameras(cameras: Cameras, step: Tensor, free: FreeIntrinsics) -> Cameras:
     """Apply a step (V, 6 + K)."""
-    import roma
-
     rotation, translation = cameras.extrinsics
-    turn = roma.rotvec_to_rotmat(step[:, :3])
+    turn = rotvec_to_matrix(step[:, :3])
     moved = (turn @ translation[..., None])[..., 0] + step[:, 3:6]
     intrinsics, distortion = cameras.intrinsics, cameras.distortion
     at = 6
@@ -111,11 +110,9 @@ def move_cameras(cameras: Cameras, step: Tensor, free: FreeIntrinsics) -> Camera
 
 def camera_difference(cameras: Cameras, reference: Cameras, free: FreeIntrinsics) -> Tensor:
     """How far cameras are from others: (V, 6 + K) rotation vector, centre in the world, then the free intrinsics."""
-    import roma
-
     rotation, _ = cameras.extrinsics
     start, _ = reference.extrinsics
-    parts = [roma.rotmat_to_rotvec(rotation @ start.transpose(-1, -2)), cameras.centers - reference.centers]
+    parts = [matrix_to_rotvec(rotation @ start.transpose(-1, -2)), cameras.centers - reference.centers]
     if free.focal:
         parts.append((cameras.intrinsics[:, 0, :1] / reference.intrinsics[:, 0, :1]).log())
     if free.principal_point:

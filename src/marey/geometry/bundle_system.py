@@ -28,6 +28,11 @@ class Evidence:
     prior: Tensor
     """(V, N) weights; 0 where nothing was observed."""
 
+    def rounding(self) -> Tensor:
+        """The sum of squares () of what rounding the pixels adds to the residuals."""
+        size = torch.finfo(self.pixels.dtype).eps * _whitened(self.pixels, self.whitening)
+        return (self.prior * size.square().sum(0)).sum()
+
 
 @dataclass(frozen=True)
 class Linearisation:

@@ -105,7 +105,8 @@ def levenberg_marquardt(
             actual = state.cost - proposed.cost
             better = active & (actual > 0)
             iterations = iterations + active
-            bound = torch.maximum(tolerance * state.cost, state.rounding(parameters))
+            resolution = cost_resolution(state.cost, state.rounding(parameters))
+            bound = torch.maximum(tolerance * state.cost, resolution)
             done = active & (actual.abs() <= bound) & (predicted <= bound)
             converged = converged | (done & (state.decrement() <= 2 * bound))
             parameters = torch.where(better[..., None], trial, parameters)
@@ -143,6 +144,15 @@ class Damping:
         grown = self.value.clamp_min(SMALLEST_DAMPING) * self.growth
         value = torch.where(good, shrunk, grown)
         return Damping(value, torch.where(good, 2.0, 2 * self.growth))
+
+
+def cost_resolution(cost: Tensor, rounding: Tensor) -> Tensor:
+    """Differences of the cost below this are noise, `rounding` being the sum of squared errors of the residuals.
+
+    The cost |r|^2 / 2 of residuals with the error e is off by up to |r| |e| (Cauchy and Schwarz) + |e|^2 / 2. The
+    second term matters where the data are exact; there e counts eightfold, being an estimate.
+    """
+    return (2 * cost * rounding).sqrt() + 32 * rounding
 
 
 @dataclass(frozen=True)
@@ -186,8 +196,8 @@ class _System:
         return gains.amax(-1) / 2
 
     def rounding(self, parameters: Tensor) -> Tensor:
-        """A cost (...) that rounding the parameters alone can make: below it there is nothing to gain."""
-        size = 8 * torch.finfo(parameters.dtype).eps * parameters.abs().amax(-1)
+        """The sum of squares (...) of what rounding the parameters adds to the residuals."""
+        size = torch.finfo(parameters.dtype).eps * parameters.abs().amax(-1)
         return self.hessian.diagonal(dim1=-2, dim2=-1).sum(-1) * size.square()
 
     def where(self, better: Tensor, other: _System) -> _System:
