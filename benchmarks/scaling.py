@@ -64,7 +64,7 @@ def estimate(size: Size, folder: Path) -> dict[str, float]:
     import torch
 
     from marey.pipeline.config import EstimateConfig
-    from marey.pipeline.estimate import estimate as run
+    from marey.pipeline.estimation import estimate as run
 
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)

@@ -1,5 +1,37 @@
-"""Marey: 3D human pose and shape from one or many cameras, with uncertainty."""
+"""Marey: 3D human pose and shape from one or many cameras, with uncertainty.
 
+`import marey` loads torch and numpy; what a name below needs beyond them is loaded when the name is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from marey import core
 from marey._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from marey.io.npz import read_estimate_npz as load
+    from marey.io.recordings import open_recording
+    from marey.pipeline import EstimateConfig, estimate
+
+__all__ = ["EstimateConfig", "__version__", "core", "estimate", "load", "open_recording"]
+
+_LAZY = {
+    "EstimateConfig": "marey.pipeline:EstimateConfig",
+    "estimate": "marey.pipeline:estimate",
+    "load": "marey.io.npz:read_estimate_npz",
+    "open_recording": "marey.io.recordings:open_recording",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'marey' has no attribute '{name}'")
+    module, _, attribute = _LAZY[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -12,7 +12,7 @@ from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_cap
 from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
 from marey.metrics.joints import coverage, joint_errors, known_share, mpjpe_mm
 from marey.pipeline.config import EstimateConfig
-from marey.pipeline.estimate import estimate
+from marey.pipeline.estimation import estimate
 
 
 @dataclass(frozen=True, kw_only=True)

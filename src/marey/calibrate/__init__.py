@@ -1,0 +1,1 @@
+"""Cameras: boards, synchronisation, extrinsics, and their adjustment to what people show."""

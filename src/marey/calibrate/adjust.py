@@ -1,0 +1,102 @@
+"""Adjust cameras, within the accuracy of their calibration, until the views agree about the people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from marey.core import Cameras, Keypoints2D
+from marey.geometry.bundle import BundleSettings, CameraPrior, adjust_bundle
+from marey.geometry.projection import project
+from marey.geometry.robust import RobustLoss
+from marey.geometry.triangulation import triangulate
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustmentConfig:
+    """What the calibration is worth, and when adjusting it is."""
+
+    rotation: float = 0.005
+    """Radians: standard deviation of a calibrated camera's orientation about each axis."""
+    center: float = 0.01
+    """Metres: standard deviation of a calibrated camera's place along each axis."""
+    improvement: float = 0.1
+    """The cameras stay as given unless the median reprojection error falls by this share."""
+    spacing: float = 0.25
+    """Seconds between the frames used: errors of neighbouring frames repeat each other."""
+    most_frames: int = 200
+    least_points: int = 40
+    """Fewest joints seen by two or more views, over all frames used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraAdjustment:
+    """The cameras to go on with, and a sentence if they are not those given."""
+
+    cameras: Cameras
+    notes: tuple[str, ...]
+
+
+_DEFAULTS = AdjustmentConfig()
+
+
+def adjust_cameras(
+    keypoints: Keypoints2D, cameras: Cameras, *, fps: float, config: AdjustmentConfig = _DEFAULTS
+) -> CameraAdjustment:
+    """Bundle-adjust the extrinsics on people's joints, held by a prior on the given calibration.
+
+    A calibration is a measurement. Where it is right, the views agree within the keypoints' noise, an adjustment gains
+    nothing and the cameras are returned as given, bit for bit. Where it is not, a fraction of a degree is often what
+    separates the views, and the prior keeps the adjusted cameras within what the calibration can be wrong by; it also
+    keeps the world's frame and scale.
+
+    Args:
+        keypoints: (V, T, P) with covariance, sides and bad views dealt with.
+        cameras: (V,) full.
+        fps: of the T frames.
+        config: accuracy of the calibration and the gain asked for.
+    """
+    stride = max(1, round(config.spacing * fps), -(-keypoints.batch_shape[1] // config.most_frames))
+    sample = keypoints[:, ::stride]
+    seen = sample.positions.isfinite().all(-1).sum(0) >= 2
+    if int(seen.sum()) < config.least_points:
+        return CameraAdjustment(cameras=cameras, notes=())
+    settings = BundleSettings(
+        prior=CameraPrior(rotation=config.rotation, center=config.center),
+        held_views=(),
+        loss=RobustLoss("huber", 2.0),
+    )
+    result = adjust_bundle(sample.positions, cameras, covariance=sample.covariance, settings=settings)
+    rotation, translation = result.cameras.extrinsics
+    like = cameras.extrinsics[0]
+    moved = replace(cameras, rotation=rotation.to(like), translation=translation.to(like))
+    before, after = _median_error(keypoints, cameras), _median_error(keypoints, moved)
+    if not after < (1 - config.improvement) * before:
+        return CameraAdjustment(cameras=cameras, notes=())
+    angles, shifts = _angles(cameras, moved), (moved.centers - cameras.centers).norm(dim=-1)
+    names = cameras.names or tuple(f"view {view}" for view in range(len(angles)))
+    changes = ", ".join(
+        f"{name} {angle:.1f} degrees and {100 * shift:.1f} cm"
+        for name, angle, shift in zip(names, angles.rad2deg().tolist(), shifts.tolist(), strict=True)
+    )
+    note = (
+        f"The calibration disagrees with the people: adjusting the cameras lowers the median reprojection error from "
+        f"{before:.1f} to {after:.1f} px. Moved: {changes}. To work with the cameras as given, say cameras as-given."
+    )
+    return CameraAdjustment(cameras=moved, notes=(note,))
+
+
+def _median_error(keypoints: Keypoints2D, cameras: Cameras) -> float:
+    """Median distance in pixels between the keypoints and the triangulated joints' projections."""
+    found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance)
+    offset = project(found.positions[None], cameras) - keypoints.positions
+    return float(offset.square().sum(-1).sqrt().nanmedian())
+
+
+def _angles(first: Cameras, second: Cameras) -> Tensor:
+    """Angle (V,) in radians between the orientations of two sets of cameras."""
+    turn = first.extrinsics[0] @ second.extrinsics[0].transpose(-1, -2)
+    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
+    return torch.acos(((trace - 1) / 2).clamp(-1.0, 1.0))

@@ -1,0 +1,116 @@
+"""`marey estimate`: the main job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from marey.core import InputError
+from marey.pipeline.config import FORMATS, CameraUse, EstimateConfig, Format, Method, Refinement, Unit
+
+_DEFAULTS = EstimateConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Estimate the 3D joints of the people in a recording made with several calibrated cameras."""
+
+    inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Videos, image folders or keypoint folders (OpenPose JSON), one a camera; or one folder that holds them."""
+    out: Path
+    """Folder for the results; made if it is not there."""
+    calibration: Path | None = None
+    """Camera file (TOML of anipose, Pose2Sim, FreeMoCap or Caliscope)."""
+    frames: str | None = None
+    """A:B works on the frames from A up to but not including B, counted from 0; either may be left out."""
+    method: str = "auto"
+    """auto, or a name that `marey info methods` lists."""
+    triangulation: Method = _DEFAULTS.triangulation
+    """robust; weighted: by the keypoints' covariances; dlt: by their scores."""
+    refine: Refinement = _DEFAULTS.refine
+    """none; smooth: fill gaps and smooth; bones: smooth, with constant bone lengths."""
+    detector: str = _DEFAULTS.detector
+    """For images: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
+    people: int | None = _DEFAULTS.people
+    """How many people to follow; everyone if not given."""
+    format: str = ",".join(_DEFAULTS.formats)
+    """Which of trc, csv and npz to write, separated by commas."""
+    cameras: CameraUse = _DEFAULTS.cameras
+    """adjusted: within the accuracy of a calibration, if the views disagree without; as-given: never."""
+    skeleton: str | None = _DEFAULTS.skeleton
+    """Of the keypoint files, if their joint count does not say it; see `marey info skeletons`."""
+    unit: Unit | None = _DEFAULTS.unit
+    """Of the calibration's translations, if the file is not in metres."""
+    fps: float | None = _DEFAULTS.fps
+    """Frames per second, if the inputs do not say it."""
+    overlay: bool = _DEFAULTS.overlay
+    """Draw the result over the images as a video."""
+
+
+def run(options: Options) -> None:
+    """Estimate, and say what was found and where it lies."""
+    from marey.pipeline import estimate
+
+    result = estimate(
+        options.inputs,
+        calibration=options.calibration,
+        frames=parse_frames(options.frames),
+        method=options.method,
+        config=EstimateConfig(
+            triangulation=options.triangulation,
+            refine=options.refine,
+            people=options.people,
+            detector=options.detector,
+            cameras=options.cameras,
+            formats=parse_formats(options.format),
+            skeleton=options.skeleton,
+            unit=options.unit,
+            fps=options.fps,
+            overlay=options.overlay,
+        ),
+        out=options.out,
+        progress=True,
+    )
+    for note in result.notes:
+        print(f"- {note}")
+    known = result.joints.positions.isfinite().all(-1)
+    measured = known & ~result.joints.filled
+    frames, people, joints = known.shape
+    print(
+        f"{people} people, {frames} frames, {joints} joints: {100 * measured.float().mean():.1f} % measured, "
+        f"{100 * (known & ~measured).float().mean():.1f} % filled"
+    )
+    print(f"results: {options.out}")
+    print(f"report:  {options.out / 'report.html'}")
+
+
+def parse_frames(text: str | None) -> tuple[int | None, int | None] | None:
+    """Read A:B.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return (int(first) if first else None, int(last) if last else None)
+    except ValueError:
+        raise InputError(f"frames: expected A:B such as 0:50, got '{text}'") from None
+
+
+def parse_formats(text: str) -> tuple[Format, ...]:
+    """Read formats separated by commas.
+
+    Raises:
+        InputError: one of them is none.
+    """
+    words = {word.strip() for word in text.split(",")} - {""}
+    if unknown := words - set(FORMATS):
+        raise InputError(f"format: expected some of {', '.join(FORMATS)}, got {', '.join(sorted(unknown))}")
+    return tuple(name for name in FORMATS if name in words)

@@ -1,0 +1,53 @@
+"""What `marey.estimate` can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from marey.core import InputError
+from marey.geometry.triangulation import Method
+from marey.io.camera_toml import Unit
+from marey.refine.refine import Refinement
+
+Format = Literal["trc", "csv", "npz"]
+CameraUse = Literal["adjusted", "as-given"]
+
+__all__ = ["FORMATS", "CameraUse", "EstimateConfig", "Format", "Method", "Refinement", "Unit"]
+
+FORMATS: tuple[Format, ...] = ("trc", "csv", "npz")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateConfig:
+    """Settings of the way from a recording to 3D. The defaults suit a recording of people by calibrated cameras."""
+
+    triangulation: Method = "robust"
+    """How views become points: `robust`, `weighted` by their covariances, or `dlt` weighted by their scores."""
+    refine: Refinement = "smooth"
+    """`none`, `smooth` (gaps filled, noise smoothed as far as the covariances warrant), `bones` (smooth, and constant
+    bone lengths)."""
+    people: int | None = None
+    """How many people to follow. None: everyone whom two or more views see persistently."""
+    detector: str = "auto"
+    """For images: `auto`, `mediapipe`, or the path of an ONNX model. Keypoint files need none."""
+    cameras: CameraUse = "adjusted"
+    """`adjusted`: within the accuracy of a calibration (about 0.3 degrees, 1 cm), and only if that lowers the median
+    reprojection error by a tenth or more; the notes say so. `as-given`: never."""
+    formats: tuple[Format, ...] = FORMATS
+    """Files to write."""
+    skeleton: str | None = None
+    """Of the keypoint files, where their joint count does not say it; see `marey info skeletons`."""
+    unit: Unit | None = None
+    """Of the calibration's translations, where the file does not say it."""
+    fps: float | None = None
+    """Frames per second, where the inputs do not say it."""
+    overlay: bool = True
+    """Write a video of every view with the estimate drawn over it."""
+
+    def __post_init__(self) -> None:
+        if self.people is not None and self.people < 1:
+            raise InputError(f"people: expected 1 or more, got {self.people}")
+        unknown = set(self.formats) - set(FORMATS)
+        if unknown:
+            raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(sorted(unknown))}")

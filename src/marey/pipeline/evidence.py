@@ -1,0 +1,53 @@
+"""From detections to the evidence of each person: who is who, which side is which, which view errs, and how much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from marey.calibrate.adjust import adjust_cameras
+from marey.core import Cameras, Detections2D, Keypoints2D
+from marey.detect.association import associate, take_slots
+from marey.detect.noise import NoiseModel, default_noise, with_noise
+from marey.detect.prepare import prepare_keypoints
+from marey.detect.settings import AssociationConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Keypoints ready to be triangulated, and the cameras to do it with."""
+
+    keypoints: Keypoints2D
+    """(V, T, P), slot p the same person throughout, with calibrated covariance."""
+    cameras: Cameras
+    """(V,)"""
+    noise: NoiseModel
+    notes: tuple[str, ...]
+
+
+def gather_evidence(
+    detections: Detections2D, cameras: Cameras, *, detector: str, fps: float, people: int | None, adjust: bool
+) -> Evidence:
+    """Sort detections by person, deal with exchanged sides and bad views, and measure noise and cameras.
+
+    Args:
+        detections: (V, T, P) slots without identity.
+        cameras: (V,) full.
+        detector: whose noise model to begin with.
+        fps: frames per second.
+        people: how many to keep; None: all.
+        adjust: let the cameras be adjusted where they disagree with the people.
+    """
+    model = default_noise(detector)
+    noisy = replace(detections, keypoints=with_noise(detections.keypoints, model))
+    association = associate(noisy, cameras, people=people, config=AssociationConfig(fps=fps))
+    detected = take_slots(detections.keypoints, association.slots)
+    prepared = prepare_keypoints(detected, cameras, model)
+    notes = association.notes
+    if adjust:
+        adjusted = adjust_cameras(prepared.keypoints, cameras, fps=fps)
+        if adjusted.cameras is not cameras:
+            cameras, notes = adjusted.cameras, (*notes, *adjusted.notes)
+            prepared = prepare_keypoints(detected, cameras, model)
+    return Evidence(
+        keypoints=prepared.keypoints, cameras=cameras, noise=prepared.noise, notes=(*notes, *prepared.notes)
+    )
