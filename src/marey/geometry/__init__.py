@@ -46,6 +46,7 @@ from marey.geometry.rotations import (
     rotvec_to_quaternion,
     skew,
 )
+from marey.geometry.scale import Scale, rescale_cameras, scale_from_lengths, segment_lengths
 from marey.geometry.small import (
     cholesky_2x2,
     determinant_3x3,
@@ -78,6 +79,7 @@ __all__ = [
     "LeastSquaresSolution",
     "RayMeeting",
     "RobustLoss",
+    "Scale",
     "Triangulation",
     "adjust_bundle",
     "align",
@@ -119,6 +121,7 @@ __all__ = [
     "quaternion_to_matrix",
     "quaternion_to_rotvec",
     "relative_poses",
+    "rescale_cameras",
     "resize_cameras",
     "rotate_cameras_90",
     "rotation_between",
@@ -126,6 +129,8 @@ __all__ = [
     "rotvec_to_matrix",
     "rotvec_to_quaternion",
     "sampson_distance",
+    "scale_from_lengths",
+    "segment_lengths",
     "skew",
     "solve_3x3_symmetric",
     "spread_cameras",

@@ -114,9 +114,9 @@ def distort(normalised: Tensor, cameras: Cameras) -> Tensor:
 def undistort(distorted: Tensor, cameras: Cameras) -> Tensor:
     """Take the lens out of distorted normalised coordinates (..., 2).
 
-    Eight steps of Newton's method with the analytic derivative (four times the cost of `distort` each). NaN where
-    they do not converge or where the solution lies beyond the fold of the polynomial, that is where no point in front
-    of the lens has that image. Once differentiable, in the coordinates and in the coefficients.
+    Newton's method with the analytic derivative, at most eight steps (some four times the cost of `distort` each). NaN
+    where it does not converge or where the solution lies beyond the fold of the polynomial, that is where no point in
+    front of the lens has that image. Once differentiable, in the coordinates and in the coefficients.
     """
     warp, valid = _undistort(distorted, cameras)
     points = _restore(torch.stack((warp.x, warp.y), -2), distorted)
