@@ -89,14 +89,15 @@ def _formats() -> str:
 
 def _methods() -> str:
     from marey.pipeline.config import EstimateConfig
-    from marey.pipeline.methods import METHODS
+    from marey.pipeline.methods import METHODS, build_estimator
 
     rows = []
-    for name, method in METHODS.items():
-        needs = method.build(EstimateConfig()).requires
-        least, most = needs.views
+    for name in METHODS:
+        estimator = build_estimator(name, EstimateConfig())
+        least, most = estimator.requires.views
         views = f"{least} or more" if most is None else f"{least} to {most}" if most > least else f"{least}"
-        rows.append((name, views, needs.evidence, needs.calibration, method.summary))
+        summary = (type(estimator).__doc__ or "").partition("\n")[0]
+        rows.append((name, views, estimator.requires.evidence, estimator.requires.calibration, summary))
     return _columns(("method", "views", "evidence", "calibration", ""), rows)
 
 
