@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Cameras, Keypoints2D
+from marey.detect.association import associate, take_slots
 from marey.detect.noise import NoiseModel, calibrate_noise, default_noise, mahalanobis_squared, with_noise
 from marey.detect.swaps import apply_swaps, correct_swaps
 from marey.detect.views import apply_rejection, reject_views
@@ -39,7 +40,10 @@ ELLIPSE_90 = 4.605170
 
 
 def load(data: Path, trial: str) -> tuple[Keypoints2D, Cameras]:
-    """Keypoints (V, T, 1) in double precision, sides and bad views dealt with, and the cameras as they are given."""
+    """Keypoints (V, T, 1) of one man, sides and bad views dealt with, and the cameras as given, in double precision.
+
+    Two of the views of one trial show a second man, who is not taken.
+    """
     folder = data / "pose2sim_demo"
     recording = open_recording(
         [folder / trial / "pose"], calibration=folder / "calibration" / "Calib_qualisys.toml", unit="m", fps=60
@@ -47,7 +51,10 @@ def load(data: Path, trial: str) -> tuple[Keypoints2D, Cameras]:
     assert recording.detections is not None
     assert recording.cameras is not None
     cameras = recording.cameras.to(torch.float64)
-    detected = recording.detections.keypoints[:, :, :1].to(torch.float64)
+    detections = recording.detections.to(torch.float64)
+    stated = with_noise(detections.keypoints, default_noise("openpose"))
+    people = associate(dataclasses.replace(detections, keypoints=stated), cameras, people=1)
+    detected = take_slots(detections.keypoints, people.slots)
     stated, swaps = correct_swaps(with_noise(detected, default_noise("openpose")), cameras)
     _, views = reject_views(stated, cameras)
     return apply_rejection(apply_swaps(detected, swaps.halves), views.rejected), cameras

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Cameras, InputError, Keypoints2D, Skeleton
-from marey.geometry.projection import project_with_jacobian
+from marey.geometry.projection import project, project_with_jacobian
 from marey.geometry.triangulation import Method, triangulate
 
 JOINT_CLASSES = ("head", "trunk", "limb", "tip")
@@ -50,7 +50,7 @@ _DAMPING = 0.7
 """Power on the correction of a view's variance: its residuals also hold the errors of the others."""
 _CHI2_90 = {1: 2.7055, 2: 4.6052}
 """90 % quantiles of the chi-squared distribution, by its degrees of freedom."""
-_MOST_POINTS = 200_000
+_MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,14 +256,21 @@ def _equalised(scale: Sequence[float], groups: Sequence[Tensor], pool: Tensor, l
 
 
 def _excess(keypoints: Keypoints2D, cameras: Cameras) -> Tensor:
-    """Squared studentised residuals over their expected 90 % quantile, (V + 1, T, P, J), NaN where there is none."""
+    """Squared studentised residuals over their expected 90 % quantile, NaN where there is none.
+
+    (V, T, P, J), and (V + 1, T, P, J) where some joints are seen by two views only.
+    """
     predicted, spread = predict_from_others(keypoints, cameras)
     per_view = mahalanobis_squared(keypoints.positions - predicted, spread + keypoints.covariance) / _CHI2_90[2]
-    found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance, method="weighted")
-    misfit = keypoints.positions - project_with_jacobian(found.positions[None], cameras)[0]
-    pair = (mahalanobis_squared(misfit, keypoints.covariance).nansum(0) / _CHI2_90[1])[None]
-    two = (is_seen(keypoints).sum(0) == 2) & found.positions.isfinite().all(-1)
-    return torch.cat((per_view, torch.where(two, pair, torch.nan)))
+    pairs = is_seen(keypoints).sum(0) == 2
+    if not pairs.any():
+        return per_view
+    points, covariance = keypoints.positions[:, pairs], keypoints.covariance[:, pairs]
+    found = triangulate(points, cameras, covariance=covariance, method="weighted").positions
+    distance = mahalanobis_squared(points - project(found[None], cameras), covariance).nansum(0) / _CHI2_90[1]
+    per_pair = torch.full_like(per_view[:1], torch.nan)
+    per_pair[0, pairs] = torch.where(found.isfinite().all(-1), distance, torch.nan)
+    return torch.cat((per_view, per_pair))
 
 
 def _quantile(values: Tensor) -> float:

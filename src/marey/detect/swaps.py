@@ -61,8 +61,8 @@ def correct_swaps(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D
     """Exchange left and right where the other views and the motion say that the detector mixed them up.
 
     With two views the sides of one relative to the other are told by the epipolar geometry, and the motion tells which
-    of them is wrong. Cost: linear in views, frames and people, at most 6 robust triangulations of everything; the
-    memory beyond the result is bounded.
+    of them is wrong. Cost: linear in views, frames and people, one robust triangulation of everything, and up to
+    6 more of the frames whose reading changes; the memory beyond the result is bounded.
 
     Args:
         keypoints: (V, T, P) with covariance; slot p is one person in all views and frames.
@@ -74,14 +74,15 @@ def correct_swaps(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D
         return keypoints, SwapReport(halves=given, notes=())
     motion = _motion(keypoints, halves)
     state = _cheapest_sequence(torch.full_like(given, _PRIOR, dtype=motion.dtype), motion)
+    gain = _evidence(keypoints, state, cameras, halves)
     for _ in range(_ROUNDS):
-        gain = _evidence(keypoints, state, cameras, halves)
         strongest = gain == gain.amax(0, keepdim=True)
-        gain = torch.where(strongest, gain, gain.clamp(max=0))
-        preference = torch.where(state, gain, -gain) + _PRIOR
-        previous, state = state, _cheapest_sequence(preference, motion)
-        if torch.equal(previous, state):
+        gained = torch.where(strongest, gain, gain.clamp(max=0))
+        previous, state = state, _cheapest_sequence(torch.where(state, gained, -gained) + _PRIOR, motion)
+        changed = (state ^ previous).transpose(0, 1).flatten(1).any(1)
+        if not changed.any():
             break
+        gain[:, changed] = _evidence(keypoints[:, changed], state[:, changed], cameras, halves)
     if state.any():
         state = state ^ _outvoted(keypoints, state, motion, halves)
     report = SwapReport(halves=state, notes=_notes(state, is_seen(keypoints).any(-1), cameras.names))

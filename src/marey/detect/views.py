@@ -21,8 +21,8 @@ from marey.detect.noise import is_seen, mahalanobis_squared, predict_from_others
 from marey.geometry.triangulation import Method
 
 _LEAST_JOINTS = 4
-_DISAGREEMENT = 36.0
-"""Half of the joints are further than 6 sigma from where they should be."""
+_DISAGREEMENT = 25.0
+"""Half of the joints are further than 5 sigma from where they should be."""
 _AGAINST_USUAL = 9.0
 """And three times further than the best view of most frames, should the noise model be too optimistic altogether."""
 _WINDOW = 5
@@ -46,8 +46,8 @@ def reject_views(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D,
     """Leave out the views that persistently disagree with the others.
 
     Where a view disagrees, the one goes without which the rest agrees best; then the rest is judged anew, as long as
-    three views see the person: two that disagree do not tell which of them is wrong. Cost: two triangulations of
-    everything for each view that is wrong at the same time; the memory beyond the result is bounded.
+    three views see the person: two that disagree do not tell which of them is wrong. Cost: one triangulation of
+    everything, and a few of the frames concerned for each view that goes; the memory beyond the result is bounded.
 
     Args:
         keypoints: (V, T, P) with covariance, left and right set right; slot p is one person in all views and frames.
@@ -58,14 +58,17 @@ def reject_views(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D,
         return keypoints, ViewReport(rejected=rejected, notes=())
     pixels = torch.full_like(keypoints.score[..., 0], torch.nan)
     left = keypoints
+    distance, blame, offset = _disagreement(left, cameras)
     for _ in range(max(0, rejected.shape[0] - 2)):
-        distance, blame, offset = _disagreement(left, cameras)
         worst = _worst(distance, blame, is_seen(left).any(-1))
-        if not worst.any():
+        changed = worst.transpose(0, 1).flatten(1).any(1)
+        if not changed.any():
             break
         pixels = torch.where(worst, offset, pixels)
         rejected = rejected | worst
         left = apply_rejection(left, worst)
+        for values, new in zip((distance, blame, offset), _disagreement(left[:, changed], cameras), strict=True):
+            values[:, changed] = new
     return left, ViewReport(rejected=rejected, notes=_notes(rejected, pixels, cameras.names))
 
 
@@ -92,10 +95,11 @@ def _disagreement(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Tensor, ...
 
 def _block_disagreement(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Tensor, ...]:
     robust, pixels = _distances(keypoints, cameras, "robust")
-    plain, _ = _distances(keypoints, cameras, "weighted")
-    enough = robust.isfinite().sum(-1) >= _LEAST_JOINTS
-    unknown = torch.where(enough, 0.0, torch.nan)
-    return tuple(values.nanmedian(-1).values + unknown for values in (robust, plain, pixels))
+    unknown = torch.where(robust.isfinite().sum(-1) >= _LEAST_JOINTS, 0.0, torch.nan)
+    distance, offset = (values.nanmedian(-1).values + unknown for values in (robust, pixels))
+    if not (distance > _DISAGREEMENT).any():
+        return distance, torch.zeros_like(distance), offset  # nobody to blame
+    return distance, _distances(keypoints, cameras, "weighted")[0].nanmedian(-1).values + unknown, offset
 
 
 def _distances(keypoints: Keypoints2D, cameras: Cameras, method: Method) -> tuple[Tensor, Tensor]:
@@ -116,9 +120,10 @@ def _worst(distance: Tensor, blame: Tensor, present: Tensor) -> Tensor:
     """
     usual = distance.nan_to_num(nan=torch.inf).amin(0).median(0).values
     threshold = (_AGAINST_USUAL * usual).clamp(min=_DISAGREEMENT)
-    bad = _mean((distance > threshold).to(distance.dtype), distance.isfinite()) > 0.5
+    known = distance.isfinite()
+    bad = known & (_mean((distance > threshold).to(distance.dtype), known) > 0.5)
     any_bad = bad.any(0, keepdim=True)
-    smooth = _mean(blame.nan_to_num(nan=0.0).clamp(max=1e12).log1p(), distance.isfinite())
+    smooth = _mean(blame.nan_to_num(nan=0.0).clamp(max=1e12).log1p(), known)
     worst = smooth == torch.where(present, smooth, -1.0).amax(0, keepdim=True)
     return any_bad & worst & present & (present.sum(0) >= 3)
 
