@@ -39,13 +39,17 @@ def test_join__near_in_space_and_time():
 @pytest.mark.parametrize(
     "other",
     [
-        seen(1, 40, 90, (1, 0, 1), (2, 0, 1)),  # there while the first still is
+        seen(1, 20, 90, (1, 0, 1), (2, 0, 1)),  # there while the first still is
         seen(1, 60, 90, (5, 0, 1), (6, 0, 1)),  # too far to walk in 10 frames
         seen(1, 60, 90, (1.2, 0, 1), (2, 0, 1), bones=(0.8, 0.5, 0.7)),  # of another build
     ],
 )
 def test_join__not_the_same(other):
     assert chains([seen(0, 0, 50, (0, 0, 1), (1, 0, 1)), other]) == [[0], [1]]
+
+
+def test_join__a_new_track_takes_over_from_one_that_strays():
+    assert chains([seen(0, 0, 50, (0, 0, 1), (1, 0, 1)), seen(1, 40, 90, (0.8, 0, 1), (2, 0, 1))]) == [[0, 1]]
 
 
 def test_join__velocity_bridges_the_gap():

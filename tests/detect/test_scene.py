@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from detect.rig import ring, walker
 
+from detect.rig import ring, walker
 from marey.core import CalibrationError, Detections2D, Keypoints2D
 from marey.detect.scene import look, make_scene, sightings, update
 from marey.geometry.projection import pixels_to_normalised, project

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 import torch
-from detect.rig import ring, walker
 
+from detect.rig import ring, walker
 from marey.core import Detections2D, Keypoints2D, ShapeError
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.detect.settings import AssociationConfig
@@ -51,7 +51,7 @@ def test_track__people_apart_keep_their_numbers():
 
 
 def test_track__mirrored_detections_keep_their_number():
-    detections, order = strollers([((-0.8, 0.0), (0.8, 0.0))])
+    detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))])
     mirror = list(detections.keypoints.skeleton.mirror)
     detections.keypoints.positions[:, 20:30] = detections.keypoints.positions[:, 20:30][..., mirror, :]
     assert (track(detections, config=CONFIG).track == 0).all()

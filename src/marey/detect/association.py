@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -68,7 +69,7 @@ def associate(
     identities, tracks = _follow_in_space(detections, cameras, config)
     kept, aside = select(join(tracks, config), people, config)
     names = [[part.identity for part in person.tracks] for person in kept]
-    slots = _slots(identities, names, len(kept) if people is None else people).to(detections.device)
+    slots = _slots(_handed_over(identities, kept), names, len(kept) if people is None else people).to(detections.device)
     return Association(
         keypoints=take_slots(detections.keypoints, slots),
         slots=slots,
@@ -129,6 +130,15 @@ def _follow_in_image(detections: Detections2D, people: int | None, config: Assoc
     found = ", ".join(f"{int(frames[name])}" for name in kept)
     note = f"one view: {len(kept)} people followed in the image alone, seen in {found or 0} frames"
     return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=(note,))
+
+
+def _handed_over(identities: Tensor, people: list[Person]) -> Tensor:
+    """End each track of a person where the next one begins."""
+    frame = torch.arange(identities.shape[1])[:, None]
+    for person in people:
+        for before, after in pairwise(person.tracks):
+            identities = torch.where((identities == before.identity) & (frame >= after.first), -1, identities)
+    return identities
 
 
 def _slots(identities: Tensor, names: list[list[int]], count: int) -> Tensor:

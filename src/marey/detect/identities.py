@@ -53,6 +53,7 @@ def join(tracks: list[Track], config: AssociationConfig) -> list[Person]:
 
     The end of one track and the beginning of a later one belong together when the body's centre can have walked from
     one to the other in the time between and the bones are equally long; both in units of their standard deviations.
+    They may overlap a little: a track that loses its person lives on for a moment while a new one takes over.
     Ends and beginnings are paired by the exact assignment, so two people who are lost together are told apart together.
     """
     if not tracks:
@@ -78,14 +79,16 @@ def _affinity(tracks: list[Track], config: AssociationConfig) -> torch.Tensor:
     end = torch.stack([track.end.mean(0) for track in tracks])
     start = torch.stack([track.start.mean(0) for track in tracks])
     velocity = torch.stack([track.end_velocity.mean(0) for track in tracks])
-    coasting = gap.clamp(min=0, max=config.frames(config.patience))[..., None]
+    patience = config.frames(config.patience)
+    coasting = gap.clamp(min=-patience, max=patience)[..., None]
     distance = (end[:, None] + velocity[:, None] * coasting - start[None]).norm(dim=-1)
     doubt = (_PLACE**2 + (config.pace * gap / config.fps).square()).sqrt()
     bones = torch.stack([track.bones for track in tracks])
     relative = (bones[:, None] - bones[None]) / (0.5 * (bones[:, None] + bones[None]))
     build = (relative / config.stature).square().nanmean(-1).nan_to_num(nan=1.0)
     place = (distance / doubt).square()
-    allowed = (gap > 0) & (place < _GATE) & (build < _GATE)
+    later = (gap > -patience) & (first[None] > first[:, None]) & (last[None] > last[:, None])
+    allowed = later & (place < _GATE) & (build < _GATE)
     # the sooner and the nearer the better, however many candidates the gates let through
     gain = 2 * _GATE - place - build - doubt.clamp(min=1e-3).log()
     return torch.where(allowed, gain.clamp(min=1e-3), 0.0)

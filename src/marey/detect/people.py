@@ -19,6 +19,7 @@ from marey.detect.assignment import assign
 from marey.detect.proposals import Proposal, propose
 from marey.detect.scene import Scene, Sighting, look, update, widen
 from marey.detect.settings import AssociationConfig
+from marey.detect.strangers import Strangers
 
 _VELOCITY_GAIN = 0.4
 """Of the alpha-beta filter: share of a prediction's error that is put down to velocity."""
@@ -86,6 +87,7 @@ class PeopleTracker:
         self._motion: Motion | None = None
         self._alive: list[Track] = []
         self._ended: list[Track] = []
+        self._strangers = Strangers()
         self._count = 0
 
     @property
@@ -102,14 +104,16 @@ class PeopleTracker:
             too; `tracks` does not hold them.
         """
         identities = torch.full(sighting.present.shape, -1)
+        doubt = self._strangers.doubt(sighting)
         if self._motion is not None and self._alive:
             self._motion = self._predict(self._motion)
-            chosen = self._follow(frame, self._motion, sighting)
+            chosen = self._follow(frame, self._motion, sighting, doubt)
             self._mark(identities, chosen, self._alive)
         free = sighting.present & (identities < 0)
         if int(free.any(-1).sum()) >= 2:
             self._begin(frame, sighting, free, identities)
         self._end()
+        self._strangers.remember(sighting, identities < 0)
         return identities
 
     def _confirmed(self, track: Track) -> bool:
@@ -124,11 +128,11 @@ class PeopleTracker:
             bone_count=motion.bone_count,
         )
 
-    def _follow(self, frame: int, motion: Motion, sighting: Sighting) -> Tensor:
+    def _follow(self, frame: int, motion: Motion, sighting: Sighting, doubt: Tensor) -> Tensor:
         """Give detections to the people known; (V, K) slots."""
         scene = self._scene
         gain, ratio, swapped = agreement(scene, motion.position, motion.covariance, sighting)
-        chosen = self._assign(gain)
+        chosen = self._assign(gain - doubt[:, None])
         points, spread, weight = evidence(scene, sighting, chosen, ratio, swapped)
         position, covariance, ratio = update(scene, motion.position, motion.covariance, points, spread, weight)
         kept = (chosen >= 0) & (ratio.sum(-1) > 0)
