@@ -199,8 +199,18 @@ class LensView {
     this.magnification = magnification;
   }
 
-  fit() {
+  // Show some pixels as large as the canvas allows; the whole image without any.
+  fit(pixels = []) {
     this.magnification = 1;
     this.shift = [0, 0];
+    if (!pixels.length) return;
+    const box = [0, 1].map((axis) => {
+      const values = pixels.map((pixel) => pixel[axis]);
+      return [Math.min(...values), Math.max(...values)];
+    });
+    const size = box.map(([low, high]) => Math.max(high - low, 8));
+    this.magnification = clamp((0.8 * Math.min(this.width / size[0], this.height / size[1])) / this.base, 0.3, 40);
+    const middle = this.toCanvas(box.map(([low, high]) => (low + high) / 2));
+    this.shift = [this.width / 2 - middle[0], this.height / 2 - middle[1]];
   }
 }

@@ -40,7 +40,18 @@ function start() {
   scene.resize();
   scene.fit("people");
   bands.update();
+  goToAddress(player, data);
   drawAll();
+  window.addEventListener("hashchange", () => goToAddress(player, data));
+}
+
+// `report.html#frame=120&view=cam_2` opens at that frame of the recording, seen by that camera.
+function goToAddress(player, data) {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  if (wanted.has("view")) player.look(data.cameras.findIndex((camera) => camera.name === wanted.get("view")));
+  if (!wanted.has("frame")) return;
+  const place = data.array.frames.findIndex((number) => number >= Number(wanted.get("frame")));
+  player.seek(place < 0 ? data.count - 1 : place);
 }
 
 function bindBands(bands, player, data, redraw) {

@@ -35,7 +35,7 @@ class Player {
 
   bindOptions() {
     const { scene, data } = this;
-    for (const name of ["ellipsoids", "trails", "grid", "cameras", "names"]) {
+    for (const name of ["trails", "grid", "cameras", "names"]) {
       const box = this.element(`show-${name}`);
       box.checked = scene.options[name];
       box.addEventListener("change", () => {
@@ -43,6 +43,10 @@ class Player {
         this.redraw();
       });
     }
+    this.element("ellipsoids").addEventListener("change", (event) => {
+      scene.options.ellipsoids = Number(event.target.value);
+      this.redraw();
+    });
     this.element("coloring").addEventListener("change", (event) => {
       scene.options.color = event.target.value;
       this.redraw();
@@ -56,13 +60,13 @@ class Player {
   }
 
   fit(target) {
-    this.scene.fit(target);
+    this.scene.fit(target, this.frame);
     this.redraw();
   }
 
   look(index) {
     this.element("viewpoint").value = index;
-    this.element("fit-cameras").disabled = index >= 0 || !this.data.cameras.length;
+    this.element("fit-cameras").textContent = index < 0 ? "Fit cameras" : "Whole image";
     this.scene.look(index);
     this.redraw();
   }
@@ -93,6 +97,12 @@ class Player {
   step(count) {
     if (this.playing) this.toggle();
     this.seek(this.frame + count);
+  }
+
+  switchEllipsoids() {
+    const choice = this.element("ellipsoids");
+    choice.selectedIndex = (choice.selectedIndex + 1) % choice.options.length;
+    choice.dispatchEvent(new Event("change"));
   }
 
   // Move to a frame and go on from there.
@@ -199,7 +209,7 @@ class Player {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (/^(SELECT|BUTTON|SUMMARY|TEXTAREA)$/.test(event.target.tagName) && event.key !== "Escape") return;
     if (event.target.type === "checkbox" || (event.target.type === "range" && event.key.startsWith("Arrow"))) return;
-    const boxes = { e: "ellipsoids", t: "trails", g: "grid", c: "cameras" };
+    const boxes = { t: "trails", g: "grid", c: "cameras" };
     const steps = { ArrowLeft: -1, ArrowRight: 1 };
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === " ") this.toggle();
@@ -207,6 +217,7 @@ class Player {
     else if (key === "Home") this.seek(0);
     else if (key === "End") this.seek(this.data.count - 1);
     else if (key === "r") this.fit("people");
+    else if (key === "e") this.switchEllipsoids();
     else if (key in boxes) this.element(`show-${boxes[key]}`).click();
     else if (/^\d$/.test(key) && Number(key) <= this.data.cameras.length) this.look(Number(key) - 1);
     else return;

@@ -11,7 +11,8 @@ function themeColors() {
   const read = (name) => style.getPropertyValue(name).trim();
   const names = ["text", "muted", "canvas", "grid", "gridstrong", "shadow", "accent", "line", "bad", "series1",
     "series2", "series3", "shade", "panel"];
-  return Object.fromEntries(names.map((name) => [name, read(`--${name}`)]));
+  const theme = Object.fromEntries(names.map((name) => [name, read(`--${name}`)]));
+  return { ...theme, dark: Math.max(...rgb(theme.canvas)) < 128 };
 }
 
 function rgb(hex) {
@@ -38,7 +39,7 @@ class Scene {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.data = data;
-    this.options = { ellipsoids: true, trails: false, grid: true, cameras: true, names: true, color: "person" };
+    this.options = { ellipsoids: 1, trails: false, grid: true, cameras: true, names: true, color: "person" };
     this.orbit = new OrbitView(data.upright);
     this.lenses = data.cameras.map((camera) => new LensView(camera, data.upright));
     this.view = this.orbit;
@@ -86,13 +87,20 @@ class Scene {
     return values.length ? Math.max(1, values[Math.floor(0.95 * (values.length - 1))]) : 1;
   }
 
-  fit(target) {
-    if (this.lens) return this.lens.fit();
+  fit(target, frame = 0) {
+    if (this.lens) return this.lens.fit(target === "people" ? this.peopleInImage(frame) : []);
     const { center, radius } = this.bounds;
-    if (target !== "cameras") return this.orbit.fit(center, radius);
+    if (target !== "cameras") return this.orbit.fit(center, 0.9 * radius);
     const places = this.data.cameras.map((camera) => this.cameraCenter(camera));
     const reach = places.map((place) => Math.hypot(...subtract(apply(this.data.upright, place), center)));
     return this.orbit.fit(center, Math.max(radius, ...reach) * 1.05);
+  }
+
+  // Where everybody's joints are in the image of the camera looked through, pixels.
+  peopleInImage(frame) {
+    const { data, lens } = this;
+    const places = Array.from({ length: data.P * data.J }, (_, place) => data.joint(frame, 0, place));
+    return places.map((point) => point && projectThroughLens(lens.camera, point)).filter(Boolean);
   }
 
   look(index) {
@@ -204,6 +212,8 @@ class Scene {
       return apply(this.data.upright, add(center, applyTransposed(camera.rotation, ray)));
     };
     const eye = apply(this.data.upright, center);
+    const ahead = dot(subtract(eye, this.orbit.eye), this.orbit.forward) / this.orbit.distance;
+    c.globalAlpha = clamp(1.6 * ahead - 0.35, 0.12, 1); // what stands between the people and the eye is faint
     const corners = [place(0, 0), place(w, 0), place(w, h), place(0, h)];
     c.strokeStyle = theme.muted;
     c.lineWidth = 1.2;
@@ -218,6 +228,7 @@ class Scene {
     const at = this.view.projectUpright(eye);
     c.fillStyle = theme.text;
     if (at && this.options.names) this.text(camera.name, at[0], at[1] - 14, "center");
+    c.globalAlpha = 1;
   }
 
   drawShadow(frame, person) {
@@ -252,8 +263,8 @@ class Scene {
   jointColor(frame, person, joint) {
     const { data, options, theme } = this;
     if (options.color === "uncertainty") return ramp(data.sigma(frame, person, joint) / this.sigmaTop);
-    const base = data.color(person);
-    return data.sides[joint] === "left" ? mix(base, "#ffffff", 0.42) : data.sides[joint] ? base : mix(base, "#ffffff", 0.2);
+    const base = mix(data.color(person), "#ffffff", theme.dark ? 0.16 : 0);
+    return mix(base, "#ffffff", { left: 0.42, right: 0 }[data.sides[joint]] ?? 0.2);
   }
 
   // Links and joints of everybody from the farthest to the nearest, each with a rim that sets it off.
@@ -281,7 +292,7 @@ class Scene {
 
   drawLink(frame, { person, link, ends, depth }) {
     const { context: c, theme, data } = this;
-    const width = this.lens ? 2 : clamp(0.03 * this.view.scaleAt(depth), 1.5, 9);
+    const width = this.lens ? 2 : clamp(0.024 * this.view.scaleAt(depth), 1.5, 8);
     const inferred = link.some((joint) => data.filled(frame, person, joint));
     const stroke = (style, thickness) => {
       c.strokeStyle = style;
@@ -307,7 +318,7 @@ class Scene {
     const { context: c, theme, data, options } = this;
     const color = this.jointColor(frame, person, joint);
     if (options.ellipsoids) this.drawEllipse(frame, person, joint, at, color);
-    const radius = this.lens ? 3 : clamp(0.02 * this.view.scaleAt(at[2]), 2, 7);
+    const radius = this.lens ? 4 : clamp(0.014 * this.view.scaleAt(at[2]), 2, 6);
     this.spots.push({ x: at[0], y: at[1], person, joint });
     c.beginPath();
     c.arc(at[0], at[1], radius, 0, 2 * Math.PI);
@@ -332,7 +343,7 @@ class Scene {
     const columns = data.spread(frame, person, joint);
     const ellipse = columns && projectedEllipse(this.view, data.joint(frame, person, joint), columns);
     if (!ellipse) return;
-    const k = this.lens ? data.sigmas.plane : data.sigmas.space;
+    const k = this.options.ellipsoids * (this.lens ? data.sigmas.plane : data.sigmas.space);
     const most = 4 * Math.max(this.view.width, this.view.height);
     c.beginPath();
     c.ellipse(at[0], at[1], Math.min(k * ellipse.major, most), Math.min(k * ellipse.minor, most), ellipse.angle, 0, 2 * Math.PI);
@@ -396,7 +407,7 @@ class Scene {
         c.lineTo(x + 4, y + 4);
         c.moveTo(x + 4, y - 4);
         c.lineTo(x - 4, y + 4);
-      } else c.arc(x, y, 2.4, 0, 2 * Math.PI);
+      } else c.arc(x, y, 1.7, 0, 2 * Math.PI);
       c.fillStyle = theme.text;
       if (!rejected) c.fill();
       c.stroke();
