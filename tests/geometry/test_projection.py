@@ -117,6 +117,17 @@ def test_undistort__fisheye_to_80_degrees_and_opencv(dtype):
             np.testing.assert_allclose(back[view], expected[:, 0], rtol=1e-5, atol=1e-7)
 
 
+def test_undistort__many_points_are_solved_as_few_are():
+    cameras = some_cameras(5, seed=4)
+    pixels = project(some_points(1, 3, 2000, spread=0.5), cameras)
+    pixels[2, 1, 7] = torch.nan
+    ideal, jacobian = undistort_pixels(pixels, cameras)
+    few, few_jacobian = undistort_pixels(pixels[:, :, :10], cameras)
+    torch.testing.assert_close(ideal[:, :, :10], few, equal_nan=True)
+    torch.testing.assert_close(jacobian[:, :, :10], few_jacobian, equal_nan=True)
+    assert ideal.isnan().any(-1).nonzero().tolist() == [[2, 1, 7]]
+
+
 def test_undistort__beyond_the_fold_is_nan():
     # r (1 - 0.4 r^2) grows up to r = 0.913, where it is 0.609; with k2 it grows again and reaches every radius
     for k2 in (0.0, 0.02):

@@ -19,6 +19,9 @@ from marey.core import Cameras
 NEWTON_STEPS = 8
 """At most. Usual lenses need 2 or 3; the rest is for the rim of the image near a fold."""
 
+BLOCK = 4096
+"""Points of each view solved at once without compilation."""
+
 _FOLD_ANGLES = torch.linspace(0.0, torch.pi / 2, 129, dtype=torch.float64)[1:-1]
 _SMALL_RADIUS_SQUARED = 1e-8
 
@@ -165,7 +168,9 @@ def undistort_warp(xd: Tensor, yd: Tensor, cameras: Cameras) -> tuple[Warp, Tens
         xd, yd = flat.x, flat.y
         lens = lens._replace(tilt=None)
     outside = lens_of(cameras, xd.dtype, detach=True)._replace(tilt=None) if torch.is_grad_enabled() else lens
-    x, y, valid = _newton(xd.detach(), yd.detach(), outside)
+    x, y = _newton_in_blocks(xd.detach(), yd.detach(), outside)
+    valid = torch.addcmul(x * x, y, y) < fold_radius(outside).square()
+    x, y = torch.where(valid, x, 0.0), torch.where(valid, y, 0.0)
     warp = distort_warp(x, y, lens)
     xx, xy, yx, yy, determinant = _inverse_derivative(warp)
     dx, dy = xd - warp.x, yd - warp.y
@@ -198,8 +203,17 @@ def fold_radius(lens: Lens) -> Tensor:
     return torch.where(growth > 0, torch.inf, radius).amin(-1, keepdim=True)
 
 
-def _newton(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]:
-    """Solve for the ideal point, one step short of full precision; valid where it lies before the fold, else zero."""
+def _newton_in_blocks(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Run `_newton` on blocks of points that fit the cache, each with as many steps as it needs."""
+    if torch.compiler.is_compiling() or xd.shape[-1] <= BLOCK:
+        return _newton(xd, yd, lens)
+    blocks = zip(torch.split(xd, BLOCK, dim=-1), torch.split(yd, BLOCK, dim=-1), strict=True)
+    x, y = zip(*(_newton(x, y, lens) for x, y in blocks), strict=True)
+    return torch.cat(x, -1), torch.cat(y, -1)
+
+
+def _newton(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Tensor, Tensor]:
+    """Solve for the ideal point, one step short of full precision."""
     x, y = xd, yd
     if lens.fisheye is not None:
         mask, series = lens.fisheye
@@ -217,8 +231,7 @@ def _newton(xd: Tensor, yd: Tensor, lens: Lens) -> tuple[Tensor, Tensor, Tensor]
         # A graph has a fixed number of steps; eager code stops when every point is there.
         if not torch.compiler.is_compiling() and not (torch.maximum(step_x.abs(), step_y.abs()) > tolerance).any():
             break
-    valid = torch.addcmul(x * x, y, y) < fold_radius(lens).square()
-    return torch.where(valid, x, 0.0), torch.where(valid, y, 0.0), valid
+    return x, y
 
 
 def _tolerance(x: Tensor) -> float:
