@@ -162,12 +162,27 @@ def test_rtmo__takes_no_boxes_and_no_second_network(tmp_path):
 def test_onnx__joint_count_names_the_skeleton(tmp_path):
     assert OnnxPose(brightest_point_network(tmp_path / "a.onnx", joints=26)).skeleton is skeleton("halpe_26")
     odd = brightest_point_network(tmp_path / "b.onnx", joints=5)
-    with pytest.raises(InputError, match=r"5 joints; known are 17, 26, 33; pass OnnxSettings\(skeleton=\.\.\.\)"):
+    with pytest.raises(InputError, match=r"5 joints; known are 17, 26, 33, 133; pass OnnxSettings\(skeleton=\.\.\.\)"):
         OnnxPose(odd)
     five = skeleton("coco_17").select(["nose", "left_eye", "right_eye", "left_ear", "right_ear"])
     assert OnnxPose(odd, settings=OnnxSettings(skeleton=five)).skeleton is five
     with pytest.raises(InputError, match="has 5 joints, skeleton coco_17 has 17"):
         OnnxPose(odd, settings=OnnxSettings(skeleton=skeleton("coco_17")))
+
+
+def test_onnx__whole_body_keeps_body_and_feet(tmp_path):
+    detector = OnnxPose(brightest_point_network(tmp_path / "whole.onnx", joints=133))
+    assert detector.skeleton.joints[17:] == (
+        "left_big_toe",
+        "left_small_toe",
+        "left_heel",
+        "right_big_toe",
+        "right_small_toe",
+        "right_heel",
+    )
+    assert detector.skeleton.mirror[17] == 20
+    (found,) = detector([dots((150, 120))])
+    assert found.keypoints.positions.shape == (1, 23, 2)
 
 
 def test_onnx__files_that_are_no_such_network(tmp_path):

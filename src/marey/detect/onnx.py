@@ -43,6 +43,11 @@ Normalisation = Literal["imagenet", "none"]
 SKELETON_OF_COUNT = {17: "coco_17", 26: "halpe_26", 33: "mediapipe_33"}
 """The skeleton that a network's number of joints means."""
 
+WHOLE_BODY = 133
+"""Joints of COCO-WholeBody: of these, the body and the feet are used, not the face and the fingers."""
+
+_FEET = ("big_toe", "small_toe", "heel")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OnnxSettings:
@@ -94,7 +99,7 @@ class OnnxPose:
         if self._kind == "rtmo" and person is not None:
             raise InputError(f"{path} finds people itself; leave out {person}")
         self.skeleton = self._settings.skeleton or _skeleton_of(path, joints)
-        if joints is not None and len(self.skeleton) != joints:
+        if joints not in (None, WHOLE_BODY, len(self.skeleton)):
             raise InputError(f"{path} has {joints} joints, skeleton {self.skeleton.name} has {len(self.skeleton)}")
 
     def __call__(self, frames: Iterable[Image], boxes: Boxes | None = None) -> Iterator[Detections2D]:
@@ -121,6 +126,7 @@ class OnnxPose:
     def _top_down(self, image: Image, boxes: Array) -> Detections2D:
         crops = crop_boxes(image, boxes[:, :4], self._pose.size)
         outputs = self._pose.run((crops.pixels - MEAN) / DEVIATION) if len(boxes) else self._nobody()
+        outputs = [output[:, : len(self.skeleton)] for output in outputs]
         position, variance, score = decode_simcc(*_in_order(self._pose, outputs))
         scale = (crops.extent / np.array(self._pose.size, np.float32))[:, None]
         position = np.asarray(position * scale + (crops.center - crops.extent / 2)[:, None], np.float32)
@@ -136,7 +142,7 @@ class OnnxPose:
         boxes, joints = boxes[0], joints[0]
         kept = best_boxes(boxes, self._settings.least_person_score, self._settings.most_overlap)
         boxes = boxes[kept] / np.array([scale] * 4 + [1], np.float32)
-        joints = joints[kept]
+        joints = joints[kept, : len(self.skeleton)]
         return self._detections(joints[..., :2] / scale, joints[..., 2].clip(0, 1), boxes, None)
 
     def _detections(self, position: Array, score: Array, boxes: Array, variance: Array | None) -> Detections2D:
@@ -214,12 +220,24 @@ def _in_order(network: OnnxNetwork, outputs: list[Array]) -> tuple[Array, Array]
 
 
 def _skeleton_of(path: str | os.PathLike[str], joints: int | None) -> Skeleton:
+    if joints == WHOLE_BODY:
+        return _body_and_feet()
     if joints not in SKELETON_OF_COUNT:
         raise InputError(
             f"{path}: {'an unknown number of' if joints is None else joints} joints; known are "
-            f"{', '.join(map(str, SKELETON_OF_COUNT))}; pass OnnxSettings(skeleton=...)"
+            f"{', '.join(map(str, (*SKELETON_OF_COUNT, WHOLE_BODY)))}; pass OnnxSettings(skeleton=...)"
         )
     return skeleton_named(SKELETON_OF_COUNT[joints])
+
+
+def _body_and_feet() -> Skeleton:
+    """The first 23 joints of COCO-WholeBody."""
+    body = skeleton_named("coco_17")
+    joints = (*body.joints, *(f"{side}_{part}" for side in ("left", "right") for part in _FEET))
+    ankles = [
+        (body.index(f"{side}_ankle"), joints.index(f"{side}_{part}")) for side in ("left", "right") for part in _FEET
+    ]
+    return Skeleton("coco_wholebody_23", joints, (*body.links, *ankles), "COCO-WholeBody without face and hands.")
 
 
 def _known(boxes: Boxes) -> Array:
