@@ -137,14 +137,17 @@ def read_estimate_npz(path: str | os.PathLike[str]) -> Estimate:
 
 def _load(path: Path) -> Arrays:
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_BYTES:
-            raise FormatError(f"{path}: unpacks to {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; refused")
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+        file = path.open("rb")
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        with file, zipfile.ZipFile(file) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+            if size > MAX_BYTES:
+                raise FormatError(f"{path}: unpacks to {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; refused")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
     except FormatError:
         raise
     except Exception as error:

@@ -139,7 +139,10 @@ class VideoFrames:
             stream = _video_stream(self.path, container)
             stream.thread_type = "AUTO"
             if target is not None:
-                container.seek(target, stream=stream, backward=True)
+                try:
+                    container.seek(target, stream=stream, backward=True)
+                except av.error.FFmpegError:
+                    return  # the caller then decodes from the beginning
             for count, frame in enumerate(_decode(container, stream)):
                 place = self._place(frame.pts) if self._timed else count
                 if place is not None:
@@ -215,17 +218,14 @@ def _index(
     """
     times: list[int] = []
     keys: list[int] = []
-    try:
-        for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:  # the flush at the end, or cut away by an edit list
-                continue
-            if packet.pts is None:
-                return None, np.zeros(0, np.int64)
-            times.append(packet.pts)
-            if packet.is_keyframe:
-                keys.append(packet.pts)
-    except av.error.FFmpegError as error:
-        warnings.warn(f"{container.name}: reading stops after {len(times)} frames: {error}", stacklevel=3)
+    for packet in _packets(container, stream):
+        if packet.size == 0 or packet.is_discard:  # the flush at the end, or cut away by an edit list
+            continue
+        if packet.pts is None:
+            return None, np.zeros(0, np.int64)
+        times.append(packet.pts)
+        if packet.is_keyframe:
+            keys.append(packet.pts)
     pts = np.unique(np.array(times, np.int64))
     disguised = container.format.name == "avi" and stream.codec_context.has_b_frames
     if disguised or len(pts) < len(times):
@@ -233,22 +233,28 @@ def _index(
     return pts, np.unique(np.array(keys or times[:1], np.int64))
 
 
-def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-    """Decode packet by packet; a packet that the decoder refuses is passed over."""
+def _packets(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet]:
+    """The packets of a stream up to where the file can be read."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
-        except av.error.FFmpegError:
-            packet = None  # the file ends in the middle of a packet
-        try:
-            yield from stream.decode(packet)
-        except av.error.FFmpegError:
-            if packet is None:
-                return
-            continue
+        except (av.error.FFmpegError, IndexError) as error:  # IndexError: PyAV, at a stream that only damage announces
+            warnings.warn(f"{container.name}: damaged or cut off, it cannot be read to its end: {error}", stacklevel=2)
+            return
         if packet is None:
             return
+        yield packet
+
+
+def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+    """Decode packet by packet; a packet that the decoder refuses is passed over."""
+    for packet in chain(_packets(container, stream), [None]):  # None asks the decoder for what it still holds
+        try:
+            frames = stream.decode(packet)
+        except av.error.FFmpegError:
+            continue
+        yield from frames
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[Image], *, fps: float) -> None:
