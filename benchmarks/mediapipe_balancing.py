@@ -23,14 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+import marey
 from marey.core import Estimate
 from marey.core import skeleton as skeleton_named
 from marey.geometry.triangulation import triangulate
-from marey.io.recordings import open_recording
 from marey.io.trc import read_trc
-from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import find_detections
-from marey.pipeline.estimate import estimate
 from measure import ROOT, describe, write_json
 
 FRAMES = 50
@@ -77,14 +75,14 @@ def main() -> None:
     reference = read_reference(arguments.data)
 
     def run(cameras: str, kept: Path) -> Estimate:
-        config = EstimateConfig(
+        config = marey.EstimateConfig(
             detector="mediapipe", people=1, unit="m", refine="none", cameras=cameras, overlay=False, formats=("npz",)
         )
-        return estimate(inputs, calibration=calibration, frames=(0, FRAMES), config=config, out=kept)
+        return marey.estimate(inputs, calibration=calibration, frames=(0, FRAMES), config=config, out=kept)
 
     with tempfile.TemporaryDirectory() as kept:
         given, adjusted = run("as-given", Path(kept)), run("adjusted", Path(kept))
-        recording = open_recording([inputs], calibration=calibration, unit="m")
+        recording = marey.open_recording([inputs], calibration=calibration, unit="m")
         found = find_detections(recording, range(FRAMES), detector="mediapipe", people=1, folder=Path(kept))
     assert recording.cameras is not None
     keypoints = found.detections.keypoints[:, :, 0]
