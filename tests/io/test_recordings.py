@@ -169,6 +169,11 @@ def test_open__nothing_usable(tmp_path, inputs, error, message):
         open_recording([tmp_path / name for name in inputs])
 
 
+def test_open__frame_rate_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="expected frames per second above 0, got -1"):
+        open_recording([keypoints(tmp_path / "a", range(2))], fps=-1)
+
+
 def test_open__calibration_of_other_cameras(tmp_path):
     keypoints(tmp_path / "trial" / "a", range(2))
     with pytest.raises(CalibrationError, match="of other cameras: it has cam1, cam2; the recording has the views a"):

@@ -36,6 +36,7 @@ def find_views(inputs: Sequence[Path]) -> list[ViewInput]:
 
     A folder is one view if it holds images or JSON files. Otherwise each video in it is a view, and so is each
     sub-folder that holds images, JSON files or exactly one video.
+    An image given by itself is a view of one frame.
 
     Raises:
         InputError: nothing was given, a path does not exist or holds nothing that could be a view, or two views of one

@@ -60,6 +60,8 @@ def open_recording(
         CalibrationError: the calibration is of other cameras or of other image sizes.
         FormatError: a file is not what it should be.
     """
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps: expected frames per second above 0, got {fps}")
     paths = [Path(path) for path in inputs]
     if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
         recording = _open_caliscope(paths[0], fps)
