@@ -45,29 +45,41 @@ def _constrain(positions: Tensor, covariance: Tensor, lengths: BoneLengths, tole
     known = positions.isfinite().all(-1) & covariance.isfinite().all((-1, -2))
     start = torch.where(known[..., None], positions, 0.0)
     spread = torch.where(known[..., None, None], covariance, 0.0)
-    ends = torch.tensor(lengths.bones, dtype=torch.long, device=positions.device).reshape(-1, 2)
-    held = known[..., ends[:, 0]] & known[..., ends[:, 1]] & lengths.length.isfinite()
-    incidence = torch.zeros(len(ends), positions.shape[-2], dtype=positions.dtype, device=positions.device)
-    incidence.scatter_(1, ends, incidence.new_tensor([-1.0, 1.0]).expand(len(ends), 2))
+    tail, head = torch.tensor(lengths.bones, dtype=torch.long, device=positions.device).reshape(-1, 2).T
+    held = known[..., tail] & known[..., head] & lengths.length.isfinite()
     slack = torch.where(held, tolerance**2, 1.0)
     place = start
     for _ in range(ITERATIONS):
-        span = place[..., ends[:, 1], :] - place[..., ends[:, 0], :]
+        span = place[..., head, :] - place[..., tail, :]
         distance = span.square().sum(-1).sqrt()
         along = torch.where(held[..., None], span / distance.clamp_min(1e-9)[..., None], 0.0)
-        rows = incidence[..., None] * along[..., None, :]  # (T, P, B, J, 3)
-        levers = (rows[..., None, :] @ spread[..., None, :, :, :])[..., 0, :]
-        system = levers.flatten(-2) @ rows.flatten(-2).transpose(-1, -2) + torch.diag_embed(slack)
-        gain = torch.linalg.solve(system, levers.flatten(-2)).unflatten(-1, levers.shape[-2:])
-        excess = torch.where(held, distance - lengths.length, 0.0) + (rows * (start - place)[..., None, :, :]).sum(
-            (-1, -2)
+        rows = _at_joints(-along, along, tail, head, start)
+        levers = _at_joints(
+            -(spread[..., tail, :, :] @ along[..., None])[..., 0],
+            (spread[..., head, :, :] @ along[..., None])[..., 0],
+            tail,
+            head,
+            start,
         )
-        place = start - (gain * excess[..., None, None]).sum(-3)
-    common = torch.where(held, lengths.deviation.square(), 0.0)
-    freed = system - torch.diag_embed(common)
-    columns = gain.movedim(-3, -1)  # (T, P, J, 3, B)
-    posterior = spread - columns @ freed[..., None, :, :] @ columns.transpose(-1, -2)
+        system = levers @ rows.transpose(-1, -2) + torch.diag_embed(slack)
+        gain = torch.cholesky_solve(levers, torch.linalg.cholesky(system))
+        excess = (
+            torch.where(held, distance - lengths.length, 0.0) + (rows @ (start - place).flatten(-2)[..., None])[..., 0]
+        )
+        place = start - (gain.transpose(-1, -2) @ excess[..., None]).reshape(start.shape)
+    kept = torch.diag_embed(torch.where(held, lengths.deviation.square(), 0.0))
+    columns = gain.reshape(*gain.shape[:-1], *start.shape[-2:]).movedim(-3, -1)  # (T, P, J, 3, B)
+    posterior = spread - columns @ (system - kept)[..., None, :, :] @ columns.transpose(-1, -2)
     return (
         torch.where(known[..., None], place, positions),
         torch.where(known[..., None, None], posterior, covariance),
     )
+
+
+def _at_joints(of_tail: Tensor, of_head: Tensor, tail: Tensor, head: Tensor, joints: Tensor) -> Tensor:
+    """Rows (..., B, 3 J) that hold the vectors (..., B, 3) of each bone at its two joints and zeros elsewhere."""
+    bones = torch.arange(len(tail), device=tail.device)
+    rows = joints.new_zeros(*joints.shape[:-2], len(tail), *joints.shape[-2:])
+    rows[..., bones, tail, :] = of_tail
+    rows[..., bones, head, :] = of_head
+    return rows.flatten(-2)

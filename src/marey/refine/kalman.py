@@ -24,7 +24,7 @@ POSITION_PRIOR = 1.0
 """Standard deviation of the first position of a track about its first measurement, metres."""
 DERIVATIVE_PRIOR = (5.0, 50.0)
 """Standard deviations of the first velocity (m/s) and acceleration (m/s^2): wide for any part of a body."""
-BLOCK = 64
+BLOCK = 32
 """Frames prepared at once in the backward pass."""
 
 
@@ -89,11 +89,14 @@ def kalman_filter(
     frames, _, tracks = measured.shape
     order = dynamics.transition.shape[-1]
     prior = _prior_covariance(order, measured)
-    noise_of_track = (torch.eye(3, dtype=measured.dtype, device=measured.device)[..., None] * dynamics.density).reshape(
-        -1
-    )
+    axes = torch.eye(3, dtype=measured.dtype, device=measured.device)
+    unit_noise = (axes[..., None] * dynamics.density).reshape(-1)
+    noise = torch.outer(dynamics.noise[0].flatten(), unit_noise)
     state = measured.new_zeros(order, 3, tracks)
-    spread = prior.expand(order, order, 3, 3, tracks)
+    shape = (order, order, 3, 3, tracks)
+    spread = prior.expand(shape)
+    both = torch.einsum("tac,tbd->tabcd", dynamics.transition, dynamics.transition).reshape(frames, order**2, order**2)
+    steps = dynamics.transition[:, 0, 1].tolist()
     stored = Filtered(
         predicted=torch.empty_like(measured),
         gain=measured.new_empty(frames, order, 3, 3, tracks),
@@ -103,11 +106,10 @@ def kalman_filter(
     weight = present.to(measured.dtype)
     restarts = restart.any(-1).tolist()
     for frame in range(frames):
-        transition = dynamics.transition[frame]
-        state = (transition @ state.reshape(order, -1)).reshape(order, 3, tracks)
-        spread = _propagated(transition, spread) + (dynamics.noise[frame].reshape(-1, 1) * noise_of_track).reshape(
-            spread.shape
-        )
+        state = (dynamics.transition[frame] @ state.reshape(order, -1)).reshape(order, 3, tracks)
+        if frame and steps[frame] != steps[frame - 1]:
+            noise = torch.outer(dynamics.noise[frame].flatten(), unit_noise)
+        spread = torch.addmm(noise, both[frame], spread.reshape(order**2, -1)).reshape(shape)
         if restarts[frame]:
             fresh = torch.zeros_like(state)
             fresh[0] = measured[frame]
@@ -195,12 +197,6 @@ def _prior_covariance(order: int, like: Tensor) -> Tensor:
     deviations = torch.tensor((POSITION_PRIOR, *DERIVATIVE_PRIOR[: order - 1]), dtype=like.dtype, device=like.device)
     axes = torch.eye(3, dtype=like.dtype, device=like.device)
     return (deviations.square().diag()[..., None, None] * axes)[..., None]
-
-
-def _propagated(transition: Tensor, matrix: Tensor) -> Tensor:
-    """F X F' for the state covariance X (M, M, 3, 3, N), whose blocks F (M, M) mixes alike."""
-    both = torch.kron(transition, transition)
-    return (both @ matrix.reshape(both.shape[0], -1)).reshape(matrix.shape)
 
 
 def _times(left: Tensor, right: Tensor) -> Tensor:

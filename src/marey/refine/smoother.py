@@ -21,8 +21,8 @@ from marey.refine.noise_fit import fit_noise
 from marey.refine.timeline import check_times, gap_limits, measured, with_filled
 
 MOTION_ORDER = {"constant_velocity": 2, "constant_acceleration": 3}
-TRACKS_AT_ONCE = 64
-"""Bounds the memory: about 0.5 kB a track and frame."""
+TRACKS_AT_ONCE = 32
+"""Bounds the memory: about 1 kB a track and frame."""
 REJECTED_WEIGHT = 0.1
 """A measurement that counts less than this is not what the result rests on."""
 
@@ -62,24 +62,28 @@ def smooth(joints: Joints3D, times: Tensor, *, config: SmootherConfig | None = N
     """
     config = config or SmootherConfig()
     check_times(joints, times)
-    shape = joints.positions.shape[:-1]
-    positions = joints.positions.double().flatten(1, 2).permute(0, 2, 1)
-    covariance = joints.covariance.double().flatten(1, 2).permute(0, 2, 3, 1)
-    present = measured(joints).flatten(1, 2)
-    parts = [
-        _smooth_tracks(
-            positions[..., tracks], covariance[..., tracks], present[..., tracks], times.double(), config=config
+    positions, covariance, present = (
+        values.flatten(1, 2) for values in (joints.positions, joints.covariance, measured(joints))
+    )
+    smoothed, posterior, weights = torch.empty_like(positions), torch.empty_like(covariance), positions[..., 0].clone()
+    for start in range(0, present.shape[1], TRACKS_AT_ONCE):
+        tracks = slice(start, start + TRACKS_AT_ONCE)
+        place, spread, weight = _smooth_tracks(
+            positions[:, tracks].double().permute(0, 2, 1),
+            covariance[:, tracks].double().permute(0, 2, 3, 1),
+            present[:, tracks],
+            times.double(),
+            config=config,
         )
-        for tracks in torch.split(torch.arange(present.shape[-1], device=present.device), TRACKS_AT_ONCE)
-    ]
-    smoothed, posterior, weights = (torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+        smoothed[:, tracks], posterior[:, tracks] = place.permute(0, 2, 1), spread.permute(0, 3, 1, 2)
+        weights[:, tracks] = weight
     known = gap_limits(present, times.double(), config.max_gap).inside
     return with_filled(
         joints,
-        positions=smoothed.permute(0, 2, 1).reshape(joints.positions.shape),
-        covariance=posterior.permute(0, 3, 1, 2).reshape(joints.covariance.shape),
-        filled=(known & (weights < REJECTED_WEIGHT)).reshape(shape),
-        known=known.reshape(shape),
+        positions=smoothed.reshape(joints.positions.shape),
+        covariance=posterior.reshape(joints.covariance.shape),
+        filled=(known & (weights < REJECTED_WEIGHT)).reshape(joints.filled.shape),
+        known=known.reshape(joints.filled.shape),
         times=times,
     )
 
