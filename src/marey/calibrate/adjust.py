@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Cameras, Keypoints2D
+from marey.geometry.alignment import align
 from marey.geometry.bundle import BundleSettings, CameraPrior, adjust_bundle
 from marey.geometry.projection import project
 from marey.geometry.robust import RobustLoss
@@ -49,8 +50,9 @@ def adjust_cameras(
 
     A calibration is a measurement. Where it is right, the views agree within the keypoints' noise, an adjustment gains
     nothing and the cameras are returned as given, bit for bit. Where it is not, a fraction of a degree is often what
-    separates the views, and the prior keeps the adjusted cameras within what the calibration can be wrong by; it also
-    keeps the world's frame and scale.
+    separates the views, and the prior keeps the adjusted cameras within what the calibration can be wrong by, and the
+    scale. People's joints tell where cameras stand to each other, not where they stand in the world: afterwards all
+    cameras are moved together, such that people stay where the given cameras saw them.
 
     Args:
         keypoints: (V, T, P) with covariance, sides and bad views dealt with.
@@ -69,13 +71,12 @@ def adjust_cameras(
         loss=RobustLoss("huber", 2.0),
     )
     result = adjust_bundle(sample.positions, cameras, covariance=sample.covariance, settings=settings)
-    rotation, translation = result.cameras.extrinsics
     like = cameras.extrinsics[0]
-    moved = replace(cameras, rotation=rotation.to(like), translation=translation.to(like))
-    before, after = _median_error(keypoints, cameras), _median_error(keypoints, moved)
+    adjusted = result.cameras.to(like.dtype)
+    before, after = _median_error(keypoints, cameras), _median_error(keypoints, adjusted)
     if not after < (1 - config.improvement) * before:
         return CameraAdjustment(cameras=cameras, notes=())
-    angles, shifts = _angles(cameras, moved), (moved.centers - cameras.centers).norm(dim=-1)
+    angles, shifts = _angles(cameras, adjusted), (adjusted.centers - cameras.centers).norm(dim=-1)
     names = cameras.names or tuple(f"view {view}" for view in range(len(angles)))
     changes = ", ".join(
         f"{name} {angle:.1f} degrees and {100 * shift:.1f} cm"
@@ -83,9 +84,22 @@ def adjust_cameras(
     )
     note = (
         f"The calibration disagrees with the people: adjusting the cameras lowers the median reprojection error from "
-        f"{before:.1f} to {after:.1f} px. Moved: {changes}. To work with the cameras as given, say cameras as-given."
+        f"{before:.1f} to {after:.1f} px. Against each other moved: {changes}. To work with the cameras as given, say "
+        "cameras as-given."
     )
-    return CameraAdjustment(cameras=moved, notes=(note,))
+    return CameraAdjustment(cameras=_keep_people(sample, cameras, adjusted), notes=(note,))
+
+
+def _keep_people(keypoints: Keypoints2D, given: Cameras, adjusted: Cameras) -> Cameras:
+    """Move the adjusted cameras together, rigidly, so that they see people on average where the given ones did."""
+    target, source = (
+        triangulate(keypoints.positions, cameras, covariance=keypoints.covariance).positions.flatten(0, -2)
+        for cameras in (given, adjusted)
+    )
+    move = align(source, target)
+    rotation, translation = adjusted.extrinsics
+    turned = rotation @ move.rotation.transpose(-1, -2)
+    return replace(adjusted, rotation=turned, translation=translation - turned @ move.translation)
 
 
 def _median_error(keypoints: Keypoints2D, cameras: Cameras) -> float:
