@@ -17,6 +17,18 @@ def test_robust_loss__weight_is_the_derivative(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_influence_slope__is_half_the_divergence_in_the_plane(kind):
+    loss = RobustLoss(kind, 1.7)
+    residuals = torch.tensor([[0.0, 0.0], [0.3, -0.5], [3.0, 1.0], [-20.0, 40.0]], dtype=torch.float64)
+
+    def influence(residual):
+        return loss(residual.square().sum())[1] * residual
+
+    divergence = torch.func.vmap(torch.func.jacfwd(influence))(residuals).diagonal(dim1=-2, dim2=-1).sum(-1)
+    torch.testing.assert_close(loss.influence_slope(residuals.square().sum(-1)), divergence / 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_robust_loss__is_squared_near_zero_and_never_above(kind):
     s = torch.logspace(-8, 4, 50, dtype=torch.float64)
     rho, weight = RobustLoss(kind, 2.0)(s)

@@ -40,10 +40,12 @@ class Linearisation:
 
     cost: Tensor
     """() half the sum of the losses; NaN where an observed point lies behind its camera."""
+    squared: Tensor
+    """(V, N) squared norm of the whitened residual; 0 where unused."""
     weights: Tensor
     """(V, N) robust weight times prior weight."""
     residuals: Tensor
-    """(2, V, N)"""
+    """(2, V, N) times the root of the weights, like the rows"""
     camera_rows: Tensor
     """(2, V, C, N)"""
     point_rows: Tensor
@@ -54,7 +56,8 @@ class Linearisation:
         """Weigh the projections of points against what was observed of them."""
         used = evidence.prior > 0
         residuals = _whitened(torch.where(used, rows.pixels - evidence.pixels, 0.0), evidence.whitening)
-        rho, robust = loss(residuals.square().sum(0))
+        squared = residuals.square().sum(0)
+        rho, robust = loss(squared)
         weights = evidence.prior * robust
         root = weights.sqrt()
         by_position = _whitened(torch.where(used, rows.by_position, 0.0), evidence.whitening) * root
@@ -62,7 +65,7 @@ class Linearisation:
         moment = torch.linalg.cross(rows.in_camera.expand_as(by_position), by_position, dim=1)
         camera_rows = torch.cat((moment, by_position, by_intrinsics), dim=1).transpose(1, 2)
         point_rows = rotation.transpose(-1, -2) @ by_position.transpose(1, 2)
-        return cls((evidence.prior * rho).sum() / 2, weights, residuals * root, camera_rows, point_rows)
+        return cls((evidence.prior * rho).sum() / 2, squared, weights, residuals * root, camera_rows, point_rows)
 
 
 @dataclass(frozen=True)

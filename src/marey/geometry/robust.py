@@ -35,28 +35,40 @@ class RobustLoss:
 
     def __call__(self, squared: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate squared norms (...): the losses rho (...) and the weights rho' (...), in 0..1."""
-        return _LOSSES[self.kind](squared, self.scale * self.scale)
+        rho, weight, _ = _LOSSES[self.kind](squared, self.scale * self.scale)
+        return rho, weight
+
+    def influence_slope(self, squared: Tensor) -> Tensor:
+        """How the influence `rho' r` of residual vectors in the plane follows them, (...): `rho' + s rho''`.
+
+        The mean over all directions. 1 near zero, negative where a larger residual pulls less.
+        """
+        return _LOSSES[self.kind](squared, self.scale * self.scale)[2]
 
 
-def _squared(s: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    return s, torch.ones_like(s)
+def _squared(s: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    one = torch.ones_like(s)
+    return s, one, one
 
 
-def _huber(s: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+def _huber(s: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
     weight = (bound / s.clamp_min(bound)).sqrt()
-    return torch.where(s <= bound, s, 2 * weight * s - bound), weight
+    near = s <= bound
+    return torch.where(near, s, 2 * weight * s - bound), weight, torch.where(near, 1.0, weight / 2)
 
 
-def _cauchy(s: Tensor, bound: float) -> tuple[Tensor, Tensor]:
-    return bound * torch.log1p(s / bound), 1 / (1 + s / bound)
-
-
-def _geman_mcclure(s: Tensor, bound: float) -> tuple[Tensor, Tensor]:
+def _cauchy(s: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
     weight = 1 / (1 + s / bound)
-    return s * weight, weight * weight
+    return bound * torch.log1p(s / bound), weight, weight * weight
 
 
-_LOSSES: dict[str, Callable[[Tensor, float], tuple[Tensor, Tensor]]] = {
+def _geman_mcclure(s: Tensor, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    root = 1 / (1 + s / bound)
+    weight = root * root
+    return s * root, weight, weight * (2 * root - 1)
+
+
+_LOSSES: dict[str, Callable[[Tensor, float], tuple[Tensor, Tensor, Tensor]]] = {
     "squared": _squared,
     "huber": _huber,
     "cauchy": _cauchy,
