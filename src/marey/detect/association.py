@@ -73,7 +73,7 @@ def associate(
     return Association(
         keypoints=take_slots(detections.keypoints, slots),
         slots=slots,
-        notes=_notes(kept, aside, people, slots),
+        notes=(*_notes(kept, aside, people, slots.shape[1]), *_unclaimed(detections, cameras.names, slots)),
     )
 
 
@@ -113,7 +113,7 @@ def _follow_in_space(
     identities = torch.full(detections.batch_shape, -1)
     for frame, sighting in enumerate(sightings(detections, cameras, scene.mirror, least_joints=config.least_joints)):
         identities[:, frame] = tracker.step(frame, sighting)
-    return identities, tracker.tracks
+    return identities, tracker.finish()
 
 
 def _follow_in_image(detections: Detections2D, people: int | None, config: AssociationConfig) -> Association:
@@ -185,8 +185,7 @@ def _one_empty_slot(keypoints: Keypoints2D) -> Keypoints2D:
     )
 
 
-def _notes(kept: list[Person], aside: list[Person], people: int | None, slots: Tensor) -> tuple[str, ...]:
-    frames = slots.shape[1]
+def _notes(kept: list[Person], aside: list[Person], people: int | None, frames: int) -> tuple[str, ...]:
     notes = [
         f"person {index}: frames {person.first}-{person.last}, seen by {person.views:.1f} views on average in "
         f"{person.seen} of {frames} frames"
@@ -201,3 +200,12 @@ def _notes(kept: list[Person], aside: list[Person], people: int | None, slots: T
         for person in aside
     )
     return (*notes, *bystanders)
+
+
+def _unclaimed(detections: Detections2D, names: tuple[str, ...], slots: Tensor) -> list[str]:
+    """Say in which views detections are nobody's."""
+    there = (detections.keypoints.positions.isfinite().all(-1) & (detections.keypoints.score > 0)).any(-1)
+    left = there.sum((1, 2)) - (slots >= 0).sum((1, 2))
+    places = names or tuple(f"view {view}" for view in range(len(left)))
+    parts = [f"{count} in {place}" for place, count in zip(places, left.tolist(), strict=True) if count]
+    return [f"detections that are nobody's (bystanders and false ones): {', '.join(parts)}"] if parts else []

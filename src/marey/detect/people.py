@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from marey.core.tensors import TensorFields, Trailing
-from marey.detect.agreement import best_side, inlier, log_ratio
+from marey.detect.agreement import inlier
 from marey.detect.assignment import assign
+from marey.detect.matching import agreement, evidence
 from marey.detect.proposals import Proposal, propose
-from marey.detect.scene import Scene, Sighting, look, update, widen
+from marey.detect.scene import Scene, Sighting, update
 from marey.detect.settings import AssociationConfig
 from marey.detect.strangers import Strangers
 
@@ -61,15 +62,13 @@ class Track:
     end_velocity: Tensor
     """(J, 3) metres a frame."""
     bones: Tensor
-    """(L,) mean lengths, NaN where never measured."""
+    """(L,) mean lengths, metres, brought up to date when the track ends; NaN where never measured."""
     seen: int = 0
     """Frames in which two views or more saw the person."""
     sightings: int = 0
     """Views, added over those frames."""
     missed: int = 0
     """Frames since."""
-    gain: float = 0.0
-    """Log-likelihood gathered."""
 
     @property
     def views(self) -> float:
@@ -90,18 +89,17 @@ class PeopleTracker:
         self._strangers = Strangers()
         self._count = 0
 
-    @property
-    def tracks(self) -> list[Track]:
-        """Everybody who was ever confirmed, in the order of appearance."""
-        confirmed = [track for track in (*self._ended, *self._alive) if self._confirmed(track)]
-        return sorted(confirmed, key=lambda track: track.identity)
+    def finish(self) -> list[Track]:
+        """End all tracks; return everybody who was ever confirmed, in the order of appearance."""
+        self._end(list(range(len(self._alive))))
+        return sorted(filter(self._confirmed, self._ended), key=lambda track: track.identity)
 
     def step(self, frame: int, sighting: Sighting) -> Tensor:
         """Work in one frame; frames come in order.
 
         Returns:
             (V, P) identity given to each slot, -1 for none. Identities of people who are never confirmed are given out,
-            too; `tracks` does not hold them.
+            too; `finish` does not return them.
         """
         identities = torch.full(sighting.present.shape, -1)
         doubt = self._strangers.doubt(sighting)
@@ -112,7 +110,7 @@ class PeopleTracker:
         free = sighting.present & (identities < 0)
         if int(free.any(-1).sum()) >= 2:
             self._begin(frame, sighting, free, identities)
-        self._end()
+        self._end([index for index, track in enumerate(self._alive) if self._lost(track)])
         self._strangers.remember(sighting, identities < 0)
         return identities
 
@@ -149,7 +147,7 @@ class PeopleTracker:
             bone_sum=motion.bone_sum + lengths * measured,
             bone_count=motion.bone_count + measured,
         )
-        self._count_views(frame, kept, (ratio.sum(-1) * kept).sum(0))
+        self._count_views(frame, kept.sum(0).tolist())
         return torch.where(kept, chosen, -1)
 
     def _assign(self, gain: Tensor) -> Tensor:
@@ -164,12 +162,9 @@ class PeopleTracker:
             chosen = torch.maximum(chosen, assign(torch.where(left, gain, 0.0)))
         return chosen
 
-    def _count_views(self, frame: int, kept: Tensor, gain: Tensor) -> None:
+    def _count_views(self, frame: int, seen_by: list[int]) -> None:
         assert self._motion is not None
-        for index, (track, views, gained) in enumerate(
-            zip(self._alive, kept.sum(0).tolist(), gain.tolist(), strict=True)
-        ):
-            track.gain += gained
+        for index, (track, views) in enumerate(zip(self._alive, seen_by, strict=True)):
             if views >= 2:
                 track.seen += 1
                 track.sightings += views
@@ -192,10 +187,9 @@ class PeopleTracker:
                 start=motion.position[0],
                 end=motion.position[0],
                 end_velocity=motion.velocity[0],
-                bones=motion.bone_sum[0],
+                bones=motion.bone_sum[0] / motion.bone_count[0],
                 seen=1,
                 sightings=int((proposal.slots >= 0).sum()),
-                gain=proposal.gain,
             )
             self._count += 1
             self._alive.append(track)
@@ -219,22 +213,21 @@ class PeopleTracker:
             bone_count=none,
         )
 
-    def _end(self) -> None:
-        """Take out who was not seen for too long."""
-        if self._motion is None:
+    def _lost(self, track: Track) -> bool:
+        """Whether nobody was seen for too long."""
+        patience = self._config.frames(self._config.patience) if self._confirmed(track) else _TENTATIVE_PATIENCE
+        return track.missed > patience
+
+    def _end(self, indices: list[int]) -> None:
+        """Take tracks out of those alive."""
+        if self._motion is None or not indices:
             return
-        patience = self._config.frames(self._config.patience)
-        keep = []
-        for index, track in enumerate(self._alive):
-            bones = self._motion.bone_sum[index] / self._motion.bone_count[index]
-            track.bones = bones
-            if track.missed > (patience if self._confirmed(track) else _TENTATIVE_PATIENCE):
-                self._ended.append(track)
-            else:
-                keep.append(index)
-        if len(keep) < len(self._alive):
-            self._alive = [self._alive[index] for index in keep]
-            self._motion = self._motion[torch.tensor(keep, dtype=torch.long)]
+        for index in indices:
+            self._alive[index].bones = self._motion.bone_sum[index] / self._motion.bone_count[index]
+            self._ended.append(self._alive[index])
+        kept = [index for index in range(len(self._alive)) if index not in indices]
+        self._alive = [self._alive[index] for index in kept]
+        self._motion = self._motion[torch.tensor(kept, dtype=torch.long)]
 
     @staticmethod
     def _mark(identities: Tensor, chosen: Tensor, tracks: list[Track]) -> None:
@@ -242,51 +235,3 @@ class PeopleTracker:
         views, people = torch.nonzero(chosen >= 0, as_tuple=True)
         names = torch.tensor([track.identity for track in tracks])
         identities[views, chosen[views, people]] = names[people]
-
-
-def agreement(scene: Scene, position: Tensor, covariance: Tensor, sighting: Sighting) -> tuple[Tensor, Tensor, Tensor]:
-    """What every detection gains as every one of K people.
-
-    Args:
-        scene: V cameras.
-        position: (K, J, 3) expected.
-        covariance: (K, J, 3, 3).
-        sighting: one frame.
-
-    Returns:
-        Gain (V, K, P), ratios (V, K, P, J) with the better side taken, and where the sides are exchanged (V, K, P, J).
-    """
-    expected, jacobian, slack = look(scene, position)
-    doubt = widen(jacobian @ covariance @ jacobian.mT, slack)
-    offset = sighting.points[:, None] - expected[:, :, None, None]
-    spread = sighting.spread[:, None] + doubt[:, :, None, None]
-    ratio = log_ratio(offset, spread, scene.area.reshape(-1, 1, 1, 1, 1), scene.outlier)
-    ratio, swapped = best_side(ratio, scene.mirror, scene.swap_penalty)
-    gain = torch.where(sighting.present[:, None], ratio.sum(-1), 0.0)
-    return gain, ratio, swapped
-
-
-def evidence(
-    scene: Scene, sighting: Sighting, chosen: Tensor, ratio: Tensor, swapped: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Collect the keypoints of the chosen slots (V, K), the sides put right.
-
-    Args:
-        scene: for its share of outliers.
-        sighting: one frame.
-        chosen: (V, K) slots, -1 for none.
-        ratio: (V, K, P, J) of `agreement`.
-        swapped: (V, K, P, J) of `agreement`.
-
-    Returns:
-        Points (V, K, J, 2), NaN = not seen; spreads (V, K, J, 2, 2); weights (V, K, J).
-    """
-    views, people, joints = chosen.shape[0], chosen.shape[1], ratio.shape[-1]
-    slot = chosen.clamp(min=0)[..., None, None].expand(views, people, 1, joints)
-    side = swapped.gather(2, slot)[:, :, 0].long()
-    weight = inlier(ratio.gather(2, slot)[:, :, 0], scene.outlier)
-    view = torch.arange(views)[:, None, None]
-    joint = torch.arange(joints)
-    points = sighting.points[view, side, slot[:, :, 0], joint]
-    spread = sighting.spread[view, side, slot[:, :, 0], joint]
-    return torch.where((chosen >= 0)[..., None, None], points, torch.nan), spread, weight

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from marey.detect.agreement import best_side, log_ratio
-from marey.detect.scene import Scene, Sighting, look, widen
+from marey.detect.matching import agreement
+from marey.detect.scene import Scene, Sighting
 
 _DOUBT = 0.05
 """Metres, standard deviation of a joint where two rays meet."""
+_BLOCK = 256
+"""Bodies looked at together: bounds the memory when a crowd is new."""
 _REACH = (0.1, 0.8)
 """Metres: root-mean-square distance of a body's joints from their mean; 0.2 for a toddler, 0.45 for a tall adult."""
 
@@ -24,8 +26,6 @@ class Proposal:
     """(J, 3) metres; the mean of the joints where two rays did not meet."""
     slots: Tensor
     """(V,) slot of each view, -1 for none; two views or more."""
-    gain: float
-    """Log-likelihood that the slots gain."""
 
 
 def propose(scene: Scene, sighting: Sighting, free: Tensor, known: Tensor | None, separation: float) -> list[Proposal]:
@@ -62,7 +62,7 @@ def propose(scene: Scene, sighting: Sighting, free: Tensor, known: Tensor | None
         if total[winner] <= 0:
             return found
         slots = torch.where(best[:, winner] > 0, slot[:, winner], -1)
-        found.append(Proposal(position=position[winner], slots=slots, gain=float(total[winner])))
+        found.append(Proposal(position=position[winner], slots=slots))
         taken.append(position[winner].mean(-2)[None])
         views = torch.nonzero(slots >= 0)[:, 0]
         free[views, slots[views]] = False
@@ -125,10 +125,10 @@ def _apart(position: Tensor, taken: list[Tensor], separation: float) -> Tensor:
 
 def _support(scene: Scene, sighting: Sighting, position: Tensor, known: Tensor) -> Tensor:
     """What every detection gains as each of N bodies, (V, N, P); only joints where rays met count."""
-    expected, jacobian, slack = look(scene, position)
-    doubt = widen(_DOUBT**2 * jacobian @ jacobian.mT, slack)
-    offset = sighting.points[:, None] - expected[:, :, None, None]
-    spread = sighting.spread[:, None] + doubt[:, :, None, None]
-    ratio = log_ratio(offset, spread, scene.area.reshape(-1, 1, 1, 1, 1), scene.outlier)
-    ratio, _ = best_side(ratio, scene.mirror, scene.swap_penalty)
-    return torch.where(sighting.present[:, None], (ratio * known[:, None]).sum(-1), 0.0)
+    doubt = (_DOUBT**2 * torch.eye(3, dtype=position.dtype)).expand(position.shape[1], 3, 3)
+    gains = []
+    for start in range(0, len(position), _BLOCK):
+        part = position[start : start + _BLOCK]
+        _, ratio, _ = agreement(scene, part, doubt.expand(len(part), -1, 3, 3), sighting)
+        gains.append((ratio * known[start : start + _BLOCK, None]).sum(-1))
+    return torch.where(sighting.present[:, None], torch.cat(gains, dim=1), 0.0)
