@@ -1,11 +1,12 @@
 """Do people keep their identity, and are they where they should be, when they cross in front of four cameras?
 
-    python benchmarks/association.py --out FILE
+    python benchmarks/association.py --out FILE [--frames 1500]
 
 2, 3 and 4 synthetic people walk through one another's paths, squat, wave and turn; four cameras see them with noise,
 gross errors, left/right swaps, losses and mutual occlusion; a bystander is seen by one camera; the slots of every view
-and frame are in random order and their number is all that is known. Everything goes the pipeline's own way: covariances
-from the noise model, `associate` without the number of people, the left/right test, robust triangulation.
+and frame are in random order, and nothing says how many people there are. Everything goes the pipeline's own way:
+covariances from the noise model, `associate`, the left/right test, rejection of bad views, calibration of the noise,
+robust triangulation.
 
 The protocol, for each recording:
 - A prediction is one person in one frame of whom at least half of the joints were found; its score is the mean over the
@@ -24,9 +25,6 @@ measurement only; nothing was tuned on them (tests and tuning use seeds from 101
 from __future__ import annotations
 
 import argparse
-import json
-import platform
-import subprocess
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -35,19 +33,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from marey.core import Keypoints2D
 from marey.data.detector_faults import DetectorFaults
 from marey.data.keypoint_capture import KeypointCapture, KeypointCaptureConfig, make_keypoint_capture
-from marey.detect.association import AssociationConfig, associate
+from marey.detect.association import Association, associate, take_slots
 from marey.detect.noise import NoiseModel, with_noise
-from marey.detect.swaps import correct_swaps
+from marey.detect.prepare import prepare_keypoints
+from marey.detect.settings import AssociationConfig
 from marey.geometry.triangulation import triangulate
+from measure import describe, write_json
 
 SEEDS = (1, 2, 3, 4)
 PEOPLE = (2, 3, 4)
-FRAMES = 1500
 BOUND_M = 0.1
-PLAIN = KeypointCaptureConfig(frames=FRAMES, bystanders_in_one_view=1, state_covariance=False)
+PLAIN = KeypointCaptureConfig(frames=1500, bystanders_in_one_view=1, state_covariance=False)
 HARD = replace(
     PLAIN,
     fps=30.0,
@@ -72,22 +70,22 @@ class Score:
     people_found: int
     ap_100mm: float
     recall_100mm: float
-    mean_error_mm: float
-    """Of the true predictions."""
+    mean_error_mm: float | None
+    """Of the true predictions; none if there are none."""
     switches: int
     switches_per_1000_frames: float
     ms_per_frame: float
-    """Of `associate` alone."""
+    """Of `associate` alone, time of one processor."""
 
 
 def measure(config: KeypointCaptureConfig) -> Score:
     """Record, estimate and score."""
     capture = make_keypoint_capture(config)
     detections = replace(capture.detections, keypoints=with_noise(capture.detections.keypoints, NoiseModel()))
-    start = time.perf_counter()
+    start = time.process_time()
     association = associate(detections, capture.cameras, config=AssociationConfig(fps=capture.fps))
-    seconds = time.perf_counter() - start
-    positions, score = estimate(association.keypoints, capture)
+    seconds = time.process_time() - start
+    positions, score = estimate(association, capture)
     precision, recall, error, switches = judge(positions, score, capture.truth.positions.numpy())
     return Score(
         people=config.people,
@@ -95,21 +93,22 @@ def measure(config: KeypointCaptureConfig) -> Score:
         people_found=positions.shape[1],
         ap_100mm=precision,
         recall_100mm=recall,
-        mean_error_mm=1000 * error,
+        mean_error_mm=None if error is None else 1000 * error,
         switches=switches,
         switches_per_1000_frames=1000 * switches / config.frames,
         ms_per_frame=1000 * seconds / config.frames,
     )
 
 
-def estimate(keypoints: Keypoints2D, capture: KeypointCapture) -> tuple[np.ndarray, np.ndarray]:
+def estimate(association: Association, capture: KeypointCapture) -> tuple[np.ndarray, np.ndarray]:
     """Joints (T, P, J, 3), metres, and scores (T, P)."""
-    corrected, _ = correct_swaps(keypoints, capture.cameras)
-    found = triangulate(corrected.positions, capture.cameras, covariance=corrected.covariance)
+    detected = take_slots(capture.detections.keypoints, association.slots)
+    prepared = prepare_keypoints(detected, capture.cameras, NoiseModel()).keypoints
+    found = triangulate(prepared.positions, capture.cameras, covariance=prepared.covariance)
     return found.positions.numpy(), found.weights.mean(dim=(0, -1)).numpy()
 
 
-def judge(positions: np.ndarray, score: np.ndarray, truth: np.ndarray) -> tuple[float, float, float, int]:
+def judge(positions: np.ndarray, score: np.ndarray, truth: np.ndarray) -> tuple[float, float, float | None, int]:
     """Average precision, recall, mean error of true predictions in metres, and the number of identity switches."""
     complete = np.isfinite(positions).all(-1).mean(-1) >= 0.5
     distance = np.linalg.norm(positions[:, :, None] - truth[:, None], axis=-1)
@@ -133,7 +132,7 @@ def judge(positions: np.ndarray, score: np.ndarray, truth: np.ndarray) -> tuple[
     return (
         float(precision[true].sum() / owner.size),
         float(claimed.mean()),
-        float(errors.mean()) if errors.size else float("nan"),
+        float(errors.mean()) if errors.size else None,
         sum(switches_of(column[column >= 0]) for column in owner.T),
     )
 
@@ -161,21 +160,19 @@ def main() -> None:
     """Write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--frames", type=int, default=PLAIN.frames)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    measured = {
-        name: summary(measure(replace(config, people=people, seed=seed)) for people in PEOPLE for seed in SEEDS)
-        for name, config in (("plain", PLAIN), ("hard", HARD))
-    }
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    meta = {
-        "commit": commit,
-        "machine": f"{platform.processor() or platform.machine()}, 1 thread",
-        "torch": torch.__version__,
-        "seeds": SEEDS,
-        "frames": FRAMES,
-    }
-    out.write_text(json.dumps({**measured["plain"], "hard": measured["hard"], "meta": meta}, indent=1) + "\n")
+    plain, hard = (
+        summary(
+            measure(replace(config, frames=options.frames, people=people, seed=seed))
+            for people in PEOPLE
+            for seed in SEEDS
+        )
+        for config in (PLAIN, HARD)
+    )
+    meta = {**describe("torch", "numpy"), "seeds": SEEDS, "frames": options.frames}
+    write_json(options.out, {**plain, "hard": hard, "meta": meta})
 
 
 if __name__ == "__main__":
