@@ -8,7 +8,8 @@ from scipy.optimize import least_squares as scipy_least_squares
 from marey.core import CalibrationError, Cameras, InputError, ShapeError
 from marey.geometry.bundle import BundleSettings, CameraPrior, adjust_bundle
 from marey.geometry.bundle_cameras import FreeIntrinsics, camera_difference, move_cameras, project_rows
-from marey.geometry.bundle_system import Evidence, Linearisation, NormalEquations
+from marey.geometry.bundle_evidence import Evidence
+from marey.geometry.bundle_system import Linearisation, NormalEquations
 from marey.geometry.projection import project
 from marey.geometry.robust import RobustLoss
 from marey.geometry.rotations import geodesic_angle, rotvec_to_matrix
@@ -399,8 +400,12 @@ def test_adjust__names_what_is_wrong():
         adjust_bundle(pixels[:1], truth[:1])
     with pytest.raises(InputError, match="6 usable observations"):
         adjust_bundle(pixels[:3, :2], truth[:3])
-    with pytest.raises(InputError, match=r"held_views: expected views 0\.\.3"):
+    with pytest.raises(InputError, match=r"expected different views of 0\.\.3, got \(4,\)"):
         adjust_bundle(pixels, truth, settings=BundleSettings(held_views=(4,)))
+    with pytest.raises(InputError, match="expected different views"):
+        adjust_bundle(pixels, truth, settings=BundleSettings(held_views=(1, 1)))
+    with pytest.raises(InputError, match=r"views \[2\] share no point"):
+        adjust_bundle(torch.where(torch.arange(4)[:, None, None] == 2, torch.nan, pixels), truth)
     with pytest.raises(InputError, match="nothing holds the world"):
         adjust_bundle(pixels, truth, settings=BundleSettings(held_views=()))
     with pytest.raises(ShapeError, match="points: expected"):

@@ -20,10 +20,10 @@ from marey.geometry.bundle_cameras import (
     move_cameras,
     project_rows,
 )
-from marey.geometry.bundle_system import Evidence, Linearisation, NormalEquations
+from marey.geometry.bundle_evidence import Evidence, gather_evidence, initial_points
+from marey.geometry.bundle_system import Linearisation, NormalEquations
 from marey.geometry.least_squares import LARGEST_DAMPING, Damping, cost_resolution
 from marey.geometry.robust import RobustLoss
-from marey.geometry.triangulation import Method, triangulate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,17 +142,11 @@ def adjust_bundle(
     start = cameras.to(torch.float64)
     _check(pixels, start, settings)
     seen = pixels.detach().to(torch.float64)
-    initial = _start(seen, start, points, covariance, weights, settings)
-    evidence = _evidence(seen, start, initial, covariance, weights, settings)
+    initial = initial_points(seen, start, points, covariance, weights, robust=settings.loss.kind != "squared")
+    evidence = gather_evidence(seen, start, initial, covariance, weights)
     problem = _Problem(start, evidence, settings)
     state = problem.at(start, torch.where(initial.isfinite(), initial, 0.0))
-    used = int((evidence.prior > 0).sum())
-    unknowns = problem.basis(start).shape[1] + 3 * int((evidence.prior > 0).any(0).sum())
-    if 2 * used <= unknowns:
-        raise InputError(
-            f"bundle adjustment: {used} usable observations (2 numbers each) for {unknowns} unknowns; "
-            "give more points or adjust less"
-        )
+    _check_evidence(problem)
     state, history, converged = _minimise(problem, state)
     if problem.keeps_scale:
         state = problem.rescaled(state)
@@ -181,6 +175,11 @@ class _Problem:
     def keeps_scale(self) -> bool:
         """Whether the scale is free in the evidence and has to be held."""
         return len(self.settings.held_views) == 1 and not self.settings.prior.center < torch.inf
+
+    @property
+    def unknowns(self) -> int:
+        """How many numbers are sought."""
+        return self.basis(self.start).shape[1] + 3 * int((self.evidence.prior > 0).any(0).sum())
 
     def at(self, cameras: Cameras, points: Tensor) -> _State:
         """Linearise at cameras and points (N, 3)."""
@@ -275,9 +274,10 @@ def _check(pixels: Tensor, cameras: Cameras, settings: BundleSettings) -> None:
         )
     if views < 2:
         raise InputError("bundle adjustment: expected at least two views, got one")
-    if not all(0 <= view < views for view in settings.held_views):
-        raise InputError(f"held_views: expected views 0..{views - 1}, got {settings.held_views}")
-    if not settings.held_views and not settings.prior.places_cameras:
+    held = settings.held_views
+    if not all(0 <= view < views for view in held) or len(set(held)) < len(held):
+        raise InputError(f"held_views: expected different views of 0..{views - 1}, got {held}")
+    if not held and not settings.prior.places_cameras:
         raise InputError(
             "held_views: nothing holds the world in place; hold a view, or give a prior on rotation and centre"
         )
@@ -286,65 +286,16 @@ def _check(pixels: Tensor, cameras: Cameras, settings: BundleSettings) -> None:
     settings.free.check(cameras)
 
 
-def _start(
-    pixels: Tensor,
-    cameras: Cameras,
-    points: Tensor | None,
-    covariance: Tensor | None,
-    weights: Tensor | None,
-    settings: BundleSettings,
-) -> Tensor:
-    """The points to start from, (N, 3), NaN where unknown."""
-    batch = pixels.shape[1:-1]
-    if points is not None:
-        if points.shape != (*batch, 3):
-            raise ShapeError(f"points: expected {(*batch, 3)} as in pixels, got {tuple(points.shape)}")
-        return points.detach().to(pixels).reshape(-1, 3)
-    method: Method = "weighted" if settings.loss.kind == "squared" else "robust"
-    with torch.no_grad():
-        found = triangulate(pixels, cameras, covariance=covariance, weights=weights, method=method)
-    return found.positions.reshape(-1, 3)
-
-
-def _evidence(
-    pixels: Tensor,
-    cameras: Cameras,
-    points: Tensor,
-    covariance: Tensor | None,
-    weights: Tensor | None,
-    settings: BundleSettings,
-) -> Evidence:
-    """Observations points last, whitened; only those whose point starts in front of two cameras that saw it."""
-    views, *batch, _ = pixels.shape
-    rows = pixels.reshape(views, -1, 2).permute(2, 0, 1)
-    whitening = pixels.new_tensor([1.0, 0.0, 1.0])[:, None, None]
-    seen = rows.isfinite().all(0) & project_rows(points, cameras, FreeIntrinsics()).pixels.isfinite().all(0)
-    if covariance is not None:
-        spread = _expanded(covariance.detach().to(pixels), (views, *batch, 2, 2), "covariance")
-        whitening = _inverse_cholesky(spread.reshape(views, -1, 2, 2))
-        seen = seen & whitening.isfinite().all(0)
-        whitening = torch.where(seen, whitening, 0.0)
-    prior = torch.ones_like(rows[0])
-    if weights is not None:
-        prior = _expanded(weights.detach().to(pixels), (views, *batch), "weights").reshape(views, -1)
-    seen = seen & (prior > 0)
-    seen = seen & (seen.sum(0) >= 2)
-    return Evidence(torch.where(seen, rows, 0.0), whitening, torch.where(seen, prior, 0.0))
-
-
-def _expanded(values: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
-    try:
-        return values.expand(shape)
-    except RuntimeError as error:
-        raise ShapeError(f"{name}: expected a shape that broadcasts to {shape}, got {tuple(values.shape)}") from error
-
-
-def _inverse_cholesky(covariance: Tensor) -> Tensor:
-    """The entries 00 10 11 (3, V, N) of the inverse Cholesky factors of covariances (V, N, 2, 2)."""
-    first = covariance[..., 0, 0].rsqrt()
-    mixed = covariance[..., 1, 0] * first
-    second = (covariance[..., 1, 1] - mixed * mixed).rsqrt()
-    return torch.stack((first, -first * mixed * second, second))
+def _check_evidence(problem: _Problem) -> None:
+    used = problem.evidence.prior > 0
+    alone = [view for view, count in enumerate(used.sum(1).tolist()) if count == 0]
+    if alone:
+        raise InputError(f"views {alone} share no point with another view; leave them out")
+    if 2 * used.sum() <= problem.unknowns:
+        raise InputError(
+            f"bundle adjustment: {int(used.sum())} usable observations (2 numbers each) for {problem.unknowns} "
+            "unknowns; give more points or adjust less"
+        )
 
 
 def _result(
@@ -361,7 +312,7 @@ def _result(
     used = evidence.prior > 0
     basis = problem.basis(state.cameras)
     camera_covariance, point_covariance = state.equations.reduce(0.0).covariance(basis)
-    factor = _variance_factor(problem, linear, basis.shape[1] + 3 * int(used.any(0).sum()))
+    factor = _variance_factor(problem, linear)
     scale = factor if estimated_noise else torch.ones_like(factor)
     size = camera_covariance.shape[0] // views
     known = used.any(0)
@@ -391,7 +342,7 @@ def _result(
     )
 
 
-def _variance_factor(problem: _Problem, linear: Linearisation, unknowns: int) -> Tensor:
+def _variance_factor(problem: _Problem, linear: Linearisation) -> Tensor:
     """How much larger the covariance of the robust fit is than the inverse of its weighted normal matrix.
 
     `K^2 sum(w^2 s) / freedom * mean(w) / mean(slope)^2` with `K = 1 + unknowns / observations * var(slope) / mean^2`
@@ -402,7 +353,7 @@ def _variance_factor(problem: _Problem, linear: Linearisation, unknowns: int) ->
     prior, squared = problem.evidence.prior[used], linear.squared[used]
     _, robust = problem.settings.loss(squared)
     slopes = problem.settings.loss.influence_slope(squared)
-    observations = 2 * len(squared)
+    observations, unknowns = 2 * len(squared), problem.unknowns
     slope = (prior * slopes).sum() / prior.sum()
     correction = 1 + unknowns / observations * (slopes - slope).square().mean() / slope.square()
     influence = (prior * robust.square() * squared).sum() / (observations - unknowns)

@@ -14,24 +14,8 @@ import torch
 from torch import Tensor
 
 from marey.geometry.bundle_cameras import CameraRows
+from marey.geometry.bundle_evidence import Evidence, whitened
 from marey.geometry.robust import RobustLoss
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What was observed, points last."""
-
-    pixels: Tensor
-    """(2, V, N), zero where unused."""
-    whitening: Tensor
-    """(3, V or 1, N or 1) entries 00, 10, 11 of the inverse Cholesky factor of the pixels' covariance."""
-    prior: Tensor
-    """(V, N) weights; 0 where nothing was observed."""
-
-    def rounding(self) -> Tensor:
-        """The sum of squares () of what rounding the pixels adds to the residuals."""
-        size = torch.finfo(self.pixels.dtype).eps * _whitened(self.pixels, self.whitening)
-        return (self.prior * size.square().sum(0)).sum()
 
 
 @dataclass(frozen=True)
@@ -55,13 +39,13 @@ class Linearisation:
     def build(cls, rows: CameraRows, rotation: Tensor, evidence: Evidence, loss: RobustLoss) -> Linearisation:
         """Weigh the projections of points against what was observed of them."""
         used = evidence.prior > 0
-        residuals = _whitened(torch.where(used, rows.pixels - evidence.pixels, 0.0), evidence.whitening)
+        residuals = whitened(torch.where(used, rows.pixels - evidence.pixels, 0.0), evidence.whitening)
         squared = residuals.square().sum(0)
         rho, robust = loss(squared)
         weights = evidence.prior * robust
         root = weights.sqrt()
-        by_position = _whitened(torch.where(used, rows.by_position, 0.0), evidence.whitening) * root
-        by_intrinsics = _whitened(torch.where(used, rows.by_intrinsics, 0.0), evidence.whitening) * root
+        by_position = whitened(torch.where(used, rows.by_position, 0.0), evidence.whitening) * root
+        by_intrinsics = whitened(torch.where(used, rows.by_intrinsics, 0.0), evidence.whitening) * root
         moment = torch.linalg.cross(rows.in_camera.expand_as(by_position), by_position, dim=1)
         camera_rows = torch.cat((moment, by_position, by_intrinsics), dim=1).transpose(1, 2)
         point_rows = rotation.transpose(-1, -2) @ by_position.transpose(1, 2)
@@ -170,11 +154,6 @@ class ReducedSystem:
         middle = middle + torch.eye(3, dtype=middle.dtype, device=middle.device)[..., None]
         columns = torch.stack(_backward(self.factor, middle.unbind(0)))
         return half.T @ half, torch.stack(_backward(self.factor, columns.unbind(1)))
-
-
-def _whitened(rows: Tensor, whitening: Tensor) -> Tensor:
-    """Multiply rows (2, ..., V, N) by the lower triangular whitening."""
-    return torch.stack((whitening[0] * rows[0], torch.addcmul(whitening[2] * rows[1], whitening[1], rows[0])))
 
 
 def _diagonal(blocks: Tensor) -> Tensor:
