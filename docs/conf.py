@@ -1,5 +1,7 @@
 """Sphinx: pages in MyST Markdown, the API from the docstrings."""
 
+import re
+
 import marey
 
 project = "Marey"
@@ -35,3 +37,12 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "Marey"
 html_static_path = ["_static"]
+
+
+def escape_bars(app, what, name, obj, options, lines):
+    """Docstrings write |x| for magnitudes, which reStructuredText takes for a substitution."""
+    lines[:] = [re.sub(r"(?<![\w`\\])\|(?=\S)", r"\\|", line) for line in lines]
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_bars)

@@ -5,16 +5,16 @@ The manifest lies in `<script type="application/json" id="marey-manifest">`. Its
 base64, in `<script type="application/octet-stream" id="marey-NAME">`. A stored number s means `offset + scale * s`,
 per component of the last axis where `offset` and `scale` are lists. Missing: NaN; -32768 in `int16`, 255 in `uint8`.
 
-==============  ==============  ======================================================================================
-`frames`        (K,)            index in the recording of the K frames of the playback
-`joints`        (K, P, J, 3)    metres in the world frame, rounded by at most `JOINT_TOLERANCE`
-`spread`        (K, P, J, 6)    lower Cholesky factor of the covariance, millimetres: l00 l10 l11 l20 l21 l22
-`filled`        (K, P, J)       1: filled in from other frames
-`keypoints`     (V, K, P, J, 2) pixels, in the order of the joints
-`weights`       (V, K, P, J)    0..1
-`heat_residual` (V, C)          median pixels of C columns of consecutive frames, with `heat_edges` in the manifest
-`heat_weight`   (V, C)          mean weight
-==============  ==============  ======================================================================================
+===============  ===============  ====================================================================================
+`frames`         (K,)             index in the recording of the K frames of the playback
+`joints`         (K, P, J, 3)     metres in the world frame, rounded by at most `JOINT_TOLERANCE`
+`spread`         (K, P, J, 6)     lower Cholesky factor of the covariance, millimetres: l00 l10 l11 l20 l21 l22
+`filled`         (K, P, J)        1: filled in from other frames
+`keypoints`      (V, K, P, J, 2)  pixels, in the order of the joints
+`weights`        (V, K, P, J)     0..1
+`heat_residual`  (V, C)           median pixels of C columns of consecutive frames, with `heat_edges` in the manifest
+`heat_weight`    (V, C)           mean weight
+===============  ===============  ====================================================================================
 """
 
 from __future__ import annotations
