@@ -325,6 +325,26 @@ def test_adjust__prior_holds_the_world_in_place():
     assert result.camera_covariance.diagonal(dim1=0, dim2=2).isfinite().all()
 
 
+def test_adjust__prior_holds_a_view_that_sees_nothing():
+    truth, _, pixels = scene()
+    pixels[2] = torch.nan
+    settings = BundleSettings(prior=CameraPrior(rotation=0.01, center=0.01), held_views=())
+    result = adjust_bundle(pixels, truth, settings=settings)
+    assert result.converged
+    torch.testing.assert_close(result.cameras.translation[2], truth.translation[2])
+    blind = result.camera_covariance[2, :, 2] / result.variance_factor
+    torch.testing.assert_close(blind, 1e-4 * torch.eye(6, dtype=torch.float64))
+    assert result.rms.isnan().tolist() == [False, False, True, False]
+
+
+def test_adjust__prior_suffices_where_points_are_few():
+    truth, _, pixels = scene(views=2, count=3)
+    settings = BundleSettings(prior=CameraPrior(rotation=0.01, center=0.01), held_views=())
+    result = adjust_bundle(pixels, truth, settings=settings)
+    assert result.converged
+    assert (result.cameras.centers - truth.centers).norm(dim=-1).max() < 0.05
+
+
 def test_adjust__prior_limits_what_little_evidence_can_do():
     truth, _, pixels = scene(count=8, noise=3.0, terms=5)
     free = FreeIntrinsics(focal=True, principal_point=True, distortion=2)

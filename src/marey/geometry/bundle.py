@@ -1,8 +1,8 @@
 """Bundle adjustment: refine cameras and points together until they agree with what the cameras saw.
 
 Levenberg-Marquardt with analytic derivatives and the Schur complement over the points; no loop over points or views.
-Time and memory grow with (V C) times the number of points, C the free parameters of a camera: 4 cameras and 3,400
-points take a few milliseconds a step and 2 MB.
+Time and memory grow with the points times the free parameters of all cameras: with 4 cameras about 5 kB a point. A few
+thousand points, spread over the volume, fix the cameras; give a sample of a long recording, not all of it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ from marey.geometry.robust import RobustLoss
 
 @dataclass(frozen=True, kw_only=True)
 class CameraPrior:
-    """How far the cameras may be from the given ones: standard deviations. inf: anywhere."""
+    """How far the cameras may be from the given ones: standard deviations. inf: anywhere.
+
+    It weighs against the covariance of the pixels, so give that too.
+    """
 
     rotation: float = torch.inf
     """Radians, about each axis."""
@@ -92,7 +95,7 @@ class BundleAdjustment:
     weights: Tensor
     """(V, ...) what each observation counted: robust weight times given weight; 0 where unused."""
     rms: Tensor
-    """(V,) root of the weighted mean squared residual distance of each view, pixels."""
+    """(V,) root of the weighted mean squared residual distance of each view, pixels; NaN for one that saw nothing."""
     variance_factor: Tensor
     """() by which the residuals would scale the covariances: 1 if the given covariance of the pixels is right, 4 if the
     pixels are twice as far off."""
@@ -178,8 +181,9 @@ class _Problem:
 
     @property
     def unknowns(self) -> int:
-        """How many numbers are sought."""
-        return self.basis(self.start).shape[1] + 3 * int((self.evidence.prior > 0).any(0).sum())
+        """How many numbers the observations have to fix: a prior that places the cameras fixes theirs."""
+        points = 3 * int((self.evidence.prior > 0).any(0).sum())
+        return points if self.settings.prior.places_cameras else points + self.basis(self.start).shape[1]
 
     def at(self, cameras: Cameras, points: Tensor) -> _State:
         """Linearise at cameras and points (N, 3)."""
@@ -287,9 +291,9 @@ def _check(pixels: Tensor, cameras: Cameras, settings: BundleSettings) -> None:
 
 
 def _check_evidence(problem: _Problem) -> None:
-    used = problem.evidence.prior > 0
-    alone = [view for view, count in enumerate(used.sum(1).tolist()) if count == 0]
-    if alone:
+    used, settings = problem.evidence.prior > 0, problem.settings
+    alone = [view for view, seen in enumerate(used.any(1).tolist()) if not seen and view not in settings.held_views]
+    if alone and not settings.prior.places_cameras:
         raise InputError(f"views {alone} share no point with another view; leave them out")
     if 2 * used.sum() <= problem.unknowns:
         raise InputError(
