@@ -10,7 +10,7 @@ from torch import Tensor
 from marey.detect.matching import agreement
 from marey.detect.scene import Scene, Sighting
 
-_DOUBT = 0.05
+_DOUBT = 0.01
 """Metres, standard deviation of a joint where two rays meet."""
 _BLOCK = 256
 """Bodies looked at together: bounds the memory when a crowd is new."""
