@@ -10,8 +10,8 @@ from torch import Tensor
 from marey.core import Joints3D
 from marey.refine.bone_lengths import BoneLengths
 
-FRAMES_AT_ONCE = 2048
-"""Bounds the memory: about 15 kB a frame and person."""
+FRAMES_AT_ONCE = 1024
+"""Bounds the memory: about 30 kB a frame and person."""
 ITERATIONS = 5
 """Gauss-Newton steps; three reach a micrometre from 10 % wrong, five from 50 %."""
 

@@ -15,7 +15,9 @@ Tensors have the tracks N last, so that every operation runs along contiguous me
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ class Dynamics:
     noise: Tensor
     """(T, M, M) covariance of the process per unit of spectral density."""
     density: Tensor
-    """(N,) spectral density of the white noise, m^2/s^3 for order 2, m^2/s^5 for order 3."""
+    """(T, N) spectral density of the white noise up to each frame, m^2/s^3 for order 2, m^2/s^5 for order 3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ def white_noise_dynamics(times: Tensor, density: Tensor, *, order: int) -> Dynam
 
     Args:
         times: (T,) seconds, ascending, evenly spaced or not.
-        density: (N,) spectral density of each track.
+        density: (N,) or (T, N) spectral density of each track.
         order: 2 or 3.
     """
     step = torch.cat((times.new_zeros(1), times.diff()))
@@ -71,63 +73,96 @@ def white_noise_dynamics(times: Tensor, density: Tensor, *, order: int) -> Dynam
                 transition[:, row, column] = step ** (column - row) / math.factorial(column - row)
             a, b = order - 1 - row, order - 1 - column
             noise[:, row, column] = step ** (a + b + 1) / ((a + b + 1) * math.factorial(a) * math.factorial(b))
-    return Dynamics(transition=transition, noise=noise, density=density)
+    return Dynamics(transition=transition, noise=noise, density=density.expand(len(times), density.shape[-1]))
 
 
-def kalman_filter(
-    measured: Tensor, covariance: Tensor, present: Tensor, restart: Tensor, dynamics: Dynamics
-) -> Filtered:
-    """Run forward over time.
+@dataclass(frozen=True, kw_only=True)
+class Tracks:
+    """What was measured of N tracks over T frames."""
+
+    measured: Tensor
+    """(T, 3, N) metres; finite everywhere."""
+    covariance: Tensor
+    """(T, 3, 3, N) square metres; positive definite everywhere."""
+    present: Tensor
+    """(T, N) where there is a measurement."""
+    restart: Tensor
+    """(T, N) where a track begins anew at this measurement; at the latest its first one."""
+
+
+def kalman_filter(tracks: Tracks, dynamics: Dynamics) -> Filtered:
+    """Run forward over time and keep what the backward pass needs."""
+    frames, _, count = tracks.measured.shape
+    stored = Filtered(
+        predicted=torch.empty_like(tracks.measured),
+        gain=tracks.measured.new_empty(frames, dynamics.transition.shape[-1], 3, 3, count),
+        information=torch.empty_like(tracks.covariance),
+        innovation=torch.empty_like(tracks.measured),
+    )
+    for frame, step in enumerate(_forward(tracks, dynamics)):
+        stored.predicted[frame], stored.gain[frame], stored.information[frame], stored.innovation[frame] = step
+    return stored
+
+
+def innovation_statistics(tracks: Tracks, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    """Run forward over time, every track by each of G models, and keep how well each measurement was foreseen.
 
     Args:
-        measured: (T, 3, N) metres; finite everywhere.
-        covariance: (T, 3, 3, N) square metres; positive definite everywhere.
-        present: (T, N) where there is a measurement.
-        restart: (T, N) where a track begins anew at this measurement; at the latest its first one.
-        dynamics: of the tracks.
+        tracks: N tracks.
+        dynamics: with the density (T, G N), the tracks of one model beside each other.
+
+    Returns:
+        Squared Mahalanobis distances of the innovations and log determinants of their covariances, both (T, G N); zero
+        where there is no measurement.
     """
-    frames, _, tracks = measured.shape
-    order = dynamics.transition.shape[-1]
-    prior = _prior_covariance(order, measured)
-    axes = torch.eye(3, dtype=measured.dtype, device=measured.device)
-    unit_noise = (axes[..., None] * dynamics.density).reshape(-1)
-    noise = torch.outer(dynamics.noise[0].flatten(), unit_noise)
-    state = measured.new_zeros(order, 3, tracks)
-    shape = (order, order, 3, 3, tracks)
-    spread = prior.expand(shape)
+    distance = torch.empty_like(dynamics.density, memory_format=torch.contiguous_format)
+    logdet = torch.empty_like(distance)
+    steps = _forward(tracks, dynamics)
+    for start in range(0, len(distance), BLOCK):
+        _, _, informations, innovations = zip(*islice(steps, BLOCK), strict=True)
+        information, innovation = torch.stack(informations), torch.stack(innovations)
+        block = slice(start, start + BLOCK)
+        distance[block] = (innovation * (information * innovation[:, None]).sum(2)).sum(1)
+        adjugate = torch.linalg.cross(information[:, 1], information[:, 2], dim=1)
+        determinant = (information[:, 0] * adjugate).sum(1)
+        logdet[block] = -torch.where(determinant > 0, determinant, 1.0).log()
+    return distance, logdet
+
+
+def _forward(tracks: Tracks, dynamics: Dynamics) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield of each frame what `Filtered` holds: predicted, gain, information and innovation, for G N tracks."""
+    frames, order = dynamics.transition.shape[:2]
+    count = dynamics.density.shape[-1]
+    models = count // max(tracks.measured.shape[-1], 1)
+    shape = (order, order, 3, 3, count)
     both = torch.einsum("tac,tbd->tabcd", dynamics.transition, dynamics.transition).reshape(frames, order**2, order**2)
-    steps = dynamics.transition[:, 0, 1].tolist()
-    stored = Filtered(
-        predicted=torch.empty_like(measured),
-        gain=measured.new_empty(frames, order, 3, 3, tracks),
-        information=torch.empty_like(covariance),
-        innovation=torch.empty_like(measured),
-    )
-    weight = present.to(measured.dtype)
-    restarts = restart.any(-1).tolist()
+    prior = _prior_covariance(order, tracks.measured)
+    axes = torch.eye(3, dtype=prior.dtype, device=prior.device)[..., None]
+    noise = dynamics.noise.reshape(frames, -1, 1)
+    state, spread = prior.new_zeros(order, 3, count), prior.expand(shape)
+    weight = tracks.present.to(prior.dtype)
+    restarts = tracks.restart.any(-1).tolist()
     for frame in range(frames):
-        state = (dynamics.transition[frame] @ state.reshape(order, -1)).reshape(order, 3, tracks)
-        if frame and steps[frame] != steps[frame - 1]:
-            noise = torch.outer(dynamics.noise[frame].flatten(), unit_noise)
-        spread = torch.addmm(noise, both[frame], spread.reshape(order**2, -1)).reshape(shape)
+        measured, covariance = tracks.measured[frame].repeat(1, models), tracks.covariance[frame].repeat(1, 1, models)
+        seen = weight[frame].repeat(models)
+        shock = noise[frame] * (axes * dynamics.density[frame]).reshape(-1)
+        state = (dynamics.transition[frame] @ state.reshape(order, -1)).reshape(order, 3, count)
+        spread = torch.addmm(shock, both[frame], spread.reshape(order**2, -1)).reshape(shape)
         if restarts[frame]:
+            begins = tracks.restart[frame].repeat(models)
             fresh = torch.zeros_like(state)
-            fresh[0] = measured[frame]
-            state = torch.where(restart[frame], fresh, state)
-            spread = torch.where(restart[frame], prior, spread)
+            fresh[0] = measured
+            state = torch.where(begins, fresh, state)
+            spread = torch.where(begins, prior, spread)
         gain = spread[:, 0]
-        information = _inverse(gain[0] + covariance[frame]) * weight[frame]
-        innovation = (measured[frame] - state[0]) * weight[frame]
-        stored.predicted[frame] = state[0]
-        stored.gain[frame] = gain
-        stored.information[frame] = information
-        stored.innovation[frame] = innovation
+        information = _inverse(gain[0] + covariance) * seen
+        innovation = (measured - state[0]) * seen
+        yield state[0], gain, information, innovation
         kalman = _times(gain, information)
         state = state + (kalman * innovation).sum(2)
         spread = spread - (kalman[:, None, :, None] * gain[None, :, None]).sum(4)
         # rounding would let the antisymmetric part grow with the transition, for no measurement sees it
         spread = 0.5 * (spread + spread.permute(1, 0, 3, 2, 4))
-    return stored
 
 
 def smooth_positions(filtered: Filtered, restart: Tensor, dynamics: Dynamics) -> tuple[Tensor, Tensor]:

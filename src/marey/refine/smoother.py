@@ -8,7 +8,7 @@ Little and Taylor, Robust statistical modeling using the t distribution, JASA 84
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from marey.core import Joints3D
 from marey.geometry.small import inverse_3x3_symmetric
-from marey.refine.kalman import kalman_filter, smooth_positions, white_noise_dynamics
+from marey.refine.kalman import Tracks, kalman_filter, smooth_positions, white_noise_dynamics
 from marey.refine.noise_fit import fit_noise
 from marey.refine.timeline import check_times, gap_limits, measured, with_filled
 
@@ -37,7 +37,7 @@ class SmootherConfig:
     """Seconds; longer gaps stay unknown, and the trajectory begins anew behind them."""
     degrees_of_freedom: float = 5.0
     """Of Student's t for the measurements: the smaller, the less a far one counts."""
-    robust_passes: int = 2
+    robust_passes: int = 1
     """Reweightings; 0: every measurement counts fully."""
 
 
@@ -93,21 +93,23 @@ def _smooth_tracks(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Smoothed positions (T, 3, N), covariance (T, 3, 3, N) and the weights of the measurements (T, N)."""
     order = MOTION_ORDER[config.motion]
-    restart = gap_limits(present, times, config.max_gap).restart
-    safe = torch.where(present[:, None], positions, 0.0)
     axes = torch.eye(3, dtype=positions.dtype, device=positions.device)[..., None]
-    spread = torch.where(present[:, None, None], covariance, axes)
-    fit = fit_noise(
-        safe, spread, present, times, order=order, max_gap=config.max_gap, freedom=config.degrees_of_freedom
+    tracks = Tracks(
+        measured=torch.where(present[:, None], positions, 0.0).contiguous(),
+        covariance=torch.where(present[:, None, None], covariance, axes).contiguous(),
+        present=present,
+        restart=gap_limits(present, times, config.max_gap).restart,
     )
-    spread = spread * fit.scale
+    fit = fit_noise(tracks, times, order=order, freedom=config.degrees_of_freedom)
+    spread = tracks.covariance * fit.scale
     dynamics = white_noise_dynamics(times, fit.density, order=order)
-    weights = present.to(positions.dtype)
+    weights = fit.weights if config.robust_passes else present.to(positions.dtype)
     for left in reversed(range(config.robust_passes + 1)):
-        filtered = kalman_filter(safe, spread / weights.clamp_min(1e-6)[:, None, None], present, restart, dynamics)
-        smoothed, posterior = smooth_positions(filtered, restart, dynamics)
+        weighted = replace(tracks, covariance=spread / weights.clamp_min(1e-6)[:, None, None])
+        smoothed, posterior = smooth_positions(kalman_filter(weighted, dynamics), tracks.restart, dynamics)
         if left:
-            weights = _student_weights(safe - smoothed, spread, posterior, config.degrees_of_freedom) * present
+            residual = tracks.measured - smoothed
+            weights = _student_weights(residual, spread, posterior, config.degrees_of_freedom) * present
     return smoothed, posterior, weights
 
 
