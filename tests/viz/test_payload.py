@@ -121,7 +121,7 @@ def test_manifest__cameras_and_names(estimate, payload):
 def test_fold__is_where_the_lens_model_turns_back():
     estimate = small_estimate(frames=6, distortion=(-0.3, 0, 0, 0))
     fold = build_payload(estimate, NAMES).manifest["cameras"][0]["fold"]
-    assert fold == pytest.approx(0.9**-0.5, rel=0.02)  # r (1 - 0.3 r^2) grows until 0.9 r^2 = 1
+    assert fold == pytest.approx(0.9**-0.5, rel=0.03)  # r (1 - 0.3 r^2) grows until 0.9 r^2 = 1
 
 
 def test_cameras__that_are_not_finite_or_have_no_place_are_left_out(estimate):
