@@ -127,11 +127,11 @@ def judge(positions: np.ndarray, score: np.ndarray, truth: np.ndarray) -> tuple[
             true[rank] = True
     hits = true.cumsum()
     precision = np.maximum.accumulate((hits / np.arange(1, len(hits) + 1))[::-1])[::-1]
-    claimed = owner >= 0
-    errors = np.take_along_axis(error, np.maximum(owner, 0)[:, None], axis=1)[:, 0][claimed]
+    claimed = np.nonzero(owner >= 0)
+    errors = error[claimed[0], owner[claimed], claimed[1]]
     return (
         float(precision[true].sum() / owner.size),
-        float(claimed.mean()),
+        len(errors) / owner.size,
         float(errors.mean()) if errors.size else None,
         sum(switches_of(column[column >= 0]) for column in owner.T),
     )
