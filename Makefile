@@ -63,7 +63,7 @@ format: $(DEVELOPMENT)
 	$(BIN)/ruff format .
 
 test: lint
-	$(PYTEST) -n 2 -m "not slow"
+	$(PYTEST) -n 2
 
 test-slow: $(DOCUMENTATION)
 	$(PYTEST) -m slow
