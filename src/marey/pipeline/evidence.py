@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from marey.calibrate.adjust import adjust_cameras
-from marey.core import Cameras, Detections2D, Keypoints2D
+from marey.core import Cameras, Detections2D, InputError, Keypoints2D
 from marey.detect.association import associate, take_slots
 from marey.detect.noise import NoiseModel, default_noise, with_noise
 from marey.detect.prepare import prepare_keypoints
@@ -36,10 +36,18 @@ def gather_evidence(
         fps: frames per second.
         people: how many to keep; None: all.
         adjust: let the cameras be adjusted where they disagree with the people.
+
+    Raises:
+        InputError: there is nobody.
     """
     model = default_noise(detector)
     noisy = replace(detections, keypoints=with_noise(detections.keypoints, model))
     association = associate(noisy, cameras, people=people, config=AssociationConfig(fps=fps))
+    if not (association.slots >= 0).any():
+        raise InputError(
+            "nobody is seen by two views or more for long enough to be a person; check that the views belong together, "
+            f"the calibration, and the keypoints' scores. {' '.join(association.notes)}".rstrip()
+        )
     detected = take_slots(detections.keypoints, association.slots)
     prepared = prepare_keypoints(detected, cameras, model)
     notes = association.notes

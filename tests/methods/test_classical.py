@@ -1,0 +1,72 @@
+"""The classical estimator: an observation in, joints with covariance and the views' residuals out."""
+
+import pytest
+import torch
+
+from marey.core import CalibrationError, InputError, Keypoints2D, Observation, skeleton
+from marey.geometry.projection import project
+from marey.methods.classical import ClassicalEstimator, residuals, triangulate_keypoints
+from synthetic import some_cameras
+
+COCO = skeleton("coco_17")
+
+
+def observation(views: int = 4, *, noise: float = 0.0) -> tuple[Observation, torch.Tensor]:
+    random = torch.Generator().manual_seed(3)
+    truth = 0.4 * torch.randn(6, 2, 17, 3, generator=random, dtype=torch.float64)
+    cameras = some_cameras(views=views)
+    pixels = project(truth[None], cameras)
+    pixels = pixels + noise * torch.randn(pixels.shape, generator=random, dtype=torch.float64)
+    keypoints = Keypoints2D(
+        positions=pixels,
+        covariance=torch.eye(2, dtype=torch.float64).expand(*pixels.shape, 2) * max(noise, 1.0) ** 2,
+        score=torch.full(pixels.shape[:-1], 0.8, dtype=torch.float64),
+        skeleton=COCO,
+    )
+    return Observation(keypoints=keypoints, cameras=cameras, start=100), truth
+
+
+@pytest.mark.parametrize("triangulation", ["dlt", "weighted", "robust"])
+def test_estimator__exact_keypoints(triangulation):
+    given, truth = observation()
+    estimate = ClassicalEstimator(triangulation=triangulation)(given)
+    torch.testing.assert_close(estimate.joints.positions, truth, atol=1e-6, rtol=0)
+    assert estimate.diagnostics.residuals.max() < 1e-3
+    torch.testing.assert_close(estimate.joints.score, torch.full_like(estimate.joints.score, 0.8))
+    assert estimate.frames == tuple(range(100, 106))
+
+
+def test_estimator__a_gross_error_is_rejected_and_shown():
+    given, truth = observation(noise=1.0)
+    given.keypoints.positions[2, 3, 1, 5] += 200
+    estimate = ClassicalEstimator()(given)
+    assert (estimate.joints.positions[3, 1, 5] - truth[3, 1, 5]).norm() < 0.02
+    assert estimate.diagnostics.weights[2, 3, 1, 5] < 0.01
+    assert estimate.diagnostics.residuals[2, 3, 1, 5] > 150
+    assert estimate.joints.score[3, 1, 5] < estimate.joints.score[3, 1, 6]
+
+
+def test_triangulate_keypoints__a_joint_that_one_view_sees_is_unknown():
+    given, _ = observation()
+    given.keypoints.positions[1:, 2, 0, 7] = torch.nan
+    joints, diagnostics = triangulate_keypoints(given.keypoints, given.cameras)
+    assert joints.positions[2, 0, 7].isnan().all()
+    assert joints.score[2, 0, 7] == 0
+    assert (diagnostics.weights[:, 2, 0, 7] == 0).all()
+
+
+def test_residuals__are_distances_in_pixels():
+    given, truth = observation()
+    given.keypoints.positions[0, 0, 0, 0] += torch.tensor([3.0, 4.0], dtype=torch.float64)
+    found = residuals(given.keypoints, truth, given.cameras)
+    assert found[0, 0, 0, 0] == pytest.approx(5.0)
+
+
+def test_estimator__says_what_is_missing():
+    given, _ = observation()
+    with pytest.raises(InputError, match="needs keypoints"):
+        ClassicalEstimator()(Observation(cameras=given.cameras))
+    with pytest.raises(CalibrationError, match="calibration file"):
+        ClassicalEstimator()(Observation(keypoints=given.keypoints))
+    with pytest.raises(InputError, match="two or more views"):
+        ClassicalEstimator()(Observation(keypoints=given.keypoints[:1], cameras=given.cameras[:1]))
