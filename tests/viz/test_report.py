@@ -131,6 +131,8 @@ def test_report__overlay_is_found_by_its_relative_path(tmp_path, estimate):
 def test_report__title_is_given_or_the_inputs_folder(tmp_path, estimate):
     assert "<h1>walk</h1>" in written(tmp_path, estimate)
     assert "<h1>A &lt;walk&gt;</h1>" in written(tmp_path, estimate, title="A <walk>")
+    one = replace(estimate, provenance={"inputs": ["some/long/way/run.mp4"]})
+    assert "<h1>way / run</h1>" in written(tmp_path, one)
     assert "<h1>3D pose estimate</h1>" in written(tmp_path, replace(estimate, provenance={}))
 
 

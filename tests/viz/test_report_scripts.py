@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from marey.core import Cameras
+from marey.core import Cameras, Estimate
 from marey.geometry.projection import project_from_camera
 from marey.viz.payload import build_payload
 from marey.viz.report import SCRIPTS, write_report
@@ -114,18 +114,88 @@ def test_ellipse__equals_the_eigenvalues(tmp_path):
     assert abs(direction @ vectors[:, 1]) == pytest.approx(1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("address", ["", "#frame=103&view=cam_2"])
-def test_browser__runs_the_report_without_a_complaint(tmp_path, address):
+USE = """<script>
+const problems = [];
+window.addEventListener("error", (event) => problems.push(event.message));
+const at = (id) => document.getElementById(id);
+const change = (select) => [...select.options].forEach((option) => {
+  select.value = option.value;
+  select.dispatchEvent(new Event("change"));
+});
+window.addEventListener("load", () => {
+  document.querySelectorAll("input[type=checkbox]").forEach((box) => box.click());
+  document.querySelectorAll("input[type=checkbox]").forEach((box) => box.click());
+  document.querySelectorAll("select").forEach(change);
+  const pointer = (canvas, type, x, y, more = {}) => canvas.dispatchEvent(
+    new PointerEvent(type, { pointerId: 1, clientX: x, clientY: y, buttons: 1, bubbles: true, ...more }));
+  at("scene").setPointerCapture = () => {};
+  for (const view of ["-1", "2"]) {
+    at("viewpoint").value = view;
+    at("viewpoint").dispatchEvent(new Event("change"));
+    pointer(at("scene"), "pointerdown", 200, 500);
+    pointer(at("scene"), "pointerdown", 260, 500, { pointerId: 2 });
+    pointer(at("scene"), "pointermove", 290, 520, { pointerId: 2 });
+    pointer(at("scene"), "pointerup", 290, 520, { pointerId: 2 });
+    pointer(at("scene"), "pointermove", 240, 520);
+    pointer(at("scene"), "pointermove", 250, 530, { shiftKey: true });
+    pointer(at("scene"), "pointerup", 250, 530);
+    at("scene").dispatchEvent(new WheelEvent("wheel", { deltaY: 120, bubbles: true, cancelable: true }));
+    at("fit").click();
+    at("fit-cameras").click();
+    for (let x = 0; x < 800; x += 5) pointer(at("scene"), "pointermove", x, 600, { pointerId: 3, buttons: 0 });
+  }
+  for (const id of ["bands", "heat"]) pointer(at(id), "pointerdown", 400, at(id).getBoundingClientRect().y + 20);
+  for (const key of ["e", "t", "g", "c", "r", "0", "1", "9", "Home", "End", "ArrowLeft", "ArrowRight", " ", " "]) {
+    document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  }
+  window.dispatchEvent(new Event("beforeprint"));
+  window.dispatchEvent(new Event("afterprint"));
+  window.dispatchEvent(new Event("resize"));
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
+  at("play").click();
+  setTimeout(() => {
+    at("play").click();
+    document.title = `clock ${at("clock").textContent}; problems ${JSON.stringify(problems)}`;
+  }, 120);
+});
+</script></body>"""
+"""Turns every knob, and puts what went wrong into the title."""
+
+
+def browse(tmp_path: Path, page: str) -> tuple[str, list[str]]:
+    """The page after three seconds in a browser, and what its console says."""
     if CHROMIUM is None:
         pytest.skip("no browser is installed")
-    write_report(tmp_path / "report.html", small_estimate())
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     options += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--enable-logging=stderr", "--virtual-time-budget=3000", f"--user-data-dir={tmp_path / 'profile'}"]
-    page = (tmp_path / "report.html").as_uri() + address
     done = subprocess.run([CHROMIUM, *options, "--dump-dom", page], capture_output=True, text=True, timeout=120)
-    assert not re.findall(r".*CONSOLE.*", done.stderr)
-    clock = re.search(r'<output id="clock"[^>]*>([^<]*)<', done.stdout).group(1)
-    assert clock == ("frame 103 \u00b7 0.05 s" if address else "frame 100 \u00b7 0.00 s")
-    assert "through cam_4" in done.stdout
+    return done.stdout, re.findall(r".*CONSOLE.*", done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "clock"), [("", "frame 100 \u00b7 0.00 s"), ("#frame=103&view=cam_2", "frame 103 \u00b7 0.05 s")]
+)
+def test_browser__shows_the_report_without_a_complaint(tmp_path, address, clock):
+    write_report(tmp_path / "report.html", small_estimate())
+    page, console = browse(tmp_path, (tmp_path / "report.html").as_uri() + address)
+    assert not console
+    assert f">{clock}</output>" in page
+    assert "through cam_4" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bare", [False, True])
+def test_browser__every_control_works(tmp_path, bare):
+    estimate = small_estimate(frames=120)
+    write_report(tmp_path / "report.html", Estimate(joints=estimate.joints) if bare else estimate)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    use = USE.replace('["bands", "heat"]', '["bands"]').replace('["-1", "2"]', '["-1"]') if bare else USE
+    (tmp_path / "used.html").write_text(text.replace("</body>", use), encoding="utf-8")
+    page, console = browse(tmp_path, (tmp_path / "used.html").as_uri())
+    assert not console
+    title = re.search("<title>clock frame ([0-9]+).*; problems (.*)</title>", page)
+    assert title is not None, page[:400]
+    assert title[2] == "[]"
+    assert int(title[1]) > (0 if bare else 100)  # it played

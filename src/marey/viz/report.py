@@ -101,13 +101,16 @@ def _view_names(estimate: Estimate, given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _title(estimate: Estimate) -> str:
-    """The inputs' common folder, or the first input."""
+    """The end of the path that the inputs have in common."""
     inputs = estimate.provenance.get("inputs", ())
-    paths = [Path(str(text)) for text in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+    paths = [Path(str(text)).with_suffix("") for text in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
     if not paths:
         return "3D pose estimate"
-    folders = {path.parent.name for path in paths}
-    return (folders.pop() if len(paths) > 1 and len(folders) == 1 else "") or paths[0].stem or "3D pose estimate"
+    parts = paths[0].parts
+    for path in paths[1:]:
+        parts = tuple(one for one, other in zip(parts, path.parts, strict=False) if one == other)
+    names = [part for part in parts if part not in (".", "..", paths[0].anchor)]
+    return " / ".join(names[-2:]) or "3D pose estimate"
 
 
 def _playback_note(payload: Payload) -> str:

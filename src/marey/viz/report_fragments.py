@@ -130,7 +130,7 @@ def limbs_table(limbs: Sequence[LimbSummary]) -> str:
     for person, group in groupby(limbs, key=lambda limb: limb.person):
         if len(people) > 1:
             body.append(f'<tr class="person"><th colspan="4" scope="rowgroup">Person {person}</th></tr>')
-        body += [_row(_limb_cells(limb)) for limb in group]
+        body += [_limb_row(limb) for limb in group]
     caption = "Mean \u00b1 standard deviation over the measured frames, mm. A rigid link has a deviation of zero."
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Link", "Left", "Right", "Left \u2212 right"))
     rows = "".join(body)
@@ -140,16 +140,13 @@ def limbs_table(limbs: Sequence[LimbSummary]) -> str:
     )
 
 
-def _limb_cells(limb: LimbSummary) -> list[str]:
+def _limb_row(limb: LimbSummary) -> str:
+    name = escape(limb.name)
     if limb.middle is not None and limb.left is None and limb.right is None:
-        return [escape(limb.name), _length(limb.middle), "", ""]
-    difference = limb.difference
-    return [
-        escape(limb.name),
-        _length(limb.left),
-        _length(limb.right),
-        "\u2013" if difference is None else f"{difference:+.0f}",
-    ]
+        middle = f'<td class="middle" colspan="2">{_length(limb.middle)}</td>'
+        return f'<tr><th scope="row">{name}</th>{middle}<td></td></tr>'
+    difference = "\u2013" if limb.difference is None else f"{limb.difference:+.0f}"
+    return _row([name, _length(limb.left), _length(limb.right), difference])
 
 
 def _length(length: Length | None) -> str:

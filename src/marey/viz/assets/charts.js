@@ -159,7 +159,7 @@ class Bands {
   }
 
   draw(frame, theme) {
-    const panel = this.rows.length > 1 ? 112 : 220;
+    const panel = this.rows.length > 1 ? 124 : 230;
     const { context: c, width, height } = prepare(this.canvas, this.rows.length * panel + 22);
     this.axis = new TimeAxis(this.data, width);
     this.axis.window(frame, this.choice.seconds);
@@ -210,7 +210,7 @@ class Bands {
       c.fillText("never known in this span", LEFT + 10, top + height / 2);
       return;
     }
-    for (const tick of ticks(low, high, height / 34)) {
+    for (const tick of ticks(low, high, height / 24)) {
       c.strokeStyle = theme.grid;
       c.lineWidth = 1;
       c.beginPath();

@@ -90,7 +90,7 @@ class Scene {
   fit(target, frame = 0) {
     if (this.lens) return this.lens.fit(target === "people" ? this.peopleInImage(frame) : []);
     const { center, radius } = this.bounds;
-    if (target !== "cameras") return this.orbit.fit(center, 0.9 * radius);
+    if (target !== "cameras") return this.orbit.fit(center, radius);
     const places = this.data.cameras.map((camera) => this.cameraCenter(camera));
     const reach = places.map((place) => Math.hypot(...subtract(apply(this.data.upright, place), center)));
     return this.orbit.fit(center, Math.max(radius, ...reach) * 1.05);
