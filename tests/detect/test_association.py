@@ -146,11 +146,15 @@ def test_associate__lost_for_a_second_and_joined_again():
 
 
 def test_associate__one_view_follows_in_the_image():
-    capture, config = record(people=2, views=2, frames=90, area=1.2)
-    alone = capture.detections[:1]
-    association = associate(alone, capture.cameras[:1], people=2, config=config)
-    assert association.slots.shape == (1, 90, 2)
-    assert "one view" in association.notes[0]
+    capture, config = record(people=1, views=2, frames=200)
+    capture.detections.keypoints.positions[:, 60:120] = torch.nan
+    association = associate(capture.detections[:1], capture.cameras[:1], people=1, config=config)
+    assert association.slots.shape == (1, 200, 1)
+    assert (association.slots[0, 60:120] == -1).all()
+    assert (association.slots[0, [*range(60), *range(120, 200)]] == 0).float().mean() > 0.95
+    assert "one view: 1 people" in association.notes[0]
+    counted = associate(capture.detections[:1], capture.cameras[:1], config=config)
+    assert counted.slots.shape == (1, 200, 2)
 
 
 def test_associate__positions_carry_gradients():

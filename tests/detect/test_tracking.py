@@ -7,7 +7,7 @@ from detect.rig import ring, walker
 from marey.core import Detections2D, Keypoints2D, ShapeError
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.detect.settings import AssociationConfig
-from marey.detect.tracking import track
+from marey.detect.tracking import chain_in_image, track
 from marey.geometry.projection import project
 
 CONFIG = AssociationConfig(fps=30.0)
@@ -111,3 +111,18 @@ def test_track__wrong_shape():
     detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))], frames=5)
     with pytest.raises(ShapeError, match="V, T, P"):
         track(detections[0])
+
+
+def test_chain_in_image__two_people_leave_and_return():
+    """Tracks 0 and 1 end together; 2 and 3 begin where they were. Track 4 would be a third person."""
+    identities = torch.full((30, 3), -1)
+    positions = torch.full((30, 3, 4, 2), torch.nan)
+    for name, (first, last, slot, place) in enumerate(
+        [(0, 12, 0, 100.0), (0, 11, 1, 500.0), (20, 30, 0, 480.0), (20, 29, 1, 120.0), (2, 8, 2, 300.0)]
+    ):
+        identities[first:last, slot] = name
+        positions[first:last, slot] = place
+    assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 2) == [[0, 3], [1, 2]]
+    assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 1) == [[0, 2]]
+    assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 3) == [[0, 3], [1, 2], [4]]
+    assert chain_in_image(identities, positions, [], 2) == []

@@ -15,7 +15,7 @@ from marey.detect.identities import Person, join, select
 from marey.detect.people import PeopleTracker, Track
 from marey.detect.scene import make_scene, sightings
 from marey.detect.settings import AssociationConfig
-from marey.detect.tracking import track
+from marey.detect.tracking import chain_in_image, track
 
 _DEFAULTS = AssociationConfig()
 
@@ -73,7 +73,10 @@ def associate(
     return Association(
         keypoints=take_slots(detections.keypoints, slots),
         slots=slots,
-        notes=(*_notes(kept, aside, people, slots.shape[1]), *_unclaimed(detections, cameras.names, slots)),
+        notes=(
+            *_notes(kept, aside, people, slots.shape[1], config.frames(config.persistence)),
+            *_unclaimed(detections, cameras.names, slots),
+        ),
     )
 
 
@@ -117,17 +120,20 @@ def _follow_in_space(
 
 
 def _follow_in_image(detections: Detections2D, people: int | None, config: AssociationConfig) -> Association:
-    """The way of a single view: the longest tracks are the people."""
+    """The way of a single view: every lasting track is somebody, or there are so many people and theirs are all."""
     tracked = track(detections, config=config)
     assert tracked.track is not None
     identities = tracked.track.cpu()
     frames = torch.bincount(identities[identities >= 0])
-    ranked = frames.argsort(descending=True).tolist()
-    lasting = [name for name in ranked if frames[name] >= config.frames(config.persistence)]
-    kept = sorted(lasting if people is None else ranked[:people])
-    count = len(kept) if people is None else people
-    slots = _slots(identities, [[name] for name in kept], count).to(detections.device)
-    found = ", ".join(f"{int(frames[name])}" for name in kept)
+    lasting = [
+        name for name in frames.argsort(descending=True).tolist() if frames[name] >= config.frames(config.persistence)
+    ]
+    if people is None:
+        kept = [[name] for name in sorted(lasting)]
+    else:
+        kept = chain_in_image(identities[0], detections.keypoints.positions[0], lasting, people)
+    slots = _slots(identities, kept, len(kept) if people is None else people).to(detections.device)
+    found = ", ".join(f"{sum(int(frames[name]) for name in names)}" for names in kept)
     note = f"one view: {len(kept)} people followed in the image alone, seen in {found or 0} frames"
     return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=(note,))
 
@@ -185,7 +191,7 @@ def _one_empty_slot(keypoints: Keypoints2D) -> Keypoints2D:
     )
 
 
-def _notes(kept: list[Person], aside: list[Person], people: int | None, frames: int) -> tuple[str, ...]:
+def _notes(kept: list[Person], aside: list[Person], people: int | None, frames: int, least: int) -> tuple[str, ...]:
     notes = [
         f"person {index}: frames {person.first}-{person.last}, seen by {person.views:.1f} views on average in "
         f"{person.seen} of {frames} frames"
@@ -194,10 +200,14 @@ def _notes(kept: list[Person], aside: list[Person], people: int | None, frames: 
     ]
     if people is not None and len(kept) < people:
         notes.append(f"{people} people were asked for and {len(kept)} found; the other slots are empty")
+    brief = [person for person in aside if person.seen < least]
+    if brief:
+        notes.append(f"set aside: {len(brief)} appearances of fewer than {least} frames")
     bystanders = (
         f"set aside: somebody seen by {person.views:.1f} views on average in {person.seen} frames "
         f"({person.first}-{person.last}); ask for more than {len(kept)} people to keep such a bystander"
         for person in aside
+        if person.seen >= least
     )
     return (*notes, *bystanders)
 

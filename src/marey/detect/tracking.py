@@ -50,6 +50,53 @@ def track(detections: Detections2D, *, config: AssociationConfig = _DEFAULTS) ->
     return dataclasses.replace(detections, track=identities.to(detections.device))
 
 
+def chain_in_image(identities: Tensor, positions: Tensor, ranked: list[int], people: int) -> list[list[int]]:
+    """Divide the tracks of one view among a known number of people.
+
+    The longest track comes first. A track that overlaps in time with everybody there is so far is somebody more, if
+    somebody is missing; else it continues the person who was nearest when last or next seen, unless all are there.
+
+    Args:
+        identities: (T, P) of `track`, for one view.
+        positions: (T, P, J, 2) pixels.
+        ranked: the tracks' numbers, longest first.
+        people: how many there are.
+
+    Returns:
+        For each person found, the numbers of the tracks.
+    """
+    center = positions.detach().cpu().double().nanmean(-2)
+    paths = []
+    for name in ranked:
+        path = torch.full((len(identities), 2), torch.nan, dtype=torch.float64)
+        frames, slots = torch.nonzero(identities == name, as_tuple=True)
+        path[frames] = center[frames, slots]
+        paths.append(path)
+    chains: list[list[int]] = []
+    chained: list[Tensor] = []
+    for name, path in zip(ranked, paths, strict=True):
+        there = path.isfinite().all(-1)
+        free = [index for index, other in enumerate(chained) if not bool((other.isfinite().all(-1) & there).any())]
+        if free:
+            nearest = min(free, key=lambda index: _leap(chained[index], path))
+            chains[nearest].append(name)
+            chained[nearest] = torch.where(there[:, None], path, chained[nearest])
+        elif len(chains) < people:
+            chains.append([name])
+            chained.append(path)
+    return chains
+
+
+def _leap(path: Tensor, other: Tensor) -> float:
+    """Distance in pixels between two paths (T, 2) where they are closest in time."""
+    frames = torch.nonzero(path.isfinite().all(-1))[:, 0]
+    others = torch.nonzero(other.isfinite().all(-1))[:, 0]
+    after = torch.searchsorted(frames, others).clamp(max=len(frames) - 1)
+    neighbours = frames[torch.stack(((after - 1).clamp(min=0), after))]
+    side, place = divmod(int((neighbours - others).abs().argmin()), len(others))
+    return float((path[neighbours[side, place]] - other[others[place]]).norm())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _State:
     """K places for people in each of V views."""
