@@ -7,7 +7,7 @@ from marey.core import Joints3D, skeleton
 
 
 def joints_of(positions: Tensor, *, sigma: float | Tensor = 0.01, name: str = "coco_17") -> Joints3D:
-    """Joints from positions (T, P, J, 3) with NaN, of isotropic standard deviation `sigma` (broadcasting to T, P, J)."""
+    """Joints from positions (T, P, J, 3) with NaN, of standard deviation `sigma` (broadcasts to T, P, J)."""
     known = positions.isfinite().all(-1)
     variance = torch.as_tensor(sigma, dtype=positions.dtype).square().expand(known.shape)
     covariance = variance[..., None, None] * torch.eye(3, dtype=positions.dtype)

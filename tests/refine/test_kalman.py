@@ -1,4 +1,4 @@
-"""The smoother's kernel against the textbook: Kalman's filter and the Rauch-Tung-Striebel recursion in full matrices."""
+"""The kernel against the textbook: Kalman's filter and the Rauch-Tung-Striebel recursion in full matrices."""
 
 import numpy as np
 import pytest
@@ -105,8 +105,12 @@ def test_long_recording__stays_positive_definite():
     present[0] = True
     restart = torch.zeros_like(present)
     restart[0] = True
-    dynamics = white_noise_dynamics(torch.arange(frames).double() / 60, 10.0 ** torch.arange(-2.0, 6, 2).double(), order=3)
-    _, spread = smooth_positions(kalman_filter(_of(measured, covariance, present, restart), dynamics), restart, dynamics)
+    dynamics = white_noise_dynamics(
+        torch.arange(frames).double() / 60, 10.0 ** torch.arange(-2.0, 6, 2).double(), order=3
+    )
+    _, spread = smooth_positions(
+        kalman_filter(_of(measured, covariance, present, restart), dynamics), restart, dynamics
+    )
     assert torch.linalg.eigvalsh(spread.movedim(-1, 1)).min() > 0
 
 

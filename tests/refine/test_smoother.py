@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from refine.recordings import joints_of, seconds, waving
 
 from marey.core import InputError, ShapeError
 from marey.refine.smoother import SmootherConfig, smooth
+from refine.recordings import joints_of, seconds, waving
 
 CHI2_90 = 6.251
 
@@ -73,11 +73,11 @@ def test_smooth__short_gap_is_filled_with_a_covariance_that_grows():
 
 
 def test_smooth__filled_values_are_as_uncertain_as_they_say():
-    truth, joints = _noisy(1500, 2, seed=7)
+    truth, joints = _noisy(600, 2, seed=7)
     positions = joints.positions.clone()
-    for start in range(20, 1480, 40):
+    for start in range(20, 580, 40):
         positions[start : start + 10] = torch.nan
-    smoothed = smooth(joints_of(positions), seconds(1500))
+    smoothed = smooth(joints_of(positions), seconds(600))
     distance = _coverage(smoothed, truth, smoothed.filled)
     assert smoothed.filled.float().mean() > 0.2
     assert 0.8 < (distance < CHI2_90).double().mean() <= 0.999

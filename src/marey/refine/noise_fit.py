@@ -20,9 +20,9 @@ GRID = {2: (-4, 3), 3: (-2, 6)}
 """Of each motion order the decades of spectral density, m^2/s^3 and m^2/s^5, for covariances as stated."""
 WINDOW = 0.2
 """Seconds before and after a moment whose measurements judge the filters."""
-PRIOR_FRAMES = 6.0
-"""How many average frames of the whole recording have a say beside those of the window."""
-ITERATIONS = 4
+LEAST_FREQUENCY = 1e-3
+"""Share of the recording that every filter is expected to be the best for, at least: a burst may be short."""
+ITERATIONS = 6
 SMALLEST_SCALE = 1e-6
 """Keeps a track that does not move at all, or is never seen, finite."""
 
@@ -43,8 +43,9 @@ def fit_noise(tracks: Tracks, times: Tensor, *, order: int, freedom: float) -> N
     """Fit process density over time and measurement scale of each track by the likelihood of innovations.
 
     Multiplying process noise and measurement covariances by one factor multiplies every innovation covariance by it. So
-    the filters run once, for covariances as stated, and the factor is found with the share of each filter by
-    expectation maximisation. Innovations follow Student's t, so a few gross ones do not count as restlessness.
+    the filters run once, for covariances as stated, and the factor is found by expectation maximisation together with
+    the share of each filter at each moment and its frequency in the recording. Innovations follow Student's t, so a few
+    gross ones do not count as restlessness.
 
     Args:
         tracks: N tracks over T frames.
@@ -58,9 +59,11 @@ def fit_noise(tracks: Tracks, times: Tensor, *, order: int, freedom: float) -> N
     dynamics = white_noise_dynamics(times, (10.0**exponents).repeat_interleave(count), order=order)
     squared, logdet = (part.reshape(len(times), -1, count) for part in innovation_statistics(tracks, dynamics))
     counted = tracks.present & ~tracks.restart
-    scale = squared.new_ones(count)
+    scale, frequency = squared.new_ones(count), squared.new_ones(len(exponents), count)
     for _ in range(ITERATIONS):
-        share = _shares(_log_likelihood(squared / scale, logdet, freedom) * counted[:, None], times)
+        likelihood = _log_likelihood(squared / scale, logdet, freedom) * counted[:, None]
+        share = torch.softmax(_within_window(likelihood, times) + frequency.log(), dim=1)
+        frequency = (share * counted[:, None]).sum(0) / counted.sum(0).clamp_min(1) + LEAST_FREQUENCY
         surprise = (share * _student_weight(squared / scale, freedom) * squared).sum(1)
         scale = (surprise * counted).sum(0) / (3 * counted.sum(0).clamp_min(1))
         scale = torch.where(counted.any(0), scale, 1.0).clamp_min(SMALLEST_SCALE)
@@ -82,13 +85,12 @@ def _student_weight(squared: Tensor, freedom: float) -> Tensor:
     return (freedom + 3) / (freedom + squared)
 
 
-def _shares(likelihood: Tensor, times: Tensor) -> Tensor:
-    """How much each filter counts at each moment, (T, G, N), from the log-likelihoods (T, G, N) of its innovations."""
+def _within_window(likelihood: Tensor, times: Tensor) -> Tensor:
+    """Sums of log-likelihoods (T, G, N) over the window around each moment."""
     total = torch.cat((torch.zeros_like(likelihood[:1]), likelihood.cumsum(0)))
     first = torch.searchsorted(times, times - WINDOW)
     last = torch.searchsorted(times, times + WINDOW, right=True)
-    average = total[-1] / len(times)
-    return torch.softmax(total[last] - total[first] + PRIOR_FRAMES * average, dim=1)
+    return total[last] - total[first]
 
 
 @cache
