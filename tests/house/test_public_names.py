@@ -20,7 +20,7 @@ INVENTORY = Path(__file__).with_name("public_names.json")
 
 
 def public_names() -> dict[str, list[str]]:
-    """Module -> the public functions, classes and constants that it defines or lists in `__all__`."""
+    """Module -> the public functions and classes that it defines, and what it lists in `__all__`."""
     found = {}
     for module, path in module_paths().items():
         if any(part.startswith("_") for part in module.split(".")):
@@ -34,10 +34,8 @@ def public_names() -> dict[str, list[str]]:
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
         return [node.name]
-    if isinstance(node, (ast.Assign, ast.AnnAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
-        return ast.literal_eval(node.value) if names == ["__all__"] else names
+    if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
+        return ast.literal_eval(node.value)
     return []
 
 
