@@ -152,11 +152,14 @@ window.addEventListener("load", () => {
   window.dispatchEvent(new Event("afterprint"));
   window.dispatchEvent(new Event("resize"));
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
+  const begin = at("clock").textContent;
   at("play").click();
-  setTimeout(() => {
+  const wait = setInterval(() => {
+    if (at("clock").textContent === begin) return;
+    clearInterval(wait);
     at("play").click();
-    document.title = `clock ${at("clock").textContent}; problems ${JSON.stringify(problems)}`;
-  }, 120);
+    document.title = `played; problems ${JSON.stringify(problems)}`;
+  }, 20);
 });
 </script></body>"""
 """Turns every knob, and puts what went wrong into the title."""
@@ -195,7 +198,4 @@ def test_browser__every_control_works(tmp_path, bare):
     (tmp_path / "used.html").write_text(text.replace("</body>", use), encoding="utf-8")
     page, console = browse(tmp_path, (tmp_path / "used.html").as_uri())
     assert not console
-    title = re.search("<title>clock frame ([0-9]+).*; problems (.*)</title>", page)
-    assert title is not None, page[:400]
-    assert title[2] == "[]"
-    assert int(title[1]) > (0 if bare else 100)  # it played
+    assert "<title>played; problems []</title>" in page, page[:400]

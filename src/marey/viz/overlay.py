@@ -246,7 +246,7 @@ def _paste(part: Image, image: Image | None) -> None:
 
     if image is not None:
         height, width = part.shape[:2]
-        part[:] = _DARKER[cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)]
+        cv2.LUT(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), _DARKER, dst=part)
 
 
 def _images(source: FrameSource | None, numbers: Sequence[int]) -> Iterator[Image | None]:

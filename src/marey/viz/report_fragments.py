@@ -57,9 +57,9 @@ def facts(estimate: Estimate, made: datetime) -> str:
         "Inputs": ", ".join(map(str, inputs)) if isinstance(inputs, (list, tuple)) else inputs,
         "Calibration": provenance.get("calibration"),
         "Skeleton": f"{estimate.joints.skeleton.name}, {len(estimate.joints.skeleton)} joints",
-        "Up": provenance.get("world_up", "z"),
+        "Up axis": provenance.get("world_up", "z"),
         "Made by": f"marey {provenance.get('marey', __version__)}",
-        "Report of": f"{made:%Y-%m-%d %H:%M}",
+        "Written": f"{made:%Y-%m-%d %H:%M}",
     }
     return "".join(f"<div><dt>{term}</dt><dd>{escape(str(text))}</dd></div>" for term, text in texts.items() if text)
 

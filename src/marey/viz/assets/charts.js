@@ -178,10 +178,10 @@ class Bands {
   shadeFilled(c, height, theme) {
     const { person, joint } = this.choice;
     c.fillStyle = theme.shade;
-    for (let frame = this.axis.first; frame <= Math.min(this.axis.last, this.data.count - 1); frame++) {
-      if (!this.data.filled(frame, person, joint)) continue;
-      const [from, to] = [this.axis.x(frame - 0.5), this.axis.x(frame + 0.5)];
-      c.fillRect(Math.max(from, LEFT), 0, Math.max(1, to - Math.max(from, LEFT)), height);
+    for (const [start, end] of this.runs((frame) => this.data.filled(frame, person, joint))) {
+      const from = Math.max(this.axis.x(start - 0.5), LEFT);
+      const to = Math.min(this.axis.x(end + 0.5), this.axis.width - RIGHT);
+      c.fillRect(from, 0, Math.max(1, to - from), height);
     }
   }
 
@@ -225,7 +225,7 @@ class Bands {
     c.beginPath();
     c.rect(LEFT, top, this.axis.width - LEFT - RIGHT, height + 4);
     c.clip();
-    this.runs(row.values).forEach((run) => this.drawRun(c, row, run, y, color));
+    this.runs((frame) => !Number.isNaN(row.values[frame])).forEach((run) => this.drawRun(c, row, run, y, color));
     c.restore();
     c.fillStyle = color;
     c.textAlign = "left";
@@ -236,15 +236,15 @@ class Bands {
     c.fillText(row.unit, 4, top + 28);
   }
 
-  // Stretches of known values, in sight.
-  runs(values) {
+  // Stretches of frames in sight, and one more at either end, of which something holds.
+  runs(holds) {
     const found = [];
     let start = -1;
-    const last = Math.min(this.axis.last + 1, values.length - 1);
+    const last = Math.min(this.axis.last + 1, this.data.count - 1);
     for (let frame = Math.max(0, this.axis.first - 1); frame <= last + 1; frame++) {
-      const known = frame <= last && !Number.isNaN(values[frame]);
-      if (known && start < 0) start = frame;
-      if (!known && start >= 0) {
+      const inside = frame <= last && holds(frame);
+      if (inside && start < 0) start = frame;
+      if (!inside && start >= 0) {
         found.push([start, frame - 1]);
         start = -1;
       }

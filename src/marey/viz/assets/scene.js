@@ -45,7 +45,7 @@ class Scene {
     this.view = this.orbit;
     this.selected = null;
     this.trailJoints = data.joints.flatMap((name, joint) => (TRAIL_JOINTS.test(name) ? [joint] : []));
-    this.sigmaTop = this.typicalSigma();
+    this.sigmas = this.typicalSigmas();
     this.bounds = this.measure();
     this.theme = themeColors();
   }
@@ -74,8 +74,8 @@ class Scene {
     return { center, radius: Math.max(0.8, Math.hypot(...range.map(([low, high]) => (high - low) / 2))) };
   }
 
-  // 95th percentile of the standard deviations, millimetres: the top of the colour scale.
-  typicalSigma() {
+  // 5th and 95th percentile of the standard deviations, millimetres: the ends of the colour scale.
+  typicalSigmas() {
     const { data } = this;
     const values = [];
     const step = Math.max(1, Math.floor((data.count * data.P * data.J) / 20000));
@@ -84,7 +84,8 @@ class Scene {
       if (!Number.isNaN(sigma)) values.push(sigma);
     }
     values.sort((a, b) => a - b);
-    return values.length ? Math.max(1, values[Math.floor(0.95 * (values.length - 1))]) : 1;
+    const [low, high] = [0.05, 0.95].map((share) => values[Math.floor(share * (values.length - 1))] || 0);
+    return [low, Math.max(high, low + 0.1)];
   }
 
   fit(target, frame = 0) {
@@ -262,7 +263,10 @@ class Scene {
 
   jointColor(frame, person, joint) {
     const { data, options, theme } = this;
-    if (options.color === "uncertainty") return ramp(data.sigma(frame, person, joint) / this.sigmaTop);
+    if (options.color === "uncertainty") {
+      const [low, high] = this.sigmas;
+      return ramp((data.sigma(frame, person, joint) - low) / (high - low));
+    }
     const base = mix(data.color(person), "#ffffff", theme.dark ? 0.16 : 0);
     return mix(base, "#ffffff", { left: 0.42, right: 0 }[data.sides[joint]] ?? 0.2);
   }
@@ -424,8 +428,9 @@ class Scene {
       c.fillRect(x + i, y, 1.5, 8);
     }
     c.fillStyle = theme.text;
-    this.text("0", x, y + 18);
-    this.text(`${this.sigmaTop.toFixed(0)} mm (1 \u03c3)`, x + width, y + 18, "right");
+    const [low, high] = this.sigmas.map((sigma) => sigma.toFixed(1));
+    this.text(low, x, y + 18);
+    this.text(`${high} mm (1 \u03c3)`, x + width, y + 18, "right");
   }
 
   // The joint nearest to a place on the canvas.
