@@ -7,7 +7,7 @@ from marey.core import InputError
 from marey.data.detector_faults import DetectorFaults
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.methods.classical.model import triangulate_keypoints
-from marey.refine.refine import refine
+from marey.refine.refine import RefineConfig, refine
 from refine.recordings import joints_of, seconds, waving
 
 
@@ -41,6 +41,21 @@ def test_smooth__wrists_keep_their_speed(recording):
     assert found == pytest.approx(float(truth), rel=0.02)
 
 
+@pytest.mark.parametrize("name", ["butterworth", "one_euro"])
+def test_filters__can_take_the_smoothers_place(recording, name):
+    capture, joints = recording
+    positions = joints.positions.clone()
+    positions[50:55, 0, 3] = torch.nan
+    holed = replace(joints, positions=positions)
+    filtered, _ = refine(holed, fps=capture.fps, config=RefineConfig(filter=name))
+    assert filtered.filled[50:55, 0, 3].all()
+    assert (filtered.positions[50:55, 0, 3] - capture.truth.positions[50:55, 0, 3]).norm(dim=-1).max() < 0.1
+    assert float((filtered.positions - joints.positions).abs().nanmean()) > 1e-3
+    held, notes = refine(holed, fps=capture.fps, mode="bones", config=RefineConfig(filter=name))
+    assert held.positions.shape == joints.positions.shape
+    assert notes[-1].startswith("Held")
+
+
 def test_notes__say_what_was_done(recording):
     capture, joints = recording
     positions = joints.positions.clone()
@@ -66,6 +81,7 @@ def test_times__go_before_the_rate():
     ("arguments", "text"),
     [
         ({"fps": 60.0, "mode": "much"}, "expected one of none, smooth, bones"),
+        ({"fps": 60.0, "config": RefineConfig(filter="median")}, "expected one of kalman, butterworth, one_euro"),
         ({"fps": 0.0}, "fps: expected"),
         ({"fps": float("nan")}, "fps: expected"),
     ],

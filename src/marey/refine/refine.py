@@ -11,17 +11,24 @@ from torch import Tensor
 from marey.core import InputError, Joints3D
 from marey.refine.bone_lengths import BoneLengths, measure_bones
 from marey.refine.bones import constrain_bones
+from marey.refine.filters import butterworth, one_euro
+from marey.refine.gaps import fill_gaps
 from marey.refine.smoother import SmootherConfig, smooth
 from marey.refine.timeline import measured
 
 Refinement = Literal["none", "smooth", "bones"]
+Filter = Literal["kalman", "butterworth", "one_euro"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
     """How joints are refined."""
 
+    filter: Filter = "kalman"
+    """`kalman`: weighs every measurement by its covariance, see `marey.refine.smoother`; `butterworth` and `one_euro`:
+    gaps are filled, then what `marey.refine.filters` says with its default settings."""
     smoother: SmootherConfig = field(default_factory=SmootherConfig)
+    """Of `kalman`; its `max_gap` holds for the others too."""
     asymmetry: float = 0.01
     """Standard deviation of the difference between a left and a right bone, in lengths; inf: they are unrelated."""
     tolerance: float = 0.0005
@@ -41,7 +48,7 @@ def refine(
     Args:
         joints: (T, P) as triangulated.
         fps: Frames per second.
-        mode: `none`; `smooth`: see `marey.refine.smoother`; `bones`: smooth, then give every bone one length.
+        mode: `none`; `smooth`: fill short gaps and filter; `bones`: the same, then give every bone one length.
         times: (T,) seconds, for frames that are not evenly spaced; None: by `fps`.
         config: None: the defaults.
 
@@ -54,19 +61,28 @@ def refine(
     """
     if mode not in get_args(Refinement):
         raise InputError(f"refine: expected one of {', '.join(get_args(Refinement))}, got '{mode}'")
+    config = config or RefineConfig()
+    if config.filter not in get_args(Filter):
+        raise InputError(f"filter: expected one of {', '.join(get_args(Filter))}, got '{config.filter}'")
     if mode == "none":
         return joints, ()
-    config = config or RefineConfig()
     if times is None:
         if not 0 < fps < float("inf"):
             raise InputError(f"fps: expected frames per second > 0, got {fps}")
         times = torch.arange(joints.batch_shape[0], dtype=torch.float64, device=joints.device) / fps
-    smoothed = smooth(joints, times, config=config.smoother)
+    smoothed = _filtered(joints, times, config)
     notes = _smoothing_notes(joints, smoothed, config)
     if mode == "smooth":
         return smoothed, notes
     lengths = measure_bones(smoothed, asymmetry=config.asymmetry)
     return constrain_bones(smoothed, lengths, tolerance=config.tolerance), (*notes, *_bone_notes(lengths))
+
+
+def _filtered(joints: Joints3D, times: Tensor, config: RefineConfig) -> Joints3D:
+    if config.filter == "kalman":
+        return smooth(joints, times, config=config.smoother)
+    filled = fill_gaps(joints, times, max_gap=config.smoother.max_gap)
+    return butterworth(filled, times) if config.filter == "butterworth" else one_euro(filled, times)
 
 
 def _smoothing_notes(joints: Joints3D, smoothed: Joints3D, config: RefineConfig) -> tuple[str, ...]:
