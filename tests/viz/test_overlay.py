@@ -84,6 +84,15 @@ def test_frames__are_drawn_on_the_images_that_the_estimate_names(estimate):
     assert sources[0].decoded == list(range(100, 111))
 
 
+def test_frames__beyond_the_end_of_a_source_have_a_plain_background(estimate):
+    class Short(Painted):
+        def frames(self, start=0, stop=None):
+            return super().frames(start, min(stop, 103))
+
+    frames = list(overlay_frames(estimate, [Short(103)] * 4, size_limit=(1300, 1000)))
+    assert [int(np.median(frame)) for frame in frames] == [160, 161, 163, 45, 45, 45]
+
+
 def test_frames__are_made_one_by_one(estimate):
     sources = [Painted(200) for _ in range(4)]
     frames = overlay_frames(estimate, sources)

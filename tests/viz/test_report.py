@@ -122,6 +122,16 @@ def test_report__of_nothing_known_is_written(tmp_path, estimate):
     assert "No link has both of its ends measured" in written(tmp_path, unknown)
 
 
+def test_report__of_nobody_is_written(tmp_path, estimate):
+    nobody = replace(
+        estimate,
+        joints=estimate.joints[:, :0],
+        keypoints=estimate.keypoints[:, :, :0],
+        diagnostics=estimate.diagnostics[:, :, :0],
+    )
+    assert "25 joints of 0 people" in written(tmp_path, nobody)
+
+
 def test_report__overlay_is_found_by_its_relative_path(tmp_path, estimate):
     (tmp_path / "my videos").mkdir()
     text = written(tmp_path, estimate, overlay=tmp_path / "my videos" / "overlay.mp4")

@@ -189,6 +189,15 @@ def test_browser__shows_the_report_without_a_complaint(tmp_path, address, clock)
 
 
 @pytest.mark.slow
+def test_browser__says_that_nobody_was_found(tmp_path):
+    estimate = small_estimate()
+    write_report(tmp_path / "report.html", Estimate(joints=estimate.joints[:, :0], cameras=estimate.cameras))
+    page, console = browse(tmp_path, (tmp_path / "report.html").as_uri())
+    assert not console
+    assert ">nobody was found</output>" in page
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("bare", [False, True])
 def test_browser__every_control_works(tmp_path, bare):
     estimate = small_estimate(frames=120)

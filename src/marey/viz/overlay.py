@@ -250,14 +250,14 @@ def _paste(part: Image, image: Image | None) -> None:
 
 
 def _images(source: FrameSource | None, numbers: Sequence[int]) -> Iterator[Image | None]:
-    """The images of increasing frame numbers; None for ever without a source."""
+    """The images of increasing frame numbers; None where the source has none (left), or there is no source."""
     if source is None:
         while True:
             yield None
     frames = source.frames(numbers[0], numbers[-1] + 1)
     before = numbers[0] - 1
     for number in numbers:
-        yield next(islice(frames, number - before - 1, None))
+        yield next(islice(frames, number - before - 1, None), None)
         before = number
 
 

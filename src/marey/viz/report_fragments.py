@@ -106,7 +106,7 @@ def views_section(views: Sequence[ViewSummary]) -> str:
     ]
     caption = (
         "Error: distance in the image between a keypoint and the projected estimate, over the keypoints that counted; "
-        f"a keypoint whose weight is below {KEPT_WEIGHT:g} is called rejected."
+        f"a keypoint whose weight is below {KEPT_WEIGHT:g} is called rejected. The map below takes in all keypoints."
     )
     return f"""<section aria-labelledby="h-views">
 <h2 id="h-views">The views against the estimate</h2>

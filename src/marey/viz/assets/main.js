@@ -4,6 +4,10 @@ function start() {
   const text = (id) => document.getElementById(id).textContent;
   const data = new Data(JSON.parse(text("marey-manifest")), (name) => text(`marey-${name}`));
   const byId = (id) => document.getElementById(id);
+  if (!data.P || !data.count) {
+    byId("clock").textContent = "nobody was found";
+    return;
+  }
   const scene = new Scene(byId("scene"), data);
   const player = new Player(scene, data);
   const strip = new Strip(byId("strip"), data);

@@ -194,7 +194,9 @@ class Player {
 
   pick(x, y) {
     const spot = this.scene.spotAt(x, y);
+    const camera = this.scene.cameraAt(x, y);
     if (spot) this.choose(spot.person, spot.joint);
+    else if (camera) this.look(camera.index);
   }
 
   // Mark a joint here and in the charts.

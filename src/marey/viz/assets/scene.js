@@ -44,6 +44,8 @@ class Scene {
     this.lenses = data.cameras.map((camera) => new LensView(camera, data.upright));
     this.view = this.orbit;
     this.selected = null;
+    this.spots = [];
+    this.cameraSpots = [];
     this.trailJoints = data.joints.flatMap((name, joint) => (TRAIL_JOINTS.test(name) ? [joint] : []));
     this.sigmas = this.typicalSigmas();
     this.bounds = this.measure();
@@ -127,8 +129,9 @@ class Scene {
     c.font = "12px system-ui, sans-serif";
     if (this.lens) this.drawFrameOfImage();
     if (options.grid) this.drawGrid();
-    if (options.cameras && !this.lens) this.data.cameras.forEach((camera) => this.drawCamera(camera));
     this.spots = [];
+    this.cameraSpots = [];
+    if (options.cameras && !this.lens) this.data.cameras.forEach((camera, index) => this.drawCamera(camera, index));
     const people = Array.from({ length: this.data.P }, (_, person) => person);
     if (options.trails) people.forEach((person) => this.drawTrails(frame, person));
     if (options.grid && !this.lens) people.forEach((person) => this.drawShadow(frame, person));
@@ -202,7 +205,7 @@ class Scene {
   }
 
   // Pyramid from the optical centre to an image plane that lies a little way in front of it.
-  drawCamera(camera) {
+  drawCamera(camera, index) {
     const { context: c, theme } = this;
     const [[fx, , cx], [, fy, cy]] = camera.intrinsics;
     const [w, h] = camera.size;
@@ -227,6 +230,7 @@ class Scene {
     this.line([eye, foot]);
     c.setLineDash([]);
     const at = this.view.projectUpright(eye);
+    if (at) this.cameraSpots.push({ x: at[0], y: at[1], index });
     c.fillStyle = theme.text;
     if (at && this.options.names) this.text(camera.name, at[0], at[1] - 14, "center");
     c.globalAlpha = 1;
@@ -433,13 +437,21 @@ class Scene {
     this.text(`${high} mm (1 \u03c3)`, x + width, y + 18, "right");
   }
 
-  // The joint nearest to a place on the canvas.
-  spotAt(x, y, reach = 14) {
-    let best = null;
-    for (const spot of this.spots || []) {
-      const distance = Math.hypot(spot.x - x, spot.y - y);
-      if (distance < reach && (!best || distance < best.distance)) best = { ...spot, distance };
-    }
-    return best;
+  // The joint nearest to a place on the canvas, and the camera.
+  spotAt(x, y) {
+    return nearest(this.spots, x, y, 14);
   }
+
+  cameraAt(x, y) {
+    return nearest(this.cameraSpots, x, y, 24);
+  }
+}
+
+function nearest(spots, x, y, reach) {
+  let best = null;
+  for (const spot of spots) {
+    const distance = Math.hypot(spot.x - x, spot.y - y);
+    if (distance < reach && (!best || distance < best.distance)) best = { ...spot, distance };
+  }
+  return best;
 }
