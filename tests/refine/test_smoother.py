@@ -83,6 +83,21 @@ def test_smooth__filled_values_are_as_uncertain_as_they_say():
     assert 0.8 < (distance < CHI2_90).double().mean() <= 0.999
 
 
+def test_smooth__error_that_changes_slowly_stays_in_the_covariance():
+    generator = torch.Generator().manual_seed(8)
+    truth = waving(600, 2)
+    shocks = torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+    lasting, keep = torch.empty_like(truth), math.exp(-1 / 60 / 2.0)
+    value = shocks[0]
+    for frame in range(600):
+        value = keep * value + math.sqrt(1 - keep**2) * shocks[frame]
+        lasting[frame] = 0.015 * value
+    noise = 0.005 * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+    smoothed = smooth(joints_of(truth + lasting + noise, sigma=math.hypot(0.015, 0.005)), seconds(600))
+    inside = (_coverage(smoothed, truth, smoothed.score > 0) < CHI2_90).double().mean()
+    assert 0.85 < inside < 0.95
+
+
 def test_smooth__long_gap_and_ends_stay_unknown_and_part_the_trajectory():
     _, joints = _noisy(200)
     positions = joints.positions.clone()

@@ -1,7 +1,10 @@
 """Smooth joint trajectories by their own uncertainty: a Kalman smoother whose noise is fitted to the recording.
 
-How fast a joint may change its acceleration, and how far the stated covariances are off, are found for each joint by
-maximum likelihood: an ankle that stands and a wrist that waves get what each needs, and nothing has to be tuned.
+How restless a joint is at each moment, and how much of the stated covariances shows as noise from frame to frame, are
+found for each joint by maximum likelihood: an ankle that stands and a wrist that waves get what each needs, and nothing
+has to be tuned. The rest of a stated covariance is error that changes slowly (a detector that sees the knee too high
+does so in the next frame too). No filter removes it, so it stays in the result's covariance.
+
 Measurements far from where the others put the joint lose weight (Student's t, by expectation maximisation: Lange,
 Little and Taylor, Robust statistical modeling using the t distribution, JASA 84, 1989).
 """
@@ -18,13 +21,15 @@ from marey.core import Joints3D
 from marey.geometry.small import inverse_3x3_symmetric
 from marey.refine.kalman import Tracks, kalman_filter, smooth_positions, white_noise_dynamics
 from marey.refine.noise_fit import fit_noise
-from marey.refine.timeline import check_times, gap_limits, measured, with_filled
+from marey.refine.timeline import check_times, gap_limits, measured, neighbours, with_filled
 
 MOTION_ORDER = {"constant_velocity": 2, "constant_acceleration": 3}
 TRACKS_AT_ONCE = 32
 """Bounds the memory: about 1 kB a track and frame."""
 REJECTED_WEIGHT = 0.1
 """A measurement that counts less than this is not what the result rests on."""
+LASTING = 0.2
+"""Share of a stated variance that has to be missing from the noise before it is taken for slowly changing error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +57,10 @@ def smooth(joints: Joints3D, times: Tensor, *, config: SmootherConfig | None = N
         config: None: the defaults.
 
     Returns:
-        (T, P). Where a gap is filled or the measurement is rejected, `filled` is true, the covariance says how
-        uncertain the value is, and the score is half of what its neighbours in time have. Before the first and after
-        the last measurement, and in gaps longer than `max_gap`, joints stay NaN.
+        (T, P). The covariance is that of the smoother plus what slowly changing error is in the measurements. Where a
+        gap is filled or the measurement is rejected, `filled` is true, the covariance says how uncertain the value is,
+        and the score is half of what its neighbours in time have. Before the first and after the last measurement, and
+        in gaps longer than `max_gap`, joints stay NaN.
 
     Raises:
         ShapeError: joints or times have the wrong shape.
@@ -110,7 +116,14 @@ def _smooth_tracks(
         if left:
             residual = tracks.measured - smoothed
             weights = _student_weights(residual, spread, posterior, config.degrees_of_freedom) * present
-    return smoothed, posterior, weights
+    return smoothed, posterior + _lasting_error(tracks, fit.scale), weights
+
+
+def _lasting_error(tracks: Tracks, scale: Tensor) -> Tensor:
+    """The part of the stated covariance (T, 3, 3, N) that does not show as noise; in a gap, that of the last frame."""
+    share = torch.where(scale < 1 - LASTING, 1 - scale, 0.0)
+    last = neighbours(tracks.present)[0].clamp_min(0)
+    return share * tracks.covariance.gather(0, last[:, None, None].expand(tracks.covariance.shape))
 
 
 def _student_weights(residual: Tensor, spread: Tensor, posterior: Tensor, freedom: float) -> Tensor:
