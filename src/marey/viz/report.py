@@ -19,7 +19,18 @@ from marey.viz import report_fragments as fragments
 from marey.viz.payload import Payload, build_payload
 from marey.viz.summary import headline, limb_summaries, view_summaries
 
-SCRIPTS = ("decode.js", "geometry.js", "scene.js", "player.js", "charts.js", "main.js")
+SCRIPTS = (
+    "decode.js",
+    "geometry.js",
+    "theme.js",
+    "figures.js",
+    "scene.js",
+    "player.js",
+    "charts.js",
+    "bands.js",
+    "heatmap.js",
+    "main.js",
+)
 """In the order in which they are joined into one."""
 
 PathLike = str | os.PathLike[str]

@@ -1,38 +1,4 @@
-// Draws one frame: ground, cameras, people with their uncertainty; or, through a camera, the evidence over it.
-
-const TRAIL_JOINTS = /^(nose|head top|left wrist|right wrist|left ankle|right ankle)$/;
-const TRAIL_SECONDS = 1;
-const REJECTED = 0.5;
-const VIRIDIS = ["#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725"];
-
-// Colours of the page, read from its style sheet so that light, dark and print agree.
-function themeColors() {
-  const style = getComputedStyle(document.documentElement);
-  const read = (name) => style.getPropertyValue(name).trim();
-  const names = ["text", "muted", "canvas", "grid", "gridstrong", "shadow", "accent", "line", "bad", "series1",
-    "series2", "series3", "shade", "panel"];
-  const theme = Object.fromEntries(names.map((name) => [name, read(`--${name}`)]));
-  return { ...theme, dark: Math.max(...rgb(theme.canvas)) < 128 };
-}
-
-function rgb(hex) {
-  return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-}
-
-function mix(a, b, share) {
-  const [from, to] = [rgb(a), rgb(b)];
-  return `#${from.map((x, i) => Math.round(x + share * (to[i] - x)).toString(16).padStart(2, "0")).join("")}`;
-}
-
-function alpha(hex, opacity) {
-  return `rgba(${rgb(hex).join(",")},${opacity})`;
-}
-
-function ramp(share) {
-  const place = clamp(share, 0, 1) * (VIRIDIS.length - 1);
-  const low = Math.min(Math.floor(place), VIRIDIS.length - 2);
-  return mix(VIRIDIS[low], VIRIDIS[low + 1], place - low);
-}
+// Draws one frame: ground, cameras and people, from around them or through a camera.
 
 class Scene {
   constructor(canvas, data) {
@@ -46,10 +12,9 @@ class Scene {
     this.selected = null;
     this.spots = [];
     this.cameraSpots = [];
-    this.trailJoints = data.joints.flatMap((name, joint) => (TRAIL_JOINTS.test(name) ? [joint] : []));
-    this.sigmas = this.typicalSigmas();
     this.bounds = this.measure();
     this.theme = themeColors();
+    this.figures = new Figures(this, data);
   }
 
   get lens() {
@@ -74,20 +39,6 @@ class Scene {
     });
     const center = range.map(([low, high]) => (low + high) / 2);
     return { center, radius: Math.max(0.8, Math.hypot(...range.map(([low, high]) => (high - low) / 2))) };
-  }
-
-  // 5th and 95th percentile of the standard deviations, millimetres: the ends of the colour scale.
-  typicalSigmas() {
-    const { data } = this;
-    const values = [];
-    const step = Math.max(1, Math.floor((data.count * data.P * data.J) / 20000));
-    for (let place = 0; place < data.count * data.P * data.J; place += step) {
-      const sigma = data.sigma(0, 0, place);
-      if (!Number.isNaN(sigma)) values.push(sigma);
-    }
-    values.sort((a, b) => a - b);
-    const [low, high] = [0.05, 0.95].map((share) => values[Math.floor(share * (values.length - 1))] || 0);
-    return [low, Math.max(high, low + 0.1)];
   }
 
   fit(target, frame = 0) {
@@ -132,13 +83,7 @@ class Scene {
     this.spots = [];
     this.cameraSpots = [];
     if (options.cameras && !this.lens) this.data.cameras.forEach((camera, index) => this.drawCamera(camera, index));
-    const people = Array.from({ length: this.data.P }, (_, person) => person);
-    if (options.trails) people.forEach((person) => this.drawTrails(frame, person));
-    if (options.grid && !this.lens) people.forEach((person) => this.drawShadow(frame, person));
-    this.drawPeople(frame, people);
-    if (this.lens) people.forEach((person) => this.drawEvidence(frame, person));
-    if (options.names) people.forEach((person) => this.drawName(frame, person));
-    this.drawKey();
+    this.figures.draw(frame);
   }
 
   line(points, closed = false) {
@@ -158,20 +103,26 @@ class Scene {
     c.stroke();
   }
 
+  // Squares of a metre, or larger ones where the scene is wide.
   drawGrid() {
     const { context: c, theme } = this;
     const { center, radius } = this.bounds;
-    const half = Math.ceil(Math.max(radius * 1.6, 2));
-    const [midX, midY] = [Math.round(center[0]), Math.round(center[1])];
+    const reach = Math.max(1.6 * radius, 2);
+    const pitch = [1, 2, 5, 10, 20, 50].find((metres) => reach / metres <= 12) || 100;
+    const half = Math.ceil(reach / pitch);
+    const [midX, midY] = center.map((x) => pitch * Math.round(x / pitch));
     const z = this.data.ground;
-    const steps = Array.from({ length: 8 * half + 1 }, (_, i) => -half + i / 4); // short pieces bend with the lens
+    const steps = Array.from({ length: 8 * half + 1 }, (_, i) => pitch * (i / 4 - half)); // short: lenses bend lines
+    c.lineWidth = 1;
     for (let i = -half; i <= half; i++) {
-      c.lineWidth = 1;
       c.strokeStyle = i === 0 ? theme.gridstrong : theme.grid;
-      this.line(steps.map((s) => [midX + i, midY + s, z]));
-      this.line(steps.map((s) => [midX + s, midY + i, z]));
+      this.line(steps.map((s) => [midX + pitch * i, midY + s, z]));
+      this.line(steps.map((s) => [midX + s, midY + pitch * i, z]));
     }
-    if (!this.lens) this.drawAxes([midX - half, midY - half, z]);
+    if (this.lens) return;
+    this.drawAxes([midX - pitch * half, midY - pitch * half, z]);
+    c.fillStyle = theme.muted;
+    this.text(`ground: squares of ${pitch} m`, 12, this.view.height - 14);
   }
 
   // The world's axes, in the corner of the grid.
@@ -236,145 +187,6 @@ class Scene {
     c.globalAlpha = 1;
   }
 
-  drawShadow(frame, person) {
-    const { context: c, data, theme } = this;
-    c.strokeStyle = theme.shadow;
-    c.lineWidth = 3;
-    const onGround = (joint) => {
-      const point = data.joint(frame, person, joint);
-      return point && [...apply(data.upright, point).slice(0, 2), data.ground];
-    };
-    for (const [a, b] of data.links) this.line([onGround(a), onGround(b)]);
-  }
-
-  drawTrails(frame, person) {
-    const { context: c, data, view } = this;
-    const first = Math.max(0, frame - Math.round(TRAIL_SECONDS * data.rate));
-    c.lineWidth = 1.8;
-    for (const joint of this.trailJoints) {
-      for (let at = first; at < frame; at++) {
-        const [from, to] = [at, at + 1].map((place) => data.joint(place, person, joint));
-        const [start, end] = [from && view.project(from), to && view.project(to)];
-        if (!start || !end) continue;
-        c.strokeStyle = alpha(data.color(person), 0.1 + (0.6 * (at - first)) / Math.max(1, frame - first));
-        c.beginPath();
-        c.moveTo(start[0], start[1]);
-        c.lineTo(end[0], end[1]);
-        c.stroke();
-      }
-    }
-  }
-
-  jointColor(frame, person, joint) {
-    const { data, options, theme } = this;
-    if (options.color === "uncertainty") {
-      const [low, high] = this.sigmas;
-      return ramp((data.sigma(frame, person, joint) - low) / (high - low));
-    }
-    const base = mix(data.color(person), "#ffffff", theme.dark ? 0.16 : 0);
-    return mix(base, "#ffffff", { left: 0.42, right: 0 }[data.sides[joint]] ?? 0.2);
-  }
-
-  // Links and joints of everybody from the farthest to the nearest, each with a rim that sets it off.
-  drawPeople(frame, people) {
-    const { data, view } = this;
-    const items = [];
-    for (const person of people) {
-      const seen = data.joints.map((_, joint) => {
-        const point = data.joint(frame, person, joint);
-        return point && view.project(point);
-      });
-      seen.forEach((at, joint) => {
-        if (at) items.push({ depth: at[2] - 0.02, person, joint, at });
-      });
-      for (const [a, b] of data.links) {
-        if (seen[a] && seen[b]) items.push({ depth: (seen[a][2] + seen[b][2]) / 2, person, link: [a, b], ends: [seen[a], seen[b]] });
-      }
-    }
-    items.sort((one, other) => other.depth - one.depth);
-    for (const item of items) {
-      if (item.link) this.drawLink(frame, item);
-      else this.drawJoint(frame, item);
-    }
-  }
-
-  drawLink(frame, { person, link, ends, depth }) {
-    const { context: c, theme, data } = this;
-    const width = this.lens ? 2 : clamp(0.024 * this.view.scaleAt(depth), 1.5, 8);
-    const inferred = link.some((joint) => data.filled(frame, person, joint));
-    const stroke = (style, thickness) => {
-      c.strokeStyle = style;
-      c.lineWidth = thickness;
-      c.beginPath();
-      c.moveTo(ends[0][0], ends[0][1]);
-      c.lineTo(ends[1][0], ends[1][1]);
-      c.stroke();
-    };
-    stroke(alpha(theme.canvas, 0.85), width + 2);
-    if (inferred) c.setLineDash([width, 1.8 * width]);
-    const colors = link.map((joint) => this.jointColor(frame, person, joint));
-    const blend = c.createLinearGradient(ends[0][0], ends[0][1], ends[1][0], ends[1][1]);
-    const sided = link.find((joint) => data.sides[joint]);
-    const whole = this.options.color === "person" && sided !== undefined ? this.jointColor(frame, person, sided) : null;
-    blend.addColorStop(0, whole || colors[0]);
-    blend.addColorStop(1, whole || colors[1]);
-    stroke(blend, width);
-    c.setLineDash([]);
-  }
-
-  drawJoint(frame, { person, joint, at }) {
-    const { context: c, theme, data, options } = this;
-    const color = this.jointColor(frame, person, joint);
-    if (options.ellipsoids) this.drawEllipse(frame, person, joint, at, color);
-    const radius = this.lens ? 4 : clamp(0.014 * this.view.scaleAt(at[2]), 2, 6);
-    this.spots.push({ x: at[0], y: at[1], person, joint });
-    c.beginPath();
-    c.arc(at[0], at[1], radius, 0, 2 * Math.PI);
-    const hollow = data.filled(frame, person, joint);
-    c.fillStyle = hollow ? theme.canvas : color;
-    c.strokeStyle = hollow ? color : theme.canvas;
-    c.lineWidth = hollow ? 2 : 1.2;
-    c.fill();
-    c.stroke();
-    const chosen = this.selected;
-    if (chosen && chosen.person === person && chosen.joint === joint) {
-      c.strokeStyle = theme.accent;
-      c.lineWidth = 2;
-      c.beginPath();
-      c.arc(at[0], at[1], radius + 4, 0, 2 * Math.PI);
-      c.stroke();
-    }
-  }
-
-  drawEllipse(frame, person, joint, at, color) {
-    const { context: c, data } = this;
-    const columns = data.spread(frame, person, joint);
-    const ellipse = columns && projectedEllipse(this.view, data.joint(frame, person, joint), columns);
-    if (!ellipse) return;
-    const k = this.options.ellipsoids * (this.lens ? data.sigmas.plane : data.sigmas.space);
-    const most = 4 * Math.max(this.view.width, this.view.height);
-    c.beginPath();
-    c.ellipse(at[0], at[1], Math.min(k * ellipse.major, most), Math.min(k * ellipse.minor, most), ellipse.angle, 0, 2 * Math.PI);
-    c.fillStyle = alpha(color, 0.2);
-    c.fill();
-    c.strokeStyle = alpha(color, 0.75);
-    c.lineWidth = 1;
-    c.stroke();
-  }
-
-  drawName(frame, person) {
-    const { context: c, data, view } = this;
-    let top = null;
-    for (let joint = 0; joint < data.J; joint++) {
-      const point = data.joint(frame, person, joint);
-      const at = point && view.project(point);
-      if (at && (!top || at[1] < top[1])) top = at;
-    }
-    if (!top) return;
-    c.fillStyle = mix(data.color(person), this.theme.text, 0.35);
-    this.text(`person ${person}`, top[0], top[1] - 18, "center");
-  }
-
   drawFrameOfImage() {
     const { context: c, theme, lens } = this;
     const [w, h] = lens.camera.size;
@@ -386,55 +198,6 @@ class Scene {
     c.strokeRect(x, y, w * lens.scale, h * lens.scale);
     c.fillStyle = theme.muted;
     this.text(`${lens.camera.name}  ${Math.round(w)} \u00d7 ${Math.round(h)}`, x + 8, y + 14);
-  }
-
-  // Keypoints: dots where they counted, crosses where they were rejected, tied to the estimate by a thin line.
-  drawEvidence(frame, person) {
-    const { context: c, data, lens, theme } = this;
-    const { view } = lens.camera;
-    for (let joint = 0; joint < data.J; joint++) {
-      const pixel = data.keypoint(view, frame, person, joint);
-      if (!pixel) continue;
-      const [x, y] = lens.toCanvas(pixel);
-      const point = data.joint(frame, person, joint);
-      const at = point && lens.project(point);
-      const rejected = data.weight(view, frame, person, joint) < REJECTED;
-      c.lineWidth = 1.4;
-      c.strokeStyle = rejected ? theme.bad : theme.text;
-      if (at) {
-        c.globalAlpha = 0.7;
-        c.beginPath();
-        c.moveTo(x, y);
-        c.lineTo(at[0], at[1]);
-        c.stroke();
-        c.globalAlpha = 1;
-      }
-      c.beginPath();
-      if (rejected) {
-        c.moveTo(x - 4, y - 4);
-        c.lineTo(x + 4, y + 4);
-        c.moveTo(x + 4, y - 4);
-        c.lineTo(x - 4, y + 4);
-      } else c.arc(x, y, 1.7, 0, 2 * Math.PI);
-      c.fillStyle = theme.text;
-      if (!rejected) c.fill();
-      c.stroke();
-    }
-  }
-
-  // Colour scale of the uncertainty.
-  drawKey() {
-    if (this.options.color !== "uncertainty") return;
-    const { context: c, theme, view } = this;
-    const [width, x, y] = [120, view.width - 136, view.height - 30];
-    for (let i = 0; i < width; i++) {
-      c.fillStyle = ramp(i / width);
-      c.fillRect(x + i, y, 1.5, 8);
-    }
-    c.fillStyle = theme.text;
-    const [low, high] = this.sigmas.map((sigma) => sigma.toFixed(1));
-    this.text(low, x, y + 18);
-    this.text(`${high} mm (1 \u03c3)`, x + width, y + 18, "right");
   }
 
   // The joint nearest to a place on the canvas, and the camera.
