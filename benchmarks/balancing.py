@@ -26,13 +26,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from marey import estimate
 from marey.core import Cameras
 from marey.geometry.projection import project
 from marey.geometry.triangulation import triangulate
 from marey.io.recordings import open_recording
 from marey.io.trc import read_trc
 from marey.pipeline.config import EstimateConfig
-from marey.pipeline.estimate import estimate
 from measure import describe
 
 ROOT = Path(__file__).resolve().parents[1]
