@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated, Any, Self
 
 import torch
@@ -54,6 +55,11 @@ class Cameras(TensorFields):
             raise CalibrationError("give both rotation and translation, or neither")
         if self.names and self.batch_shape and len(self.names) != self.batch_shape[-1]:
             raise ShapeError(f"names: expected {self.batch_shape[-1]}, got {len(self.names)}")
+
+    @cached_property
+    def is_pinhole(self) -> bool:
+        """Whether no camera distorts: pinhole model, all coefficients zero. Read once; containers do not change."""
+        return self.fisheye is None and not bool(self.distortion.any())
 
     @property
     def has_extrinsics(self) -> bool:

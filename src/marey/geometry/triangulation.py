@@ -11,7 +11,7 @@ Three estimators, one way: rows of the projection equations, then closed-form 3x
   exactly least squares while all views agree within 4 sigma, a redescending influence ~ 1 / d^2 beyond. Iteratively
   reweighted, hence linear in the number of views; no subset of views is ever tried.
 
-Inside, tensors are laid out with the points last, so that every operation runs along contiguous memory.
+The kernels lie in `triangulation_kernels`.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def triangulate(
         CalibrationError: the cameras have no extrinsics.
         InputError: there is no such method.
     """
+    if cameras.intrinsics.dtype != points.dtype:
+        cameras = cameras.to(points.dtype)
     rotation, translation = cameras.extrinsics
     views = rotation.shape[0]
     if rotation.ndim != 3 or points.ndim < 2 or points.shape[0] != views or points.shape[-1] != 2:
@@ -89,18 +91,18 @@ def triangulate(
         raise InputError(f"method: expected one of {', '.join(_KERNELS)}, got '{method}'")
     batch = points.shape[1:-1]
     points, covariance = _ideal_pixels(points, covariance, cameras)
-    observed = points.reshape(views, -1, 2).permute(2, 0, 1)
-    spread = _points_last(covariance, points.shape[:-1], trailing=2)
-    prior = None if weights is None else _points_last(weights.to(points.dtype), points.shape[:-1], trailing=0)
+    observed = points.reshape(views, -1, 2)
+    spread = _flat(covariance, points.shape[:-1], trailing=2)
+    prior = None if weights is None else _flat(weights.to(points.dtype), points.shape[:-1], trailing=0)
     kernel = _compiled(method) if compiled else _KERNELS[method]
-    solve = partial(kernel, *(part.to(points.dtype) for part in (cameras.intrinsics, rotation, translation)))
-    if compiled or observed.shape[-1] <= 2 * BLOCK:
+    solve = partial(kernel, cameras.intrinsics, rotation, translation)
+    if compiled or observed.shape[1] <= 2 * BLOCK:
         position, uncertainty, weight = solve(observed, spread, prior)
     else:
         position, uncertainty, weight = _in_blocks(solve, observed, spread, prior)
     return Triangulation(
-        positions=position.movedim(-1, 0).reshape(*batch, 3),
-        covariance=uncertainty.movedim(-1, 0).reshape(*batch, 3, 3),
+        positions=position.reshape(*batch, 3),
+        covariance=uncertainty.reshape(*batch, 3, 3),
         weights=weight.reshape(views, *batch),
     )
 
@@ -110,14 +112,14 @@ def _ideal_pixels(points: Tensor, covariance: Tensor | None, cameras: Cameras) -
     if covariance is None:
         covariance = torch.eye(2, device=points.device)
     covariance = covariance.to(points.dtype)
-    if cameras.fisheye is None and (cameras.distortion.shape[-1] == 0 or not cameras.distortion.any()):
+    if cameras.is_pinhole:
         return points, covariance
     points, jacobian = undistort_pixels(points, cameras)
     return points, jacobian @ covariance @ jacobian.transpose(-1, -2)
 
 
-def _points_last(values: Tensor, shape: tuple[int, ...], *, trailing: int) -> Tensor:
-    """Bring (V, ..., *trailing) to (*trailing, V, N); what is the same for all views or all points stays single."""
+def _flat(values: Tensor, shape: tuple[int, ...], *, trailing: int) -> Tensor:
+    """Bring (V, ..., *trailing) to (V, N, *trailing); what is the same for all views or all points stays single."""
     lead = values.ndim - trailing
     per_view = lead == len(shape) and math.prod(values.shape[1:lead]) == 1
     if lead and not per_view:
@@ -128,26 +130,31 @@ def _points_last(values: Tensor, shape: tuple[int, ...], *, trailing: int) -> Te
                 f"expected a shape that broadcasts to {shape}, got {tuple(values.shape[:lead])}"
             ) from error
     rows = values.shape[0] if lead else 1
-    return values.reshape(rows, -1, *values.shape[values.ndim - trailing :]).movedim((0, 1), (-2, -1))
+    return values.reshape(rows, -1, *(2,) * trailing)
 
 
 def _in_blocks(
     solve: Callable[..., tuple[Tensor, Tensor, Tensor]], observed: Tensor, spread: Tensor, prior: Tensor | None
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Run the kernel on blocks of points that fit the cache."""
 
     def block(values: Tensor | None, start: int) -> Tensor | None:
-        return values if values is None or values.shape[-1] == 1 else values[..., start : start + BLOCK]
+        return values if values is None or values.shape[1] == 1 else values[:, start : start + BLOCK]
 
-    starts = range(0, observed.shape[-1], BLOCK)
+    starts = range(0, observed.shape[1], BLOCK)
     parts = [solve(block(observed, at), block(spread, at), block(prior, at)) for at in starts]
-    return tuple(torch.cat(part, dim=-1) for part in zip(*parts, strict=True))
+    positions, covariances, weights = zip(*parts, strict=True)
+    return torch.cat(positions), torch.cat(covariances), torch.cat(weights, dim=1)
 
 
 @cache
 def _compiled(method: Method) -> Kernel:
     """The kernel through `torch.compile`; sums over coordinates and views are unrolled, so that it fuses to loops."""
-    return torch.compile(_KERNELS[method], fullgraph=True, options={"unroll_reductions_threshold": 64})
+    options: dict[str, str | int | bool | Callable[..., object]] = {
+        "unroll_reductions_threshold": 64,
+        "cpp_wrapper": True,
+    }
+    return torch.compile(_KERNELS[method], fullgraph=True, options=options)
 
 
 _KERNELS: dict[str, Kernel] = {"dlt": dlt, "weighted": partial(least_squares, robust=False), "robust": least_squares}
