@@ -80,7 +80,7 @@ def test_find_detections__chunks_join_to_the_whole(recording, monkeypatch, tmp_p
 
 
 def test_find_detections__an_interrupted_run_goes_on(recording, monkeypatch, tmp_path):
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="20 frames are kept"):
         find(recording, Counting(stop_after=45), monkeypatch, tmp_path)
     rest = Counting()
     resumed = find(recording, rest, monkeypatch, tmp_path).detections

@@ -13,7 +13,7 @@ import torch
 
 from marey._version import __version__
 from marey.core import Boxes, Detections2D, FormatError, InputError, Keypoints2D, Recording, Skeleton
-from marey.detect.detector import Detector, detect_recording, open_detector
+from marey.detect.detector import detect_recording, open_detector
 from marey.io.atomic import atomic_path
 
 CHUNK = 300
@@ -64,12 +64,17 @@ def find_detections(
     most = None if people is None else people + 2
     chunks = [range(at, min(at + CHUNK, span.stop)) for at in range(span.start, span.stop, CHUNK)]
     key = _key(recording, spec, most)
-    parts = []
+    parts: list[Detections2D] = []
     for chunk in chunks:
         file = None if folder is None else folder / KEPT / f"{key}_{chunk.start}_{chunk.stop}.npz"
         part = None if file is None else _load(file, opened.skeleton)
         if part is None:
-            part = _detect(recording, opened, chunk, most, progress)
+            try:
+                part = detect_recording(
+                    recording, opened, span=(chunk.start, chunk.stop), people=most, progress=progress
+                )
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt(_kept(parts, folder)) from interrupt
             if file is not None:
                 _save(file, part)
         elif progress is not None:
@@ -79,15 +84,12 @@ def find_detections(
     return FoundKeypoints(detections=_concatenated(parts), detector=opened.name, notes=(note,))
 
 
-def _detect(
-    recording: Recording,
-    detector: Detector,
-    chunk: range,
-    most: int | None,
-    progress: Callable[[int], object] | None,
-) -> Detections2D:
-    span = (chunk.start, chunk.stop)
-    return detect_recording(recording, detector, span=span, people=most, progress=progress)
+def _kept(parts: list[Detections2D], folder: Path | None) -> str:
+    """What an interrupted run leaves, for the person who interrupted it."""
+    if folder is None or not parts:
+        return ""
+    frames = sum(part.batch_shape[1] for part in parts)
+    return f"the keypoints of {frames} frames are kept in {folder / KEPT}; the same command goes on from there"
 
 
 def _key(recording: Recording, spec: str, most: int | None) -> str:

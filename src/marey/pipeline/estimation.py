@@ -99,7 +99,7 @@ def estimate(
         fps=rate,
         frames=tuple(span),
         notes=(why, *recording.notes, *rate_note, *found.notes, *evidence.notes, *refine_notes, up_note),
-        provenance=_provenance(paths, calibration, name, config, evidence, recording, up),
+        provenance=_provenance(paths, calibration, (name, why), config, evidence, recording, up),
     )
     if folder is not None:
         with stages("write files"):
@@ -131,13 +131,14 @@ def _rate(recording: Recording) -> tuple[float, tuple[str, ...]]:
 def _provenance(
     paths: Sequence[PathLike],
     calibration: PathLike | None,
-    method: str,
+    choice: tuple[str, str],
     config: EstimateConfig,
     evidence: Evidence,
     recording: Recording,
     up: str,
 ) -> Mapping[str, Any]:
-    """What is needed to make the result again."""
+    """What is needed to make the result again; `choice` is the method and why."""
+    method, why = choice
     return {
         "marey": __version__,
         "torch": torch.__version__,
@@ -146,6 +147,7 @@ def _provenance(
         "calibration": None if calibration is None else str(Path(calibration)),
         "views": list(recording.names),
         "method": method,
+        "method_reason": why,
         "config": dataclasses.asdict(config),
         "noise": dataclasses.asdict(evidence.noise),
         "world_up": up,
