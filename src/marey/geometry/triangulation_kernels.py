@@ -51,18 +51,21 @@ def least_squares(
     axis = axis.unsqueeze(1)
     slope, offset = torch.cat((rows, axis.expand(4, 1, *trusted.shape)), dim=1).split_with_sizes((3, 1))
     offset = offset.squeeze(0)
-    weights = rows.new_ones(())
     _, opposite = _solve(normal.sum(2))  # the position, negative
-    for number in range(ITERATIONS):
-        error, depth = (offset - (slope * opposite.view(3, 1, 1, -1)).sum(0)).split_with_sizes((2, 1))
-        residual = error / depth
+    for _ in range(ITERATIONS - 1):
+        residual, depth = _misfit(slope, offset, opposite)
+        share = (depth * depth).reciprocal()
         if robust:
-            weights = ((residual * residual).sum(0).clamp_min(INLIER_BOUND).rsqrt() * INLIER_BOUND**0.5) ** 3
-        if number < ITERATIONS - 1:
-            _, opposite = _solve((normal * (weights / (depth * depth))).sum(2))
+            share = share * _falloff(residual)
+        _, opposite = _solve((normal * share).sum(2))
+    residual, depth = _misfit(slope, offset, opposite)
     jacobian = torch.addcmul(linear, axis.narrow(0, 0, 3), residual, value=-1) / depth
-    inverse, step = _solve(_gram(jacobian, torch.cat((jacobian, residual.unsqueeze(0))) * weights))
-    return _points_first((opposite + step).neg(), inverse, trusted * weights)
+    weighted = torch.cat((jacobian, residual.unsqueeze(0)))
+    if robust:
+        weights = _falloff(residual) * INLIER_BOUND**1.5
+        weighted, trusted = weighted * weights, trusted * weights
+    inverse, step = _solve(_gram(jacobian, weighted))
+    return _points_first((opposite + step).neg(), inverse, trusted)
 
 
 def dlt(
@@ -117,6 +120,17 @@ def _masked(rows: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     return rows, seen.to(rows.dtype) if prior is None else prior * seen
 
 
+def _misfit(slope: Tensor, offset: Tensor, opposite: Tensor) -> tuple[Tensor, Tensor]:
+    """Whitened residuals (2, V, N) and depths (1, V, N) of the positions `-opposite` (3, N)."""
+    error, depth = (offset - (slope * opposite.view(3, 1, 1, -1)).sum(0)).split_with_sizes((2, 1))
+    return error / depth, depth
+
+
+def _falloff(residual: Tensor) -> Tensor:
+    """The robust weights (V, N), up to the factor `INLIER_BOUND^1.5`."""
+    return (residual * residual).sum(0).clamp_min(INLIER_BOUND).rsqrt() ** 3
+
+
 def _gram(left: Tensor, right: Tensor) -> Tensor:
     """Sum of outer products over the rows: (i, 2, V, N), (j, 2, V, N) -> (i, j, N)."""
     return (left.flatten(1, 2).unsqueeze(1) * right.flatten(1, 2)).sum(2)
@@ -125,7 +139,8 @@ def _gram(left: Tensor, right: Tensor) -> Tensor:
 def _solve(system: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse of a symmetric matrix (3, 3, N) by its adjugate, and its product with the fourth column of (3, 4, N)."""
     matrix, right = system.split_with_sizes((3, 1), dim=1)
-    adjugate = torch.linalg.cross(matrix.roll(-1, 0), matrix.roll(-2, 0), dim=1)
+    cycle = torch.cat((matrix, matrix.narrow(0, 0, 2)))
+    adjugate = torch.linalg.cross(cycle.narrow(0, 1, 3), cycle.narrow(0, 2, 3), dim=1)
     inverse = adjugate / (matrix * adjugate).sum(1, keepdim=True)
     return inverse, (inverse * right).sum(0)
 
