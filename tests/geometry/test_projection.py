@@ -14,6 +14,7 @@ from marey.geometry.projection import (
     project_from_camera,
     project_from_camera_with_jacobian,
     project_with_jacobian,
+    reprojection_error,
     undistort,
     undistort_pixels,
     world_to_camera,
@@ -273,3 +274,15 @@ def test_functions__export_as_graphs(function, fisheye):
     arguments = (inputs, *(getattr(cameras, field) for field in fields))
     graph = torch.export.export(Exported(function), arguments).module()
     torch.testing.assert_close(graph(*arguments), function(inputs, cameras))
+
+
+def test_reprojection_error__is_a_distance_in_pixels():
+    cameras, points = some_cameras(), some_points(5)
+    pixels = project(points[None], cameras)
+    pixels[1, 2] += torch.tensor([3.0, 4.0], dtype=pixels.dtype)
+    pixels[2, 0] = torch.nan
+    error = reprojection_error(points[None], pixels, cameras)
+    assert error.shape == (4, 5)
+    assert error[1, 2] == pytest.approx(5.0)
+    assert error[2, 0].isnan()
+    assert error[0].abs().max() < 1e-9

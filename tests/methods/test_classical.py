@@ -5,7 +5,7 @@ import torch
 
 from marey.core import CalibrationError, InputError, Keypoints2D, Observation, skeleton
 from marey.geometry.projection import project
-from marey.methods.classical import ClassicalEstimator, residuals, triangulate_keypoints
+from marey.methods.classical import ClassicalEstimator, triangulate_keypoints
 from synthetic import some_cameras
 
 COCO = skeleton("coco_17")
@@ -53,13 +53,6 @@ def test_triangulate_keypoints__a_joint_that_one_view_sees_is_unknown():
     assert joints.positions[2, 0, 7].isnan().all()
     assert joints.score[2, 0, 7] == 0
     assert (diagnostics.weights[:, 2, 0, 7] == 0).all()
-
-
-def test_residuals__are_distances_in_pixels():
-    given, truth = observation()
-    given.keypoints.positions[0, 0, 0, 0] += torch.tensor([3.0, 4.0], dtype=torch.float64)
-    found = residuals(given.keypoints, truth, given.cameras)
-    assert found[0, 0, 0, 0] == pytest.approx(5.0)
 
 
 def test_estimator__says_what_is_missing():

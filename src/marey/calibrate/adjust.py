@@ -10,7 +10,7 @@ from torch import Tensor
 from marey.core import Cameras, Keypoints2D
 from marey.geometry.alignment import align
 from marey.geometry.bundle import BundleSettings, CameraPrior, adjust_bundle
-from marey.geometry.projection import project
+from marey.geometry.projection import reprojection_error
 from marey.geometry.robust import RobustLoss
 from marey.geometry.triangulation import triangulate
 
@@ -105,8 +105,7 @@ def _keep_people(keypoints: Keypoints2D, given: Cameras, adjusted: Cameras) -> C
 def _median_error(keypoints: Keypoints2D, cameras: Cameras) -> float:
     """Median distance in pixels between the keypoints and the triangulated joints' projections."""
     found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance)
-    offset = project(found.positions[None], cameras) - keypoints.positions
-    return float(offset.square().sum(-1).sqrt().nanmedian())
+    return float(reprojection_error(found.positions[None], keypoints.positions, cameras).nanmedian())
 
 
 def _angles(first: Cameras, second: Cameras) -> Tensor:

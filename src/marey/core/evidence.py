@@ -7,8 +7,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from marey.core.errors import ShapeError
-from marey.core.skeletons import Skeleton
+from marey.core.skeletons import Skeleton, check_joints
 from marey.core.tensors import TensorFields, Trailing
 
 
@@ -36,11 +35,7 @@ class Keypoints2D(TensorFields):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions.shape[-2] != len(self.skeleton):
-            raise ShapeError(
-                f"positions: expected the {len(self.skeleton)} joints of skeleton {self.skeleton.name}, "
-                f"got {self.positions.shape[-2]}"
-            )
+        check_joints(self.positions, self.skeleton)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

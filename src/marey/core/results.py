@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from torch import Tensor
 
 from marey.core.cameras import Cameras
-from marey.core.errors import ShapeError
 from marey.core.evidence import Keypoints2D
-from marey.core.skeletons import Skeleton
+from marey.core.skeletons import Skeleton, check_joints
 from marey.core.tensors import TensorFields, Trailing
 
 
@@ -31,11 +30,7 @@ class Joints3D(TensorFields):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.positions.shape[-2] != len(self.skeleton):
-            raise ShapeError(
-                f"positions: expected the {len(self.skeleton)} joints of skeleton {self.skeleton.name}, "
-                f"got {self.positions.shape[-2]}"
-            )
+        check_joints(self.positions, self.skeleton)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

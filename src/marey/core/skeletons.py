@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
 
-from marey.core.errors import InputError
+from torch import Tensor
+
+from marey.core.errors import InputError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class Skeleton:
         places = {self.index(joint): new for new, joint in enumerate(joints)}
         links = tuple((places[a], places[b]) for a, b in self.links if a in places and b in places)
         return Skeleton(name or f"{self.name}[{len(joints)}]", tuple(joints), links, self.note)
+
+
+def check_joints(positions: Tensor, joints: Skeleton) -> None:
+    """Raise a ShapeError unless positions (..., J, D) hold the joints of a skeleton."""
+    if positions.shape[-2] != len(joints):
+        raise ShapeError(
+            f"positions: expected the {len(joints)} joints of skeleton {joints.name}, got {positions.shape[-2]}"
+        )
 
 
 @cache

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from marey.core import Cameras, InputError, Keypoints2D, Skeleton
 from marey.geometry.projection import project, project_with_jacobian
+from marey.geometry.small import inverse_2x2
 from marey.geometry.triangulation import Method, triangulate
 
 JOINT_CLASSES = ("head", "trunk", "limb", "tip")
@@ -276,10 +277,3 @@ def _excess(keypoints: Keypoints2D, cameras: Cameras) -> Tensor:
 def _quantile(values: Tensor) -> float:
     known = values[values.isfinite()]
     return float(known.kthvalue(max(1, math.ceil(_COVERAGE * known.numel()))).values)
-
-
-def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverse of matrices (..., 2, 2)."""
-    (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-    adjugate = torch.stack((torch.stack((d, -b), -1), torch.stack((-c, a), -1)), -2)
-    return adjugate / (a * d - b * c)[..., None, None]

@@ -105,6 +105,18 @@ def project_from_camera_with_jacobian(points: Tensor, cameras: Cameras) -> tuple
     return flat[..., :2], flat[..., 2:].reshape(*flat.shape[:-1], 2, 3)
 
 
+def reprojection_error(points: Tensor, pixels: Tensor, cameras: Cameras) -> Tensor:
+    """Distance (...) in pixels between world points (..., 3) projected into the cameras and pixels (..., 2) seen there.
+
+    NaN where either is missing or the point lies behind the camera.
+
+    Raises:
+        CalibrationError: the cameras have no extrinsics.
+        ShapeError: the points do not begin with the cameras' batch dimensions.
+    """
+    return (project(points, cameras) - pixels).square().sum(-1).sqrt()
+
+
 def distort(normalised: Tensor, cameras: Cameras) -> Tensor:
     """Apply the lens to ideal normalised coordinates (..., 2), which are x / z and y / z in the camera's frame."""
     x, y = _columns(normalised, cameras, 2).unbind(-2)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from marey.core import Cameras, Diagnostics, Joints3D, Keypoints2D
-from marey.geometry.projection import project
+from marey.geometry.projection import reprojection_error
 from marey.geometry.triangulation import Method, triangulate
 
 
@@ -44,10 +43,5 @@ def triangulate_keypoints(
         filled=torch.zeros_like(known),
         skeleton=keypoints.skeleton,
     )
-    return joints, Diagnostics(weights=weights, residuals=residuals(keypoints, joints.positions, cameras))
-
-
-def residuals(keypoints: Keypoints2D, positions: Tensor, cameras: Cameras) -> Tensor:
-    """Distance in pixels (V, T, P, J) between keypoints and joints (T, P, J, 3) projected into the views."""
-    offset: Tensor = project(positions[None], cameras) - keypoints.positions
-    return offset.square().sum(-1).sqrt()
+    residuals = reprojection_error(joints.positions[None], keypoints.positions, cameras)
+    return joints, Diagnostics(weights=weights, residuals=residuals)
