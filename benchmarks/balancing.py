@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "pose2sim_demo")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"about": describe("torch", "numpy"), "static": static(options.data)}
+    found = {"meta": describe("torch", "numpy"), "static": static(options.data)}
     for name, (reference, config) in RUNS.items():
         found[name] = balancing(options.data, reference, config)
     options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

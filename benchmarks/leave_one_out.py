@@ -122,9 +122,7 @@ def main() -> None:
     for trial in TRIALS:
         trials[trial], found = measure(*load(arguments.data, trial))
         hits.extend(found)
-    write_json(
-        arguments.out, {"coverage_90": percentage(hits), "trials": trials, "machine": describe("torch", threads=1)}
-    )
+    write_json(arguments.out, {"coverage_90": percentage(hits), "trials": trials, "meta": describe("torch", threads=1)})
 
 
 if __name__ == "__main__":

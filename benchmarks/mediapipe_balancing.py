@@ -93,7 +93,7 @@ def main() -> None:
             "as_given": distances(given.joints.positions[:, 0], reference),
             "plain_dlt": distances(plain.positions, reference),
             "notes": list(default.notes),
-            "machine": describe("torch", "mediapipe", threads=1),
+            "meta": describe("torch", "mediapipe", threads=1),
         },
     )
 

@@ -14,7 +14,7 @@ from synthetic import some_cameras
 def test_choose_method__auto_says_why():
     name, why = choose_method("auto", views=3, cameras=some_cameras(views=3))
     assert name == "classical"
-    assert "3 calibrated views" in why
+    assert "all 3 views are calibrated" in why
 
 
 @pytest.mark.parametrize(

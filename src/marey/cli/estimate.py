@@ -19,7 +19,8 @@ class Options:
     """Estimate the 3D joints of the people in a recording made with several calibrated cameras."""
 
     inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Videos, image folders or keypoint folders (OpenPose JSON), one a camera; or one folder that holds them."""
+    """Videos, image folders or keypoint folders (OpenPose JSON), one a camera; or one folder that holds them; or a
+    Caliscope csv."""
     out: Path
     """Folder for the results; made if it is not there."""
     calibration: Path | None = None
@@ -77,14 +78,16 @@ def run(options: Options) -> None:
     for note in result.notes:
         print(f"- {note}")
     known = result.joints.positions.isfinite().all(-1)
-    measured = known & ~result.joints.filled
+    there = known.any(-1).any(0)
+    known, filled = known[:, there], result.joints.filled[:, there]
     frames, people, joints = known.shape
     print(
-        f"{people} people, {frames} frames, {joints} joints: {100 * measured.float().mean():.1f} % measured, "
-        f"{100 * (known & ~measured).float().mean():.1f} % filled"
+        f"people: {people}, frames: {frames}, joints: {joints}; {100 * (known & ~filled).float().mean():.1f} % "
+        f"measured, {100 * (known & filled).float().mean():.1f} % filled in"
     )
-    print(f"results: {options.out}")
-    print(f"report:  {options.out / 'report.html'}")
+    for file in sorted(options.out.iterdir()):
+        if file.is_file():
+            print(f"wrote {file}")
 
 
 def parse_frames(text: str | None) -> tuple[int | None, int | None] | None:

@@ -16,6 +16,8 @@ CALIBRATION_FILE = "cameras.toml"
 def write_keypoint_capture(capture: KeypointCapture, folder: str | os.PathLike[str]) -> Path:
     """Write what a user would record: `FOLDER/cam_1/*.json`, ..., and `FOLDER/cameras.toml`; not the truth.
 
+    Keypoint files that an earlier capture left in those folders are removed.
+
     Returns:
         The folder.
 
@@ -26,5 +28,7 @@ def write_keypoint_capture(capture: KeypointCapture, folder: str | os.PathLike[s
     write_camera_toml(place / CALIBRATION_FILE, capture.cameras)
     keypoints = capture.detections.keypoints
     for view, name in enumerate(capture.cameras.names):
+        for earlier in (place / name).glob("*_keypoints.json"):  # of a longer recording
+            earlier.unlink()
         write_openpose_folder(place / name, keypoints.positions[view].numpy(), keypoints.score[view].numpy())
     return place

@@ -39,6 +39,7 @@ def associate(
     *,
     people: int | None = None,
     config: AssociationConfig = _DEFAULTS,
+    first_frame: int = 0,
 ) -> Association:
     """Find the people whom several calibrated cameras see, and which detection of each view and frame is whom.
 
@@ -56,6 +57,7 @@ def associate(
         people: how many there are: the best supported ones are kept (a slot stays empty if fewer are found). None:
             everyone whom two views or more see for long enough, except bystanders, whom few views see.
         config: assumptions; `fps` above all.
+        first_frame: the number that the notes give to the first frame.
 
     Raises:
         CalibrationError: the cameras have no extrinsics, or are not one for each view.
@@ -74,7 +76,8 @@ def associate(
         keypoints=take_slots(detections.keypoints, slots),
         slots=slots,
         notes=(
-            *_notes(kept, aside, people, slots.shape[1], config.frames(config.persistence)),
+            *_people_found(kept, people, slots.shape[1], first_frame),
+            *_set_aside(kept, aside, config.frames(config.persistence), first_frame),
             *_unclaimed(detections, cameras.names, slots),
         ),
     )
@@ -191,25 +194,29 @@ def _one_empty_slot(keypoints: Keypoints2D) -> Keypoints2D:
     )
 
 
-def _notes(kept: list[Person], aside: list[Person], people: int | None, frames: int, least: int) -> tuple[str, ...]:
+def _people_found(kept: list[Person], people: int | None, frames: int, first_frame: int) -> list[str]:
     notes = [
-        f"person {index}: frames {person.first}-{person.last}, seen by {person.views:.1f} views on average in "
-        f"{person.seen} of {frames} frames"
+        f"person {index}: frames {person.first + first_frame}-{person.last + first_frame}, seen by {person.views:.1f} "
+        f"views on average in {person.seen} of {frames} frames"
         + (f"; lost and found again {len(person.tracks) - 1} times" if len(person.tracks) > 1 else "")
         for index, person in enumerate(kept)
     ]
     if people is not None and len(kept) < people:
         notes.append(f"{people} people were asked for and {len(kept)} found; the other slots are empty")
-    brief = [person for person in aside if person.seen < least]
-    if brief:
-        notes.append(f"set aside: {len(brief)} appearances of fewer than {least} frames")
-    bystanders = (
+    return notes
+
+
+def _set_aside(kept: list[Person], aside: list[Person], least: int, first_frame: int) -> list[str]:
+    """Who was left out: appearances of fewer than `least` frames, and bystanders."""
+    brief = sum(person.seen < least for person in aside)
+    notes = [f"set aside: {brief} appearances of fewer than {least} frames"] if brief else []
+    return notes + [
         f"set aside: somebody seen by {person.views:.1f} views on average in {person.seen} frames "
-        f"({person.first}-{person.last}); ask for more than {len(kept)} people to keep such a bystander"
+        f"({person.first + first_frame}-{person.last + first_frame}); ask for more than {len(kept)} people to keep such "
+        "a bystander"
         for person in aside
         if person.seen >= least
-    )
-    return (*notes, *bystanders)
+    ]
 
 
 def _unclaimed(detections: Detections2D, names: tuple[str, ...], slots: Tensor) -> list[str]:

@@ -29,7 +29,9 @@ class Prepared:
     """What was corrected, rejected and measured, in plain sentences."""
 
 
-def prepare_keypoints(keypoints: Keypoints2D, cameras: Cameras | None, noise: NoiseModel) -> Prepared:
+def prepare_keypoints(
+    keypoints: Keypoints2D, cameras: Cameras | None, noise: NoiseModel, *, first_frame: int = 0
+) -> Prepared:
     """Set left and right right, leave out bad views, and give every keypoint its covariance.
 
     Without calibrated cameras, or with a single view, there is nothing to compare with: the covariances are then those
@@ -40,13 +42,14 @@ def prepare_keypoints(keypoints: Keypoints2D, cameras: Cameras | None, noise: No
             NaN, or the detector's own.
         cameras: (V,).
         noise: to begin with, see `default_noise`.
+        first_frame: the number that the notes give to the first frame.
     """
     stated = with_noise(keypoints, noise)
     untouched = torch.zeros(keypoints.batch_shape, dtype=torch.bool, device=keypoints.score.device)
     if cameras is None or not cameras.has_extrinsics or keypoints.batch_shape[0] < 2 or untouched.numel() == 0:
         return Prepared(keypoints=stated, noise=noise, swapped=untouched, rejected=untouched, notes=())
     stated, swaps = correct_swaps(stated, cameras)
-    _, views = reject_views(stated, cameras)
+    _, views = reject_views(stated, cameras, first_frame=first_frame)
     kept = apply_rejection(apply_swaps(keypoints, swaps.halves), views.rejected)
     measured = calibrate_noise(noise, kept, cameras)
     return Prepared(

@@ -42,7 +42,7 @@ class ViewReport:
     """A sentence for each view and person concerned."""
 
 
-def reject_views(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D, ViewReport]:
+def reject_views(keypoints: Keypoints2D, cameras: Cameras, *, first_frame: int = 0) -> tuple[Keypoints2D, ViewReport]:
     """Leave out the views that persistently disagree with the others.
 
     Where a view disagrees, the one goes without which the rest agrees best; then the rest is judged anew, as long as
@@ -52,6 +52,7 @@ def reject_views(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D,
     Args:
         keypoints: (V, T, P) with covariance, left and right set right; slot p is one person in all views and frames.
         cameras: (V,) full.
+        first_frame: the number that the notes give to the first frame.
     """
     rejected = torch.zeros(keypoints.batch_shape, dtype=torch.bool, device=keypoints.score.device)
     if keypoints.score.numel() == 0:
@@ -69,7 +70,7 @@ def reject_views(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D,
         left = apply_rejection(left, worst)
         for values, new in zip((distance, blame, offset), _disagreement(left[:, changed], cameras), strict=True):
             values[:, changed] = new
-    return left, ViewReport(rejected=rejected, notes=_notes(rejected, pixels, cameras.names))
+    return left, ViewReport(rejected=rejected, notes=_notes(rejected, pixels, cameras.names, first_frame))
 
 
 def apply_rejection(keypoints: Keypoints2D, rejected: Tensor) -> Keypoints2D:
@@ -138,22 +139,22 @@ def _mean(values: Tensor, known: Tensor) -> Tensor:
     return total / count.clamp(min=1e-9)
 
 
-def _notes(rejected: Tensor, pixels: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
+def _notes(rejected: Tensor, pixels: Tensor, names: tuple[str, ...], first_frame: int) -> tuple[str, ...]:
     notes = []
     for view, person in rejected.any(1).nonzero().tolist():
         flags = rejected[view, :, person]
         offset = float(pixels[view, :, person][flags].nanmedian())
         name = names[view] if names else f"view {view}"
         notes.append(
-            f"{name}, person {person}: left out in {int(flags.sum())} of {len(flags)} frames ({_spans(flags)}): half "
+            f"{name}, person {person}: left out in {int(flags.sum())} of {len(flags)} frames ({_spans(flags, first_frame)}): half "
             f"of its keypoints lie more than {offset:.0f} pixels from where the other views see them."
         )
     return tuple(notes)
 
 
-def _spans(flags: Tensor) -> str:
+def _spans(flags: Tensor, first_frame: int) -> str:
     """The runs of true values in words: `3-9, 20-41 and 2 more spans`."""
-    indices = flags.nonzero()[:, 0].tolist()
+    indices = (flags.nonzero()[:, 0] + first_frame).tolist()
     runs = [[i for _, i in run] for _, run in itertools.groupby(enumerate(indices), lambda pair: pair[1] - pair[0])]
     told = ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:_SPANS_TOLD])
     more = len(runs) - _SPANS_TOLD

@@ -48,6 +48,8 @@ class EstimateConfig:
     def __post_init__(self) -> None:
         if self.people is not None and self.people < 1:
             raise InputError(f"people: expected 1 or more, got {self.people}")
+        if not self.formats:
+            raise InputError(f"formats: expected one or more of {', '.join(FORMATS)}, got none")
         unknown = set(self.formats) - set(FORMATS)
         if unknown:
             raise InputError(f"formats: expected some of {', '.join(FORMATS)}, got {', '.join(sorted(unknown))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,8 +144,9 @@ def _load(file: Path, skeleton: Skeleton) -> Detections2D | None:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             found = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-    except (OSError, ValueError) as error:
+        parts = {name: found[name] for name in ("positions", "covariance", "score")}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise FormatError(f"{file}: not a chunk of detections ({error}); delete it, and it is made again") from error
-    keypoints = Keypoints2D(skeleton=skeleton, **{name: found[name] for name in ("positions", "covariance", "score")})
+    keypoints = Keypoints2D(skeleton=skeleton, **parts)
     boxes = Boxes(corners=found["corners"], score=found["box_score"]) if "corners" in found else None
     return Detections2D(keypoints=keypoints, boxes=boxes, monocular=found.get("monocular"))

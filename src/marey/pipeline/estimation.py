@@ -17,7 +17,7 @@ from marey.core import Estimate, InputError, Observation, Recording
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
 from marey.pipeline.config import EstimateConfig
-from marey.pipeline.detections import find_detections
+from marey.pipeline.detections import FoundKeypoints, find_detections
 from marey.pipeline.evidence import Evidence, gather_evidence
 from marey.pipeline.methods import build_estimator, choose_method
 from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
@@ -73,17 +73,11 @@ def estimate(
         found = find_detections(
             recording, span, detector=config.detector, people=config.people, folder=folder, progress=done
         )
-    assert recording.cameras is not None  # choose_method has raised otherwise
-    cameras = recording.cameras.to(found.detections.keypoints.positions.dtype)
+    recording = dataclasses.replace(recording, detections=None)  # a long recording is held once, in `found`
     with stages("who is who, and which view errs"):
-        evidence = gather_evidence(
-            found.detections,
-            cameras,
-            detector=found.detector,
-            fps=rate,
-            people=config.people,
-            adjust=config.cameras == "adjusted",
-        )
+        evidence = _evidence_of(found, recording, span, config, rate)
+    found_notes = found.notes
+    del found
     with stages("triangulate"):
         result = build_estimator(name, config)(
             Observation(
@@ -98,13 +92,28 @@ def estimate(
         joints=joints,
         fps=rate,
         frames=tuple(span),
-        notes=(why, *recording.notes, *rate_note, *found.notes, *evidence.notes, *refine_notes, up_note),
+        notes=(why, *recording.notes, *rate_note, *found_notes, *evidence.notes, *refine_notes, up_note),
         provenance=_provenance(paths, calibration, (name, why), config, evidence, recording, up),
     )
     if folder is not None:
         with stages("write files"):
             write_outputs(folder, result, recording.frames, config=config, progress=progress)
     return result
+
+
+def _evidence_of(
+    found: FoundKeypoints, recording: Recording, span: range, config: EstimateConfig, rate: float
+) -> Evidence:
+    assert recording.cameras is not None  # choose_method has raised otherwise
+    return gather_evidence(
+        found.detections,
+        recording.cameras.to(found.detections.keypoints.positions.dtype),
+        detector=found.detector,
+        fps=rate,
+        people=config.people,
+        adjust=config.cameras == "adjusted",
+        first_frame=span.start,
+    )
 
 
 def frame_range(frames: tuple[int | None, int | None] | None, length: int) -> range:

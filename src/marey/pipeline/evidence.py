@@ -25,7 +25,14 @@ class Evidence:
 
 
 def gather_evidence(
-    detections: Detections2D, cameras: Cameras, *, detector: str, fps: float, people: int | None, adjust: bool
+    detections: Detections2D,
+    cameras: Cameras,
+    *,
+    detector: str,
+    fps: float,
+    people: int | None,
+    adjust: bool,
+    first_frame: int = 0,
 ) -> Evidence:
     """Sort detections by person, deal with exchanged sides and bad views, and measure noise and cameras.
 
@@ -36,26 +43,28 @@ def gather_evidence(
         fps: frames per second.
         people: how many to keep; None: all.
         adjust: let the cameras be adjusted where they disagree with the people.
+        first_frame: index in the recording of the first frame, for the notes.
 
     Raises:
         InputError: there is nobody.
     """
     model = default_noise(detector)
     noisy = replace(detections, keypoints=with_noise(detections.keypoints, model))
-    association = associate(noisy, cameras, people=people, config=AssociationConfig(fps=fps))
+    config = AssociationConfig(fps=fps)
+    association = associate(noisy, cameras, people=people, config=config, first_frame=first_frame)
     if not (association.slots >= 0).any():
         raise InputError(
             "nobody is seen by two views or more for long enough to be a person; check that the views belong together, "
-            f"the calibration, and the keypoints' scores. {' '.join(association.notes)}".rstrip()
+            f"the calibration and its unit (unit=), and the keypoints' scores. {' '.join(association.notes)}".rstrip()
         )
     detected = take_slots(detections.keypoints, association.slots)
-    prepared = prepare_keypoints(detected, cameras, model)
+    prepared = prepare_keypoints(detected, cameras, model, first_frame=first_frame)
     notes = association.notes
     if adjust:
         adjusted = adjust_cameras(prepared.keypoints, cameras, fps=fps)
         if adjusted.cameras is not cameras:
             cameras, notes = adjusted.cameras, (*notes, *adjusted.notes)
-            prepared = prepare_keypoints(detected, cameras, model)
+            prepared = prepare_keypoints(detected, cameras, model, first_frame=first_frame)
     return Evidence(
         keypoints=prepared.keypoints, cameras=cameras, noise=prepared.noise, notes=(*notes, *prepared.notes)
     )

@@ -52,5 +52,5 @@ def choose_method(name: str, *, views: int, cameras: Cameras | None) -> tuple[st
     if not cameras.has_extrinsics:
         raise CalibrationError("the calibration holds no camera positions: pass a file with rotation and translation")
     if name == "auto":
-        return "classical", f"Method classical, chosen because {views} calibrated views see the same people."
+        return "classical", f"Method classical, chosen because all {views} views are calibrated."
     return name, f"Method {name}, as asked."

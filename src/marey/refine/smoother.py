@@ -24,7 +24,7 @@ from marey.refine.noise_fit import fit_noise
 from marey.refine.timeline import check_times, gap_limits, measured, neighbours, with_filled
 
 MOTION_ORDER = {"constant_velocity": 2, "constant_acceleration": 3}
-TRACKS_AT_ONCE = 24
+TRACKS_AT_ONCE = 16
 """Bounds the memory: about 1 kB a track and frame."""
 REJECTED_WEIGHT = 0.1
 """A measurement that counts less than this is not what the result rests on."""
