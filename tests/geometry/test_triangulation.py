@@ -189,11 +189,44 @@ def test_triangulate__one_view_left_gives_nan(method, missing):
         covariance[1:] = torch.nan
     else:
         weights[1:] = 0
-    if missing == "covariance" and method == "dlt":
-        pytest.skip("dlt does not weigh by the covariance")
     found = triangulate(pixels, cameras, covariance=covariance, weights=weights, method=method)
     assert found.positions.isnan().all()
     assert found.covariance.isnan().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_triangulate__a_missing_view_has_no_covariance_either(method):
+    cameras, truth = ring(4), scene(20)
+    pixels = noisy(truth, cameras, 2.0)
+    covariance = (4 * torch.eye(2, dtype=torch.float64)).expand(4, 20, 2, 2).clone()
+    pixels[2, :9], covariance[2, :9] = torch.nan, torch.nan
+    found = triangulate(pixels, cameras, covariance=covariance, method=method)
+    assert (found.positions - truth).norm(dim=-1).max() < 0.05
+    assert found.covariance.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_triangulate__a_weight_that_is_nan_is_a_view_that_does_not_count(method):
+    cameras, truth = ring(4), scene(10)
+    pixels, weights = noisy(truth, cameras, 2.0), torch.ones(4, 10, dtype=torch.float64)
+    weights[1] = torch.nan
+    found = triangulate(pixels, cameras, weights=weights, method=method)
+    assert (found.positions - truth).norm(dim=-1).max() < 0.05
+    assert (found.weights[1] == 0).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_triangulate__points_behind_the_cameras_are_unknown(method):
+    one = ring(1)
+    rotation, translation = one.extrinsics
+    aside = replace(one, translation=translation + torch.tensor([[0.5, 0.0, 0.0]], dtype=torch.float64))
+    cameras = Cameras.cat([one, aside])
+    behind = (rotation[0].T @ (torch.tensor([0.1, 0.2, -4.0], dtype=torch.float64) - translation[0]))[None]
+    moved = behind @ rotation[0].T + torch.stack((translation[0], aside.extrinsics[1][0]))[:, None]
+    pixels = (moved @ one.intrinsics[0].T)[..., :2] / moved[..., 2:]
+    found = triangulate(pixels, cameras, method=method)
+    assert found.positions.isnan().all()
+    assert (found.weights == 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -275,6 +308,8 @@ def test_triangulate__bad_arguments_say_what_is_wrong():
         triangulate(pixels.transpose(0, 1), cameras)
     with pytest.raises(ShapeError, match="broadcasts"):
         triangulate(pixels, cameras, covariance=torch.eye(2).expand(3, 7, 2, 2))
+    with pytest.raises(ShapeError, match="floating-point"):
+        triangulate(pixels.round().long(), cameras)
     with pytest.raises(InputError, match="expected one of dlt"):
         triangulate(pixels, cameras, method="ransac")
     with pytest.raises(CalibrationError, match="intrinsics only"):

@@ -212,8 +212,8 @@ def _set_aside(kept: list[Person], aside: list[Person], least: int, first_frame:
     notes = [f"set aside: {brief} appearances of fewer than {least} frames"] if brief else []
     return notes + [
         f"set aside: somebody seen by {person.views:.1f} views on average in {person.seen} frames "
-        f"({person.first + first_frame}-{person.last + first_frame}); ask for more than {len(kept)} people to keep such "
-        "a bystander"
+        f"({person.first + first_frame}-{person.last + first_frame}); ask for more than {len(kept)} people to keep "
+        "such a bystander"
         for person in aside
         if person.seen >= least
     ]

@@ -146,8 +146,8 @@ def _notes(rejected: Tensor, pixels: Tensor, names: tuple[str, ...], first_frame
         offset = float(pixels[view, :, person][flags].nanmedian())
         name = names[view] if names else f"view {view}"
         notes.append(
-            f"{name}, person {person}: left out in {int(flags.sum())} of {len(flags)} frames ({_spans(flags, first_frame)}): half "
-            f"of its keypoints lie more than {offset:.0f} pixels from where the other views see them."
+            f"{name}, person {person}: left out in {int(flags.sum())} of {len(flags)} frames "
+            f"({_spans(flags, first_frame)}): half of its keypoints lie more than {offset:.0f} pixels from where the other views see them."
         )
     return tuple(notes)
 

@@ -42,7 +42,8 @@ class Triangulation:
     """Points in the world and how they were found."""
 
     positions: Tensor
-    """(..., 3) metres; NaN with fewer than two usable views, or where the rays do not fix a point."""
+    """(..., 3) metres; NaN with fewer than two usable views, where the rays do not fix a point, or where it would lie
+    behind all cameras but one."""
     covariance: Tensor
     """(..., 3, 3) square metres; NaN where the position is."""
     weights: Tensor
@@ -78,6 +79,8 @@ def triangulate(
         CalibrationError: the cameras have no extrinsics.
         InputError: there is no such method.
     """
+    if not points.is_floating_point():
+        raise ShapeError(f"points: expected floating-point pixels, got {points.dtype}; convert them")
     if cameras.intrinsics.dtype != points.dtype:
         cameras = cameras.to(points.dtype)
     rotation, translation = cameras.extrinsics

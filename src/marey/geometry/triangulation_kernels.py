@@ -61,11 +61,13 @@ def least_squares(
     residual, depth = _misfit(slope, offset, opposite)
     jacobian = torch.addcmul(linear, axis.narrow(0, 0, 3), residual, value=-1) / depth
     weighted = torch.cat((jacobian, residual.unsqueeze(0)))
+    trusted = trusted * (depth.squeeze(0) > 0)  # a camera does not see what is behind it
+    count = (trusted if prior is None else trusted.sign()).sum(0)
     if robust:
         weights = _falloff(residual) * INLIER_BOUND**1.5
         weighted, trusted = weighted * weights, trusted * weights
     inverse, step = _solve(_gram(jacobian, weighted))
-    return _points_first((opposite + step).neg(), inverse, trusted)
+    return *_points_first((opposite + step).neg(), inverse, count), trusted
 
 
 def dlt(
@@ -83,7 +85,8 @@ def dlt(
     micrometre at 5 px of noise.
     """
     axis, x, y = _rows(intrinsics, rotation, translation, observed)
-    rows, trusted = _masked(torch.stack((x, y), dim=1), prior)
+    spoiled = spread.flatten(2).sum(2) * 0  # NaN where the covariance is: such a view is not seen
+    rows, trusted = _masked(torch.stack((x + spoiled, y), dim=1), prior)
     if prior is not None:
         rows = rows * trusted
     normal = _gram(rows, rows)
@@ -96,9 +99,11 @@ def dlt(
     slope, shift = axis.split_with_sizes((3, 1))
     depth = shift.squeeze(0) - (slope * step.unsqueeze(1)).sum(0)
     lever = rows.narrow(0, 0, 3) * (depth if prior is None else depth * trusted)
-    noisy = (lever.unsqueeze(1) * spread.permute(2, 3, 0, 1)).sum(2)
+    spread = spread.permute(2, 3, 0, 1).masked_fill(trusted == 0, 0.0)
+    noisy = (lever.unsqueeze(1) * spread).sum(2)
     covariance = _product(_product(inverse, _gram(lever, noisy)), inverse)
-    return _points_first(step.neg(), covariance, trusted)
+    trusted = trusted * (depth > 0)
+    return *_points_first(step.neg(), covariance, trusted.sign().sum(0)), trusted
 
 
 def _rows(intrinsics: Tensor, rotation: Tensor, translation: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -117,7 +122,7 @@ def _masked(rows: Tensor, prior: Tensor | None) -> tuple[Tensor, Tensor]:
     if prior is not None:
         seen = seen & (prior > 0)
     rows = rows.masked_fill(seen.logical_not(), 0.0)
-    return rows, seen.to(rows.dtype) if prior is None else prior * seen
+    return rows, seen.to(rows.dtype) if prior is None else torch.where(seen, prior, 0.0)
 
 
 def _misfit(slope: Tensor, offset: Tensor, opposite: Tensor) -> tuple[Tensor, Tensor]:
@@ -150,10 +155,9 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return (left.unsqueeze(2) * right).sum(1)
 
 
-def _points_first(position: Tensor, covariance: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _points_first(position: Tensor, covariance: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
     """Points along the first dimension; NaN where fewer than two views count or leave the point undetermined."""
-    trace = covariance.diagonal().sum(1)
     # positive: two views or more, and a trace that is positive and finite
-    unknown = ((weights.sign().sum(0) - 1) / trace > 0).logical_not()
+    unknown = ((count - 1) / covariance.diagonal().sum(1) > 0).logical_not()
     position, covariance = position.masked_fill(unknown, torch.nan), covariance.masked_fill(unknown, torch.nan)
-    return position.T, covariance.permute(2, 0, 1), weights
+    return position.T, covariance.permute(2, 0, 1)
