@@ -67,7 +67,7 @@ def least_squares(
         weights = _falloff(residual) * INLIER_BOUND**1.5
         weighted, trusted = weighted * weights, trusted * weights
     inverse, step = _solve(_gram(jacobian, weighted))
-    return *_points_first((opposite + step).neg(), inverse, count), trusted
+    return _points_first((opposite + step).neg(), inverse, trusted, count)
 
 
 def dlt(
@@ -103,7 +103,7 @@ def dlt(
     noisy = (lever.unsqueeze(1) * spread).sum(2)
     covariance = _product(_product(inverse, _gram(lever, noisy)), inverse)
     trusted = trusted * (depth > 0)
-    return *_points_first(step.neg(), covariance, trusted.sign().sum(0)), trusted
+    return _points_first(step.neg(), covariance, trusted, trusted.sign().sum(0))
 
 
 def _rows(intrinsics: Tensor, rotation: Tensor, translation: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,9 +155,12 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return (left.unsqueeze(2) * right).sum(1)
 
 
-def _points_first(position: Tensor, covariance: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+def _points_first(
+    position: Tensor, covariance: Tensor, weights: Tensor, count: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Points along the first dimension; NaN where fewer than two views count or leave the point undetermined."""
     # positive: two views or more, and a trace that is positive and finite
-    unknown = ((count - 1) / covariance.diagonal().sum(1) > 0).logical_not()
+    known = (count - 1).clamp_min(0.0) / covariance.diagonal().sum(1) > 0
+    unknown = known.logical_not()
     position, covariance = position.masked_fill(unknown, torch.nan), covariance.masked_fill(unknown, torch.nan)
-    return position.T, covariance.permute(2, 0, 1)
+    return position.T, covariance.permute(2, 0, 1), weights.masked_fill(unknown, 0.0)
