@@ -79,6 +79,12 @@ def test_adjust_cameras__people_stay_where_they_were(capture):
     assert geodesic_angle(given.extrinsics[0], adjusted.extrinsics[0]).max() < 0.05
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_adjust_cameras__right_cameras_stay_with_two_views_and_few_frames(capture, seed):
+    cameras, keypoints = capture.cameras.to(torch.float64)[:2], seen(capture)[:2, seed * 10 : seed * 10 + 8]
+    assert adjust_cameras(keypoints, cameras, fps=60.0).cameras is cameras
+
+
 def test_adjust_cameras__too_little_evidence_changes_nothing(capture):
     given = disturbed(capture.cameras.to(torch.float64), radians=0.005, metres=0.01)
     assert adjust_cameras(seen(capture)[:, :1], given, fps=60.0).cameras is given

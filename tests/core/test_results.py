@@ -88,6 +88,7 @@ class Clock:
     length: int
     size: tuple[int, int] = (640, 480)
     fps: float | None = 30.0
+    files: tuple = ()
 
     @property
     def timestamps(self) -> np.ndarray:

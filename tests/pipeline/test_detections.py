@@ -1,6 +1,7 @@
 """Detections are kept in chunks while they are made, and an interrupted run goes on from there."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ class PlainFrames:
 
     size = SIZE
     fps = 30.0
+    files = (Path(__file__),)
 
     def __init__(self, length: int) -> None:
         self.timestamps = np.arange(length) / 30.0
@@ -107,3 +109,15 @@ def test_find_detections__a_view_without_images(monkeypatch):
     mixed = Recording(names=("a", "b"), frames=(PlainFrames(5), None))
     with pytest.raises(InputError, match="every view"):
         find(mixed, Counting(), monkeypatch, None, span=range(5))
+
+
+def test_find_detections__other_images_are_other_work(recording, monkeypatch, tmp_path):
+    image = tmp_path / "image.png"
+    image.write_bytes(b"first")
+    for source in recording.frames:
+        monkeypatch.setattr(source, "files", (image,), raising=False)
+    find(recording, Counting(), monkeypatch, tmp_path)
+    image.write_bytes(b"the second")
+    again = Counting()
+    find(recording, again, monkeypatch, tmp_path)
+    assert again.seen == 50

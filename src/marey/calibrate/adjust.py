@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from marey.core import Cameras, Keypoints2D
 from marey.geometry.alignment import align
 from marey.geometry.bundle import BundleSettings, CameraPrior, adjust_bundle
 from marey.geometry.projection import reprojection_error
 from marey.geometry.robust import RobustLoss
+from marey.geometry.rotations import geodesic_angle
 from marey.geometry.triangulation import triangulate
 
 
@@ -28,8 +28,8 @@ class AdjustmentConfig:
     spacing: float = 0.25
     """Seconds between the frames used: errors of neighbouring frames repeat each other."""
     most_frames: int = 200
-    least_points: int = 40
-    """Fewest joints seen by two or more views, over all frames used."""
+    redundancy: float = 10.0
+    """Fewest measurements beyond those that fix the joints, for each of the 6 V unknowns of the cameras."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +49,12 @@ def adjust_cameras(
     """Bundle-adjust the extrinsics on people's joints, held by a prior on the given calibration.
 
     A calibration is a measurement. Where it is right, the views agree within the keypoints' noise, an adjustment gains
-    nothing and the cameras are returned as given, bit for bit. Where it is not, a fraction of a degree is often what
-    separates the views, and the prior keeps the adjusted cameras within what the calibration can be wrong by, and the
-    scale. People's joints tell where cameras stand to each other, not where they stand in the world: afterwards all
-    cameras are moved together, such that people stay where the given cameras saw them.
+    nothing on the frames that it has not seen, and the cameras are returned as given, bit for bit. Where it is not, a
+    fraction of a degree is often what separates the views; the prior keeps the adjusted cameras within what the
+    calibration can be wrong by, and the scale. People's joints tell where cameras stand to each other, not where they
+    stand in the world: afterwards all cameras are moved together, such that people stay where the given cameras saw
+    them. The uncertainty of the adjusted cameras themselves is in the joints' covariance only as far as it shows in the
+    disagreement of the views.
 
     Args:
         keypoints: (V, T, P) with covariance, sides and bad views dealt with.
@@ -60,10 +62,13 @@ def adjust_cameras(
         fps: of the T frames.
         config: accuracy of the calibration and the gain asked for.
     """
-    stride = max(1, round(config.spacing * fps), -(-keypoints.batch_shape[1] // config.most_frames))
-    sample = keypoints[:, ::stride]
-    seen = sample.positions.isfinite().all(-1).sum(0) >= 2
-    if int(seen.sum()) < config.least_points:
+    length = keypoints.batch_shape[1]
+    used = torch.zeros(length, dtype=torch.bool)
+    used[:: max(2, round(config.spacing * fps), -(-length // config.most_frames))] = True
+    sample, judged = keypoints[:, used], keypoints[:, ~used]
+    views = sample.positions.isfinite().all(-1).sum(0)
+    extra = int((2 * views - 3)[views >= 2].sum())
+    if extra < config.redundancy * 6 * len(keypoints.positions) or length < 2:
         return CameraAdjustment(cameras=cameras, notes=())
     settings = BundleSettings(
         prior=CameraPrior(rotation=config.rotation, center=config.center),
@@ -73,10 +78,13 @@ def adjust_cameras(
     result = adjust_bundle(sample.positions, cameras, covariance=sample.covariance, settings=settings)
     like = cameras.extrinsics[0]
     adjusted = result.cameras.to(like.dtype)
-    before, after = _median_error(keypoints, cameras), _median_error(keypoints, adjusted)
+    before, after = _median_error(judged, cameras), _median_error(judged, adjusted)
     if not after < (1 - config.improvement) * before:
         return CameraAdjustment(cameras=cameras, notes=())
-    angles, shifts = _angles(cameras, adjusted), (adjusted.centers - cameras.centers).norm(dim=-1)
+    angles, shifts = (
+        geodesic_angle(cameras.extrinsics[0], adjusted.extrinsics[0]),
+        (adjusted.centers - cameras.centers).norm(dim=-1),
+    )
     names = cameras.names or tuple(f"view {view}" for view in range(len(angles)))
     changes = ", ".join(
         f"{name} {angle:.1f} degrees and {100 * shift:.1f} cm"
@@ -106,10 +114,3 @@ def _median_error(keypoints: Keypoints2D, cameras: Cameras) -> float:
     """Median distance in pixels between the keypoints and the triangulated joints' projections."""
     found = triangulate(keypoints.positions, cameras, covariance=keypoints.covariance)
     return float(reprojection_error(found.positions[None], keypoints.positions, cameras).nanmedian())
-
-
-def _angles(first: Cameras, second: Cameras) -> Tensor:
-    """Angle (V,) in radians between the orientations of two sets of cameras."""
-    turn = first.extrinsics[0] @ second.extrinsics[0].transpose(-1, -2)
-    trace = turn.diagonal(dim1=-2, dim2=-1).sum(-1)
-    return torch.acos(((trace - 1) / 2).clamp(-1.0, 1.0))

@@ -36,7 +36,7 @@ class Options:
     detector: str = _DEFAULTS.detector
     """For images: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
     people: int | None = _DEFAULTS.people
-    """How many people to follow; everyone if not given."""
+    """How many people to follow; if not given, everyone but bystanders, whom few of the views see."""
     format: str = ",".join(_DEFAULTS.formats)
     """Which of trc, csv and npz to write, separated by commas."""
     cameras: CameraUse = _DEFAULTS.cameras

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -34,6 +35,11 @@ class FrameSource(Protocol):
     @property
     def fps(self) -> float | None:
         """Nominal frames per second, None for images without time."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What is read: the video, or every image."""
         ...
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:

@@ -104,6 +104,11 @@ class ImageFrames:
         self._times = np.arange(len(self.paths)) / (fps or 1.0)
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Every image, in order."""
+        return tuple(self.paths)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as displayed, after the EXIF orientation."""
         return self._size

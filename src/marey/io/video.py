@@ -64,6 +64,11 @@ class VideoFrames:
         self._size, self._turns = self._look()
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The video."""
+        return (self.path,)
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels as displayed, after the rotation flag."""
         return self._size

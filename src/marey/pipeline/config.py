@@ -28,7 +28,8 @@ class EstimateConfig:
     """`none`, `smooth` (gaps filled, noise smoothed as far as the covariances warrant), `bones` (smooth, and constant
     bone lengths)."""
     people: int | None = None
-    """How many people to follow. None: everyone whom two or more views see persistently."""
+    """How many people to follow. None: everyone whom two or more views see persistently, but for bystanders: those seen
+    by fewer than 0.6 of the views that see the best seen person. The notes name them."""
     detector: str = "auto"
     """For images: `auto`, `mediapipe`, or the path of an ONNX model. Keypoint files need none."""
     cameras: CameraUse = "adjusted"

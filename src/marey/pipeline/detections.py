@@ -94,15 +94,21 @@ def _kept(parts: list[Detections2D], folder: Path | None) -> str:
 
 
 def _key(recording: Recording, spec: str, most: int | None) -> str:
-    """A name for the work: another detector, version or video is other work."""
-    models = [str(Path(part.strip()).stat().st_mtime_ns) for part in spec.split(",") if part.endswith(".onnx")]
+    """A name for the work: another detector, version, model or image is other work."""
+    models = [Path(part.strip()) for part in spec.split(",") if part.strip().lower().endswith(".onnx")]
     sources = [
-        (name, str(getattr(source, "path", "")), source.size, len(source.timestamps))
+        (name, [_stamp(file) for file in source.files])
         for name, source in zip(recording.names, recording.frames, strict=True)
         if source is not None
     ]
-    text = json.dumps([__version__, spec, models, most, CHUNK, sources])
+    text = json.dumps([__version__, spec, [_stamp(model) for model in models], most, CHUNK, sources])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    """What changes when a file does."""
+    status = file.stat()
+    return str(file.resolve()), status.st_size, status.st_mtime_ns
 
 
 def _concatenated(parts: list[Detections2D]) -> Detections2D:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from marey._version import __version__
 from marey.core import Estimate, InputError, Observation, Recording
@@ -78,14 +79,20 @@ def estimate(
         evidence = _evidence_of(found, recording, span, config, rate)
     found_notes = found.notes
     del found
+    times = timestamps_of(recording, span)
     with stages("triangulate"):
         result = build_estimator(name, config)(
             Observation(
-                keypoints=evidence.keypoints, frames=recording.frames, cameras=evidence.cameras, start=span.start
+                keypoints=evidence.keypoints,
+                frames=recording.frames,
+                cameras=evidence.cameras,
+                timestamps=times,
+                start=span.start,
             )
         )
     with stages("refine"):
-        joints, refine_notes = refine(result.joints, fps=rate, mode=config.refine)
+        shared = None if times is None else times.nanmedian(dim=0).values
+        joints, refine_notes = refine(result.joints, fps=rate, mode=config.refine, times=shared)
     up, up_note = find_up(joints)
     result = dataclasses.replace(
         result,
@@ -127,6 +134,23 @@ def frame_range(frames: tuple[int | None, int | None] | None, length: int) -> ra
     if not 0 <= start < stop or stop > length:
         raise InputError(f"frames {start}:{stop}: expected a part of 0:{length}, the frames of the recording")
     return range(start, stop)
+
+
+def timestamps_of(recording: Recording, span: range) -> Tensor | None:
+    """Seconds (V, T) at which the views took the frames of a span, NaN where a view took none.
+
+    None where the recording does not say, or where some frame has no time at all.
+    """
+    if recording.timestamps is not None:
+        times = torch.from_numpy(recording.timestamps[:, span.start : span.stop])
+    else:
+        sources = [source for source in recording.frames if source is not None and source.fps is not None]
+        if not sources or any(len(source.timestamps) < span.stop for source in sources):
+            return None
+        times = torch.stack([torch.from_numpy(source.timestamps[span.start : span.stop]) for source in sources])
+    times = times.to(torch.float64)
+    shared = times.nanmedian(dim=0).values
+    return times if bool((shared.diff() > 0).all()) and bool(shared.isfinite().all()) else None
 
 
 def _rate(recording: Recording) -> tuple[float, tuple[str, ...]]:
