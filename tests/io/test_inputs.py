@@ -45,6 +45,22 @@ def test_find__paths_given_one_by_one(tmp_path):
     ]
 
 
+def test_find__results_of_marey_are_no_views(tmp_path):
+    make(tmp_path, "cam1.mp4", "cam2/1.png", "results/estimate.npz", "results/overlay.mp4", "results/1.json")
+    make(tmp_path, "told/report.html", "told/overlay.mp4", "begun/detections/cam1.npz", "begun/frame.png")
+    assert [name for name, *_ in found(tmp_path)] == ["cam1", "cam2"]
+
+
+def test_find__overlay_beside_the_results_in_the_folder_of_the_videos(tmp_path):
+    make(tmp_path, "cam1.mp4", "overlay.mp4", "estimate.npz")
+    assert [name for name, *_ in found(tmp_path)] == ["cam1"]
+
+
+def test_find__camera_that_is_called_overlay(tmp_path):
+    make(tmp_path, "overlay.mp4", "cam1.mp4")
+    assert [name for name, *_ in found(tmp_path)] == ["cam1", "overlay"]
+
+
 def test_find__folder_of_images_with_annotations_is_one_view(tmp_path):
     make(tmp_path, "1.png", "2.png", "coco.json")
     assert found(tmp_path) == [(tmp_path.name, "images", tmp_path.name)]
@@ -60,7 +76,14 @@ def test_find__frames_and_keypoints_of_one_camera(tmp_path):
     [
         ([], "nothing in it that could be a view.*it holds nothing"),
         (["trial/pose/cam1/1.json"], "it holds the folders trial"),
-        (["notes.txt"], r"it holds 1 \.txt file"),
+        (["notes.txt", "LICENSE"], r"it holds 1 file\(s\) without suffix; 1 \.txt file\(s\)$"),
+        (["xy_pose.csv", "other.csv"], r"2 \.csv file\(s\); give the Caliscope csv itself: \S+/xy_pose\.csv$"),
+        (["HOLISTIC/xy_HOLISTIC.csv"], r"give the Caliscope csv itself: \S+/HOLISTIC/xy_HOLISTIC\.csv$"),
+        (
+            ["pose/a/1.json", "videos/a.mp4", "videos/b.mp4", "results/estimate.npz", "results/detections/a.npz"],
+            r"views lie in \S+/pose and \S+/videos: give those of one recording$",
+        ),
+        (["one/pose/a/1.json"], r"views lie in \S+/one/pose: give"),
         (["cam1.mp4", "cam_01.mp4"], "views with the same name"),
     ],
 )
@@ -72,7 +95,11 @@ def test_find__nothing_usable_in_a_folder(tmp_path, files, message):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("1.json", "one JSON file is one frame"), ("a.docx", "unknown kind of file '.docx'"), ("gone", "no such file")],
+    [
+        ("1.json", "one JSON file is one frame"),
+        ("a.docx", "unknown kind of file '.docx'.*Caliscope csv"),
+        ("gone", "no such file"),
+    ],
 )
 def test_find__unusable_path(tmp_path, name, message):
     make(tmp_path, "1.json", "a.docx")

@@ -18,6 +18,12 @@ VIDEO_SUFFIXES = frozenset(
 
 KEYPOINT_SUFFIX = ".json"
 
+CALISCOPE_PATTERN = "xy_*.csv"
+"""How Caliscope names its tables of 2D points."""
+
+_HINT_DEPTH = 2
+"""How many levels of sub-folders are searched for something to propose when a folder holds no view."""
+
 Kind = Literal["video", "images", "keypoints"]
 
 
@@ -35,7 +41,7 @@ def find_views(inputs: Sequence[Path]) -> list[ViewInput]:
     """Find the views in files and folders, in natural order of their names.
 
     A folder is one view if it holds images or JSON files. Otherwise each video in it is a view, and so is each
-    sub-folder that holds images, JSON files or exactly one video.
+    sub-folder that holds images, JSON files or exactly one video. What Marey itself wrote there is no view.
     An image given by itself is a view of one frame.
 
     Raises:
@@ -62,7 +68,7 @@ def _views_of(path: Path) -> list[ViewInput]:
         if not views:
             raise InputError(
                 f"{path}: nothing in it that could be a view; expected videos, or folders of images or OpenPose JSON "
-                f"files, one a camera; it holds {_summary(path)}"
+                f"files, one a camera; it holds {_summary(path)}{_proposal(path)}"
             )
         return views
     if not path.exists():
@@ -74,7 +80,10 @@ def _views_of(path: Path) -> list[ViewInput]:
         return [ViewInput(path.stem, path, "images")]
     if suffix == KEYPOINT_SUFFIX:
         raise InputError(f"{path}: one JSON file is one frame; give the folder that holds the files of the camera")
-    raise InputError(f"{path}: unknown kind of file '{suffix}'; expected a video, an image or a folder")
+    raise InputError(
+        f"{path}: unknown kind of file '{suffix}'; expected a video, an image, a folder or, by "
+        f"itself, a Caliscope csv ({CALISCOPE_PATTERN})"
+    )
 
 
 def _folder_view(folder: Path) -> ViewInput | None:
@@ -90,7 +99,7 @@ def _folder_view(folder: Path) -> ViewInput | None:
 def _children(folder: Path) -> list[ViewInput]:
     views: list[ViewInput] = []
     for child in sorted(folder.iterdir()):
-        if child.name.startswith("."):
+        if child.name.startswith(".") or _is_result(child):
             continue
         if child.is_file() and child.suffix.lower() in VIDEO_SUFFIXES:
             views.append(ViewInput(child.stem, child, "video"))
@@ -102,6 +111,14 @@ def _children(folder: Path) -> list[ViewInput]:
             elif len(videos) == 1:
                 views.append(ViewInput(child.name, videos[0], "video"))
     return views
+
+
+def _is_result(path: Path) -> bool:
+    """Whether Marey wrote this: a folder of results, or the overlay that lies beside them."""
+    if not path.is_dir():
+        return path.name == "overlay.mp4" and _is_result(path.parent)
+    written = any((path / name).is_file() for name in ("estimate.npz", "report.html"))
+    return written or any((path / "detections").glob("*.npz"))
 
 
 def _suffixes(folder: Path) -> dict[str, int]:
@@ -132,6 +149,33 @@ def _told_apart(views: list[ViewInput]) -> list[ViewInput]:
 def _summary(folder: Path) -> str:
     """What lies in a folder, for a message."""
     folders = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    parts = [f"{count} {suffix or 'nameless'} file(s)" for suffix, count in sorted(_suffixes(folder).items())]
+    parts = [
+        f"{count} {suffix} file(s)" if suffix else f"{count} file(s) without suffix"
+        for suffix, count in sorted(_suffixes(folder).items())
+    ]
     parts += [f"the folders {', '.join(folders[:8])}"] if folders else []
     return "; ".join(parts) or "nothing"
+
+
+def _proposal(folder: Path) -> str:
+    """What to give instead of a folder without views, for a message: a table of Caliscope, or folders below it."""
+    folders, tables = _inside(folder, _HINT_DEPTH)
+    parts = [f"give the Caliscope csv itself: {' or '.join(map(str, tables))}"] if tables else []
+    parts += [f"views lie in {' and '.join(map(str, folders))}: give those of one recording"] if folders else []
+    return "".join(f"; {part}" for part in parts)
+
+
+def _inside(folder: Path, depth: int) -> tuple[list[Path], list[Path]]:
+    """The nearest folders below `folder` that hold views, and the tables of Caliscope on the way there."""
+    holders: list[Path] = []
+    tables = sorted(folder.glob(CALISCOPE_PATTERN))
+    for child in sorted(folder.iterdir()) if depth else ():
+        if child.name.startswith(".") or not child.is_dir() or _is_result(child):
+            continue
+        if _children(child):
+            holders.append(child)
+        else:
+            deeper = _inside(child, depth - 1)
+            holders += deeper[0]
+            tables += deeper[1]
+    return holders, tables
