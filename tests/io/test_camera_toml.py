@@ -113,11 +113,20 @@ def test_read__millimetres_taken_for_metres_ask_for_the_unit(tmp_path):
 
 
 def test_read__stated_unit_is_honoured_unless_overruled(tmp_path):
-    path = written(tmp_path, POSE2SIM + 'unit = "cm"\n')
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        assert read_camera_toml(path).extrinsics[1][0].tolist() == pytest.approx([0.01, 0.02, 0.03])
-        assert read_camera_toml(path, unit="m").extrinsics[1][0].tolist() == [1, 2, 3]
+    path = written(tmp_path, POSE2SIM.replace("[ 1.0, 2.0, 3.0]", "[ 10.0, 20.0, 30.0]") + 'unit = "cm"\n')
+    assert read_camera_toml(path).extrinsics[1][0].tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert read_camera_toml(path, unit="m").extrinsics[1][0].tolist() == [10, 20, 30]
+
+
+def test_read__cameras_nearer_than_5_cm_name_the_units_that_would_do(tmp_path):
+    path = written(tmp_path, POSE2SIM)
+    with pytest.raises(CalibrationError, match=r"in mm .* 0\.0041\d m apart .*less than 0\.05 m; pass unit='m'$"):
+        read_camera_toml(path, unit="mm")
+    tiny = POSE2SIM.replace("0.0, 3.0]", "0.0, 0.003]").replace("[ 1.0, 2.0, 3.0]", "[ 0.001, 0.002, 0.003]")
+    with pytest.raises(CalibrationError, match="check unit= and the translations"):
+        read_camera_toml(written(tmp_path, tiny))
+    with pytest.raises(CalibrationError, match=r"in cm .* pass unit='m'"):
+        read_camera_toml(written(tmp_path, POSE2SIM + 'unit = "cm"\n'))
 
 
 @pytest.mark.parametrize(

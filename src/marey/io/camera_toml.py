@@ -55,7 +55,7 @@ def read_camera_toml(
 
     Raises:
         CalibrationError: no camera in the file; some cameras are placed and others are not; the unit is not given and
-            the translations cannot be metres.
+            the translations cannot be metres; the cameras would stand less than 5 cm apart, in whatever unit.
         FormatError: the file is not TOML, or an entry is missing or malformed.
         InputError: the file cannot be read.
     """
@@ -202,6 +202,10 @@ def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, document: Mappin
     if low <= spread <= high:
         return metric
     problem = f"{path}: in {known or 'm'} the cameras would stand {spread:.3g} m apart (median)"
+    if spread < low:
+        likely = [f"'{name}'" for name, metres in METRES.items() if low <= spread / scale * metres <= high]
+        advice = f"pass unit={' or '.join(likely)}" if likely else "check unit= and the translations"
+        raise CalibrationError(f"{problem}, less than {low:g} m; {advice}")
     if known is None and spread > high:
         raise CalibrationError(f"{problem}; the file does not state its unit: pass unit='mm', 'cm' or, if true, 'm'")
     warnings.warn(f"{problem}; check unit=", stacklevel=3)
