@@ -77,9 +77,10 @@ def test_common_rate():
         common_rate("xy", [60.0, 29.97])
 
 
-def test_rate_of__median_step_without_the_missing():
-    assert rate_of(np.array([0, 0.1, 0.2, np.nan, 0.4, 0.9])) == pytest.approx(10)
+def test_rate_of__steps_over_the_whole_time_with_gaps_counted():
+    assert rate_of(np.array([np.nan, 0.1, 0.14, np.nan, 0.4, 0.5, np.nan])) == pytest.approx(10)
     assert rate_of(np.array([np.nan, 1.0])) is None
+    assert rate_of(np.array([1.0, 1.0])) is None
 
 
 class Source:
@@ -104,3 +105,12 @@ def test_note_lengths():
         "(x 3, y 5 frames); frames after number 3 are left out"
         in note_lengths("xy", [Source(range(3)), Source(range(5))])[0]
     )
+
+
+def test_note_lengths__keypoints_beside_frames():
+    pair = [Source(range(5)), Source(range(5))]
+    assert note_lengths("xy", pair, 5) == note_lengths("xy", [None, None], 7) == []
+    (surplus,) = note_lengths("xy", pair, 8)
+    assert "over 8 frames and the frames of the views over 5; only the first 5 are used" in surplus
+    assert "only the first 3 are used" in note_lengths("xy", pair, 3)[0]
+    assert len(note_lengths("xy", [Source(range(4)), Source(range(5))], 8)) == 2

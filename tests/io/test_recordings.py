@@ -1,4 +1,5 @@
 import json
+import warnings
 
 import cv2
 import numpy as np
@@ -121,6 +122,47 @@ def test_open__video_and_keypoints_of_the_same_cameras(tmp_path):
     assert all(source is not None for source in recording.frames)
 
 
+def test_open__video_of_nearly_the_calibrated_size_beside_keypoints_is_told_and_keeps_the_cameras(tmp_path):
+    inputs = [video(tmp_path / "cam1.mp4", width=640, height=480), keypoints(tmp_path / "cam1_json", range(4))]
+    rig = calibration(tmp_path, ["cam1"], width=648, height=480)
+    with pytest.warns(UserWarning, match="View cam1: its frames are 640x480 and its calibration is for 648x480"):
+        recording = open_recording(inputs, calibration=rig)
+    assert recording.cameras.image_size.tolist() == [[648, 480]]
+    assert recording.cameras.intrinsics[0, 0, 2] == 320
+    assert sum("pixels of the calibrated image" in note for note in recording.notes) == 1
+
+
+def test_open__video_far_off_its_calibration_beside_keypoints(tmp_path):
+    inputs = [video(tmp_path / "cam1.mp4", width=320, height=240), keypoints(tmp_path / "cam1_json", range(4))]
+    with pytest.raises(CalibrationError, match="320x240 and its calibration is for 640x480"):
+        open_recording(inputs, calibration=calibration(tmp_path, ["cam1"]))
+
+
+def test_open__more_keypoint_files_than_frames_of_the_video(tmp_path):
+    recording = open_recording([video(tmp_path / "cam1.mp4", 4), keypoints(tmp_path / "cam1_json", range(7))])
+    assert recording.length == 4
+    assert any("over 7 frames and the frames of the views over 4" in note for note in recording.notes)
+
+
+def test_open__given_rate_that_contradicts_the_files(tmp_path):
+    path = video(tmp_path / "a.mp4", fps=30)
+    with pytest.warns(UserWarning, match="fps: 60 was given, but the files say 30 frames per second; the given 60"):
+        recording = open_recording([path], fps=60)
+    assert recording.fps == 60
+    assert any("60 was given" in note for note in recording.notes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recording = open_recording([path], fps=29.97)
+    assert recording.fps == 29.97
+    assert not recording.notes
+
+
+def test_open__given_rate_does_not_hide_views_of_different_rates(tmp_path):
+    inputs = [video(tmp_path / "a.mp4", fps=30), video(tmp_path / "b.mp4", fps=60)]
+    with pytest.raises(InputError, match="different frame rates"):
+        open_recording(inputs, fps=30)
+
+
 def test_open__video_of_one_camera_and_keypoints_of_another(tmp_path):
     video(tmp_path / "cam1.mp4")
     keypoints(tmp_path / "cam2", range(2))
@@ -136,20 +178,44 @@ def test_open__keypoints_outside_the_calibrated_image_warn(tmp_path):
     assert sum("lie outside" in note for note in recording.notes) == 1
 
 
-def test_open__caliscope_table_has_times(tmp_path):
+def caliscope(path, times):
+    """A table of what the cameras saw at `times` (V, T), seconds."""
     rows = [
-        f"{index},{port},0,{index / 20 + port / 100},{point},5,6,,"
-        for index in range(4)
-        for port in (0, 1)
+        f"{index},{port},0,{time},{point},5,6,,"
+        for port, taken in enumerate(times)
+        for index, time in enumerate(taken)
         for point in range(33)
     ]
     head = "sync_index,port,frame_index,frame_time,point_id,img_loc_x,img_loc_y,obj_loc_x,obj_loc_y"
-    (tmp_path / "xy.csv").write_text("\n".join([head, *rows]))
-    recording = open_recording([tmp_path / "xy.csv"], calibration=calibration(tmp_path, ["cam_1", "cam_0"]))
+    path.write_text("\n".join([head, *rows]))
+    return path
+
+
+def test_open__caliscope_table_has_times(tmp_path):
+    table = caliscope(tmp_path / "xy.csv", [np.arange(4) / 20, np.arange(4) / 20 + 0.01])
+    recording = open_recording([table], calibration=calibration(tmp_path, ["cam_1", "cam_0"]))
     assert recording.names == ("cam_0", "cam_1")
     assert recording.fps == pytest.approx(20)
     np.testing.assert_allclose(recording.timestamps[1], np.arange(4) / 20 + 0.01)
     assert recording.detections.batch_shape == (2, 4, 1)
+    assert any("up to 10.0 ms apart, 10.0 ms in the median (cam_1 after cam_0" in note for note in recording.notes)
+
+
+def test_open__caliscope_rate_is_of_the_whole_time(tmp_path):
+    times = np.cumsum([0, 0.03, 0.03, 0.03, 0.11])
+    recording = open_recording([caliscope(tmp_path / "xy.csv", [times, times])])
+    assert recording.fps == pytest.approx(20)
+    assert not any("apart" in note for note in recording.notes)
+    with pytest.warns(UserWarning, match="fps: 30 was given, but the files say 20"):
+        assert open_recording([tmp_path / "xy.csv"], fps=30).fps == 30
+
+
+def test_open__caliscope_cameras_more_than_half_a_frame_apart_warn(tmp_path):
+    steady, late = np.arange(4) / 20, np.arange(4) / 20 + [0, 0, 0.03, 0]
+    with pytest.warns(
+        UserWarning, match=r"up to 30\.0 ms apart, 0\.0 ms .*\(cam_1 after cam_0 at frame 2\).*more than half"
+    ):
+        open_recording([caliscope(tmp_path / "xy.csv", [steady, late])])
 
 
 @pytest.mark.parametrize(

@@ -124,15 +124,28 @@ def common_rate(names: Sequence[str], rates: Sequence[float | None]) -> float | 
     return float(np.median(known))
 
 
-def note_lengths(names: Sequence[str], sources: Sequence[FrameSource | None]) -> list[str]:
-    """Say so if the views have different numbers of frames: the recording is as long as the shortest."""
+def note_lengths(
+    names: Sequence[str], sources: Sequence[FrameSource | None], keypoints: int | None = None
+) -> list[str]:
+    """Say so if the views have different numbers of frames: the recording is as long as the shortest.
+
+    Args:
+        names: Of the views.
+        sources: Of the views; None where there are no frames.
+        keypoints: Frames that the aligned keypoint files reach over, None without such files.
+    """
     lengths = {name: len(source.timestamps) for name, source in zip(names, sources, strict=True) if source is not None}
-    if len(set(lengths.values())) < 2:
-        return []
-    each = ", ".join(f"{name} {length}" for name, length in lengths.items())
-    return [
-        f"The views have different lengths ({each} frames); frames after number {min(lengths.values())} are left out."
-    ]
+    notes = []
+    shortest = min(lengths.values(), default=0)
+    if len(set(lengths.values())) > 1:
+        each = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        notes.append(f"The views have different lengths ({each} frames); frames after number {shortest} are left out.")
+    if lengths and keypoints is not None and keypoints != shortest:
+        notes.append(
+            f"The keypoint files reach over {keypoints} frames and the frames of the views over {shortest}; only the "
+            f"first {min(keypoints, shortest)} are used."
+        )
+    return notes
 
 
 def note_drift(names: Sequence[str], sources: Sequence[FrameSource | None], rate: float | None) -> list[str]:
@@ -159,7 +172,13 @@ def note_drift(names: Sequence[str], sources: Sequence[FrameSource | None], rate
 
 
 def rate_of(timestamps: npt.NDArray[np.float64]) -> float | None:
-    """Frames per second from times (T,), NaN where unknown: the median of the steps between neighbours."""
-    steps = np.diff(timestamps)
-    steps = steps[np.isfinite(steps) & (steps > 0)]
-    return float(1 / np.median(steps)) if steps.size else None
+    """Frames per second from times (T,), NaN where unknown: the steps from the first to the last known over their time.
+
+    Unlike the median step this is right where the steps vary, as those of webcams do.
+    """
+    known = np.flatnonzero(np.isfinite(timestamps))
+    if known.size < 2:
+        return None
+    first, last = known[0], known[-1]
+    duration = timestamps[last] - timestamps[first]
+    return float((last - first) / duration) if duration > 0 else None

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from marey.core.cameras import Cameras
@@ -17,7 +19,7 @@ from marey.core.evidence import Detections2D
 from marey.core.recording import FrameSource, Recording
 from marey.core.skeletons import Skeleton
 from marey.geometry.views import fit_to_image
-from marey.io.alignment import align_keypoints, common_rate, note_drift, note_lengths, rate_of
+from marey.io.alignment import RATE_TOLERANCE, align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.caliscope_csv import read_caliscope_csv
 from marey.io.camera_toml import Unit, read_camera_toml
 from marey.io.inputs import ViewInput, find_views
@@ -53,7 +55,8 @@ def open_recording(
         calibration: Camera TOML. None: the cameras are unknown.
         skeleton: Of the keypoint files, if their joint count does not say it.
         unit: Of the calibration's translations, see `read_camera_toml`.
-        fps: Frames per second, for inputs that do not say it.
+        fps: Frames per second, for inputs that do not say it. Where they do and it differs by more than 1 %, this is
+            taken, with a warning.
 
     Raises:
         InputError: nothing usable was given, or the views do not go together.
@@ -75,6 +78,9 @@ def open_recording(
 def with_cameras(recording: Recording, cameras: Cameras) -> Recording:
     """Give each view its camera, by name, else by natural order; the views then stand in the cameras' order.
 
+    Frames of up to 2 % other size than the calibration's get fitted cameras. Where keypoints exist these are pixels of
+    the calibrated image and the cameras stay. Either is warned of and noted.
+
     Raises:
         CalibrationError: the cameras are not those of the views, or are of other image sizes.
     """
@@ -85,14 +91,16 @@ def with_cameras(recording: Recording, cameras: Cameras) -> Recording:
     frames = tuple(recording.frames[view] for view in order)
     detections = None if recording.detections is None else recording.detections[torch.tensor(order)]
     chosen = cameras[torch.tensor([places[view] for view in order])]
+    sizes = torch.tensor([(math.nan, math.nan) if source is None else source.size for source in frames])
+    fitted, changes = fit_to_image(chosen, sizes, names)
     if detections is None:
-        sizes = [(math.nan, math.nan) if source is None else source.size for source in frames]
-        chosen, changes = fit_to_image(chosen, torch.tensor(sizes), names)
-        for change in changes:
-            warnings.warn(change, stacklevel=3)
-        notes += changes
+        chosen = fitted
     else:  # keypoints decide which pixels are meant, and their files do not say the size of their images
+        changes = _other_sizes(chosen, sizes, names)
         notes += _outside(detections, chosen, names)
+    for change in changes:
+        warnings.warn(change, stacklevel=3)
+    notes += changes
     return replace(
         recording,
         names=names,
@@ -107,13 +115,14 @@ def with_cameras(recording: Recording, cameras: Cameras) -> Recording:
 def _open_caliscope(path: Path, fps: float | None) -> Recording:
     points = read_caliscope_csv(path)
     detections, notes = align_keypoints(points.names, points.views)
+    rate, notes_of_rate = _agreed_rate(points.names, [rate_of(times) for times in points.timestamps], fps)
     return Recording(
         names=points.names,
         frames=(None,) * len(points.names),
         detections=detections,
         timestamps=points.timestamps,
-        fps=fps or common_rate(points.names, [rate_of(times) for times in points.timestamps]),
-        notes=tuple(notes),
+        fps=rate,
+        notes=(*notes, *notes_of_rate, *_offsets(points.names, points.timestamps, rate)),
     )
 
 
@@ -129,13 +138,14 @@ def _open_views(views: Sequence[ViewInput], skeleton: str | Skeleton | None, fps
     named = sorted((pictures or keypoints).items(), key=lambda item: natural_key(item[1].name))
     names = tuple(view.name for _, view in named)
     sources = tuple(_open_frames(pictures[key], fps) if key in pictures else None for key, _ in named)
-    detections, notes = None, note_lengths(names, sources)
+    detections, notes = None, []
     if keypoints:
         files = [read_openpose_folder(keypoints[key].path, skeleton=skeleton) for key, _ in named]
         detections, more = align_keypoints(names, files, from_zero=bool(pictures))
         notes += more
-    rates = [None if source is None else source.fps for source in sources]
-    rate = fps or common_rate(names, rates)
+    notes += note_lengths(names, sources, None if detections is None else detections.batch_shape[1])
+    rate, more = _agreed_rate(names, [None if source is None else source.fps for source in sources], fps)
+    notes += more
     notes += note_drift(names, sources, rate)
     return Recording(
         names=names,
@@ -155,6 +165,55 @@ def _open_frames(view: ViewInput, fps: float | None) -> FrameSource:
     from marey.io.images import ImageFrames
 
     return ImageFrames(view.path, fps=fps)
+
+
+def _agreed_rate(
+    names: Sequence[str], rates: Sequence[float | None], given: float | None
+) -> tuple[float | None, list[str]]:
+    """The frame rate of all views: the given one, else the one that the files state; and a note if they contradict."""
+    stated = common_rate(names, rates)
+    if given is None or stated is None or abs(given / stated - 1) <= RATE_TOLERANCE:
+        return given or stated, []
+    note = (
+        f"fps: {given:.6g} was given, but the files say {stated:.6g} frames per second; the given {given:.6g} is used."
+    )
+    warnings.warn(note, stacklevel=5)
+    return given, [note]
+
+
+def _offsets(names: Sequence[str], timestamps: npt.NDArray[np.float64], rate: float | None) -> list[str]:
+    """How far apart in time views on one clock took the frames of one number; more than half a frame is warned of."""
+    both = np.flatnonzero(np.isfinite(timestamps).sum(0) > 1)
+    if not both.size:
+        return []
+    times = timestamps[:, both]
+    spread = np.nanmax(times, 0) - np.nanmin(times, 0)
+    worst = int(spread.argmax())
+    if not spread[worst] > 0:
+        return []
+    late, early = (names[int(view)] for view in (np.nanargmax(times[:, worst]), np.nanargmin(times[:, worst])))
+    note = (
+        f"The views took the frames of one number up to {1000 * spread[worst]:.1f} ms apart, "
+        f"{1000 * np.median(spread):.1f} ms in the median ({late} after {early} at frame {both[worst]}); "
+        "they are treated as simultaneous."
+    )
+    if rate and spread[worst] > 0.5 / rate:
+        warnings.warn(f"{note} That is more than half a frame: synchronise the cameras.", stacklevel=4)
+    return [note]
+
+
+def _other_sizes(cameras: Cameras, sizes: torch.Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    """A note for each view whose frames, (V, 2) pixels, are of another size than its calibration though near it."""
+    calibrated = cameras.image_size.to(sizes.dtype)
+    differ = ((sizes != calibrated) & sizes.isfinite() & calibrated.isfinite()).any(-1)
+    return tuple(
+        f"View {name}: its frames are {width:.0f}x{height:.0f} and its calibration is for {old_width:.0f}x"
+        f"{old_height:.0f}; its keypoints are taken as pixels of the calibrated image."
+        for name, (width, height), (old_width, old_height), other in zip(
+            names, sizes.tolist(), calibrated.tolist(), differ.tolist(), strict=True
+        )
+        if other
+    )
 
 
 def _outside(detections: Detections2D, cameras: Cameras, names: Sequence[str]) -> list[str]:
