@@ -103,11 +103,10 @@ def triangulate(
         position, uncertainty, weight = solve(observed, spread, prior)
     else:
         position, uncertainty, weight = _in_blocks(solve, observed, spread, prior)
-    return Triangulation(
-        positions=position.reshape(*batch, 3),
-        covariance=uncertainty.reshape(*batch, 3, 3),
-        weights=weight.reshape(views, *batch),
-    )
+    if len(batch) != 1:
+        position, uncertainty = position.reshape(*batch, 3), uncertainty.reshape(*batch, 3, 3)
+        weight = weight.reshape(views, *batch)
+    return Triangulation(positions=position, covariance=uncertainty, weights=weight)
 
 
 def _ideal_pixels(points: Tensor, covariance: Tensor | None, cameras: Cameras) -> tuple[Tensor, Tensor]:

@@ -49,14 +49,12 @@ def least_squares(
     linear = rows.narrow(0, 0, 3)
     normal = (linear.unsqueeze(1) * rows).sum(2)  # of each view: (3, 4, V, N)
     axis = axis.unsqueeze(1)
-    slope, offset = torch.cat((rows, axis.expand(4, 1, *trusted.shape)), dim=1).split_with_sizes((3, 1))
-    offset = offset.squeeze(0)
+    stacked = torch.cat((rows, axis.expand(4, 1, *trusted.shape)), dim=1)
+    slope, offset = stacked.narrow(0, 0, 3), stacked.select(0, 3)
     _, opposite = _solve(normal.sum(2))  # the position, negative
     for _ in range(ITERATIONS - 1):
         residual, depth = _misfit(slope, offset, opposite)
-        share = (depth * depth).reciprocal()
-        if robust:
-            share = share * _falloff(residual)
+        share = (_falloff(residual) if robust else 1.0) / (depth * depth)
         _, opposite = _solve((normal * share).sum(2))
     residual, depth = _misfit(slope, offset, opposite)
     jacobian = torch.addcmul(linear, axis.narrow(0, 0, 3), residual, value=-1) / depth
@@ -160,7 +158,7 @@ def _points_first(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Points along the first dimension; NaN where fewer than two views count or leave the point undetermined."""
     # positive: two views or more, and a trace that is positive and finite
-    known = (count - 1).clamp_min(0.0) / covariance.diagonal().sum(1) > 0
+    known = count // 2 / covariance.diagonal().sum(1) > 0
     unknown = known.logical_not()
     position, covariance = position.masked_fill(unknown, torch.nan), covariance.masked_fill(unknown, torch.nan)
     return position.T, covariance.permute(2, 0, 1), weights.masked_fill(unknown, 0.0)
