@@ -103,3 +103,16 @@ def test_apply_rejection__leaves_the_rest():
     left = apply_rejection(keypoints, rejected)
     assert left.positions.isnan().sum() == 34
     assert (left.score == 0).sum() == 17
+
+
+def test_reject_views__somebody_who_is_there_for_less_than_half_of_the_time():
+    keypoints, cameras = recording(frames=100)
+    absent = torch.arange(100) >= 40
+    gone = dataclasses.replace(
+        keypoints,
+        positions=keypoints.positions.masked_fill(absent[None, :, None, None, None], torch.nan),
+        score=keypoints.score.masked_fill(absent[None, :, None, None], 0.0),
+    )
+    rejected = reject_views(shifted(gone, 1, 10, 30, (60.0, 90.0)), cameras)[1].rejected
+    assert rejected[1, 12:28].all()
+    assert not rejected[:, 40:].any()

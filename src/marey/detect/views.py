@@ -119,7 +119,8 @@ def _worst(distance: Tensor, blame: Tensor, present: Tensor) -> Tensor:
             without the view (Baarda's data snooping); the robust fit may have settled on the wrong side.
         present: where the view sees the person at all.
     """
-    usual = distance.nan_to_num(nan=torch.inf).amin(0).median(0).values
+    best = distance.nan_to_num(nan=torch.inf).amin(0)  # of the views in each frame; infinite where nobody is there
+    usual = torch.where(best.isfinite(), best, torch.nan).nanmedian(0).values.nan_to_num(nan=0.0)
     threshold = (_AGAINST_USUAL * usual).clamp(min=_DISAGREEMENT)
     known = distance.isfinite()
     bad = known & (_mean((distance > threshold).to(distance.dtype), known) > 0.5)
@@ -147,7 +148,8 @@ def _notes(rejected: Tensor, pixels: Tensor, names: tuple[str, ...], first_frame
         name = names[view] if names else f"view {view}"
         notes.append(
             f"{name}, person {person}: left out in {int(flags.sum())} of {len(flags)} frames "
-            f"({_spans(flags, first_frame)}): half of its keypoints lie more than {offset:.0f} pixels from where the other views see them."
+            f"({_spans(flags, first_frame)}): half of its keypoints lie more than {offset:.0f} pixels from where the "
+            "other views see them."
         )
     return tuple(notes)
 
