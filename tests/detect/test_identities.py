@@ -42,6 +42,7 @@ def test_join__near_in_space_and_time():
         seen(1, 20, 90, (1, 0, 1), (2, 0, 1)),  # there while the first still is
         seen(1, 60, 90, (5, 0, 1), (6, 0, 1)),  # too far to walk in 10 frames
         seen(1, 60, 90, (1.2, 0, 1), (2, 0, 1), bones=(0.8, 0.5, 0.7)),  # of another build
+        seen(1, 250, 290, (1.2, 0, 1), (2, 0, 1)),  # long after
     ],
 )
 def test_join__not_the_same(other):

@@ -87,7 +87,12 @@ def _affinity(tracks: list[Track], config: AssociationConfig) -> torch.Tensor:
     relative = (bones[:, None] - bones[None]) / (0.5 * (bones[:, None] + bones[None]))
     build = (relative / config.stature).square().nanmean(-1).nan_to_num(nan=1.0)
     place = (distance / doubt).square()
-    later = (gap > -patience) & (first[None] > first[:, None]) & (last[None] > last[:, None])
+    later = (
+        (gap > -patience)
+        & (gap <= config.frames(config.memory))
+        & (first[None] > first[:, None])
+        & (last[None] > last[:, None])
+    )
     allowed = later & (place < _GATE) & (build < _GATE)
     # the sooner and the nearer the better, however many candidates the gates let through
     gain = 2 * _GATE - place - build - doubt.clamp(min=1e-3).log()

@@ -35,6 +35,8 @@ class AssociationConfig:
     bystander_ratio: float = 0.6
     """Without a number of people: whoever is seen by fewer views, on average, than this share of the views that see the
     best seen person is a bystander."""
+    memory: float = 5.0
+    """Seconds after which somebody who was lost and somebody who appears are no longer taken for one person."""
     pace: float = 1.5
     """Metres per second that a person who was lost may have walked, one standard deviation."""
     stature: float = 0.08
