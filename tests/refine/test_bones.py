@@ -51,6 +51,38 @@ def test_measured_lengths__are_right_and_as_certain_as_they_say(truth):
     assert 0.7 < torch.stack(ratios).square().mean().sqrt() < 1.4
 
 
+def _standing_still(truth, sigma, seeds=20):
+    """Many recordings (12, seeds) of one still figure, each with one error of size `sigma` that never changes."""
+    still = truth.positions[:1, :1].expand(1, seeds, -1, -1)
+    error = sigma * torch.randn(still.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return joints_of((still + error).expand(12, -1, -1, -1), sigma=sigma, name="body_25b")
+
+
+@pytest.mark.parametrize("asymmetry", [0.01, float("inf")])
+def test_measured_lengths__of_a_still_figure_doubt_the_error_that_lasts(truth, asymmetry):
+    found = measure_bones(_standing_still(truth, 0.01), asymmetry=asymmetry)
+    ratio = (found.length - _exact(truth).length[:1]) / found.deviation
+    torch.testing.assert_close(found.deviation, torch.full_like(found.deviation, 0.01 * 2**0.5))
+    assert (ratio.abs() < 2).double().mean() > 0.93
+    assert ratio.square().mean().sqrt() < 1.1
+
+
+def test_measured_lengths__average_down_what_does_not_last(truth):
+    few, many = (measure_bones(_noisy(truth, 0.02)[:frames], asymmetry=float("inf")) for frames in (100, 400))
+    assert many.deviation.median() < 0.6 * few.deviation.median()
+    assert many.deviation.median() < 0.1 * 0.02 * 2**0.5
+
+
+def test_constrained__still_figure_gets_no_certainty_from_seeing_the_same_again(truth):
+    joints = _standing_still(truth, 0.01)
+    held = constrain_bones(joints, measure_bones(joints, asymmetry=float("inf")))
+    before, after = (found.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) for found in (joints, held))
+    assert (after > 0.92 * before).all()
+    error = held.positions - truth.positions[:1, :1]
+    distance = (torch.linalg.solve(held.covariance, error) * error).sum(-1)
+    assert (distance < 6.251).double().mean() == pytest.approx(0.9, abs=0.02)
+
+
 def test_measured_lengths__ignore_outliers_and_filled_values(truth):
     joints = _noisy(truth, 0.01)
     spoiled = joints.positions.clone()

@@ -59,11 +59,46 @@ def test_filters__can_take_the_smoothers_place(recording, name):
 def test_notes__say_what_was_done(recording):
     capture, joints = recording
     positions = joints.positions.clone()
-    positions[50:55, 0, 3], positions[:, 1, 24] = torch.nan, torch.nan
+    positions[50:55, 0, 3], positions[:30, 0, 4], positions[:, 1, 24] = torch.nan, torch.nan, torch.nan
     _, notes = refine(replace(joints, positions=positions), fps=capture.fps, mode="bones")
-    assert "filled in" in notes[0]
-    assert "stay unknown" in notes[1]
-    assert notes[2].startswith("Held 29 bones")
+    assert "were filled in" in notes[0]
+    assert "(0.2%) stay unknown" in notes[1]
+    assert notes[2] == f"Never seen of person 1: {joints.skeleton.joints[24]}."
+    assert notes[3].startswith("Held 29 bones")
+
+
+def test_notes__people_and_joints_never_seen_are_not_counted():
+    positions = waving(40, 2)
+    positions[:, 1], positions[:, 0, 1:5] = torch.nan, torch.nan
+    _, notes = refine(joints_of(positions), fps=60.0)
+    assert len(notes) == 2
+    assert notes[0].startswith("Smoothed 520 joint positions; 0 in gaps")
+    assert notes[1] == "Never seen: left_eye, right_eye, left_ear, right_ear."
+
+
+def test_notes__count_one_as_one():
+    positions = waving(40)
+    positions[0, 0, 3], positions[20, 0, 5] = torch.nan, torch.nan
+    _, notes = refine(joints_of(positions), fps=60.0)
+    assert "; 1 in gaps of up to 0.25 s was filled in, 0 (0.0%) contradicted their neighbours" in notes[0]
+    assert notes[1] == "1 joint position (0.1%) stays unknown: nothing close enough in time."
+
+
+def test_notes__nothing_measured_is_said():
+    _, notes = refine(joints_of(torch.full_like(waving(4), torch.nan)), fps=60.0, mode="bones")
+    assert notes == (
+        "No joint was measured; nothing was smoothed.",
+        "No bone was seen at both ends; no length was held.",
+    )
+
+
+def test_notes__still_recording_claims_no_more_than_was_stated():
+    joints = joints_of(waving(1).expand(12, -1, -1, -1).clone(), sigma=0.01)
+    refined, notes = refine(joints, fps=60.0, mode="bones")
+    claimed = float(notes[-1].split("known to ")[1].split(" mm")[0])
+    assert 10 < claimed < 16
+    ratio = refined.covariance.diagonal(dim1=-2, dim2=-1) / joints.covariance.diagonal(dim1=-2, dim2=-1)
+    assert ratio.min() > 0.8
 
 
 def test_none__changes_nothing():

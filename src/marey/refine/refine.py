@@ -86,26 +86,56 @@ def _filtered(joints: Joints3D, times: Tensor, config: RefineConfig) -> Joints3D
 
 
 def _smoothing_notes(joints: Joints3D, smoothed: Joints3D, config: RefineConfig) -> tuple[str, ...]:
+    """What was smoothed, filled in and replaced, and what stays unknown of the joints that were ever measured."""
     was = measured(joints)
-    known = smoothed.score > 0
-    total = max(was.numel(), 1)
+    if not was.any():
+        return ("No joint was measured; nothing was smoothed.",)
+    ever = was.any(0)
+    total = was.shape[0] * int(ever.sum())
     rejected, filled = int((smoothed.filled & was).sum()), int((smoothed.filled & ~was).sum())
-    unknown = int((~known).sum())
+    unknown = int((ever & (smoothed.score <= 0)).sum())
     notes = [
-        f"Smoothed {int(was.sum())} joint positions; {filled} in gaps of up to {config.smoother.max_gap:g} s were "
-        f"filled in, {rejected} ({rejected / total:.1%}) contradicted their neighbours in time and were replaced."
+        f"Smoothed {_counted(int(was.sum()), 'joint position')}; "
+        f"{filled} in gaps of up to {config.smoother.max_gap:g} s {_were(filled)} filled in, "
+        f"{rejected} ({rejected / total:.1%}) contradicted {'its' if rejected == 1 else 'their'} neighbours in time "
+        f"and {_were(rejected)} replaced."
     ]
     if unknown:
-        notes.append(f"{unknown} joint positions ({unknown / total:.1%}) stay unknown: nothing close enough in time.")
-    return tuple(notes)
+        notes.append(
+            f"{_counted(unknown, 'joint position')} ({unknown / total:.1%}) {'stays' if unknown == 1 else 'stay'} "
+            "unknown: nothing close enough in time."
+        )
+    return (*notes, *_never_seen_notes(ever, joints.skeleton.joints))
+
+
+def _never_seen_notes(ever: Tensor, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The joints that were never measured of those people of whom anything was; `ever` (P, J)."""
+    missing = {
+        person: ", ".join(name for name, seen in zip(names, row, strict=True) if not seen)
+        for person, row in enumerate(ever.tolist())
+        if any(row)
+    }
+    if len(set(missing.values())) == 1:
+        return tuple(f"Never seen: {joints}." for joints in set(missing.values()) if joints)
+    return tuple(f"Never seen of person {person}: {joints}." for person, joints in missing.items() if joints)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
 
 
 def _bone_notes(lengths: BoneLengths) -> tuple[str, ...]:
     known = lengths.length.isfinite()
     if not known.any():
         return ("No bone was seen at both ends; no length was held.",)
-    deviation = lengths.deviation[known].median()
+    number, deviation = int(known.sum()), 1000 * float(lengths.deviation[known].median())
+    if number == 1:
+        return (f"Held 1 bone at one length over the recording; the length is known to {deviation:.1f} mm.",)
     return (
-        f"Held {int(known.sum())} bones at one length each over the recording; "
-        f"the lengths are known to {1000 * float(deviation):.1f} mm (median).",
+        f"Held {number} bones at one length each over the recording; "
+        f"the lengths are known to {deviation:.1f} mm (median).",
     )
