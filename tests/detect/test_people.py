@@ -30,7 +30,7 @@ def test_follow__history_of_each_track():
     capture, scene = prepare()
     identities, tracks = follow(capture, scene)
     assert (identities == identities[:1, :1]).all()
-    assert [(track.first, track.last, track.seen, track.views) for track in tracks] == [(0, 39, 40, 4.0)] * 2
+    assert [(track.first, track.last, track.seen, track.sightings) for track in tracks] == [(0, 39, 40, 160)] * 2
     links = scene.links
     for track in tracks:
         person = (identities[0, 0] == track.identity).nonzero().item()

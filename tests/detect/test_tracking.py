@@ -107,6 +107,30 @@ def test_track__empty_slots_and_few_joints():
     assert (track(detections, config=dataclasses.replace(CONFIG, least_joints=3)).track == 0).all()
 
 
+def test_track__joints_hidden_at_first_are_learned_when_they_appear():
+    """Born without legs, later seen by the legs alone."""
+    detections, _ = strollers([((-0.5, 0.0), (0.5, 0.0))])
+    table = detections.keypoints.skeleton
+    legs = [index for index, joint in enumerate(table.joints) if joint.endswith(("hip", "knee", "ankle"))]
+    rest = [index for index in range(len(table)) if index not in legs]
+    detections.keypoints.positions[:, :10, :, legs] = torch.nan
+    detections.keypoints.positions[:, 30:, :, rest] = torch.nan
+    assert (track(detections, config=CONFIG).track == 0).all()
+
+
+def test_track__nothing_in_common_is_no_evidence():
+    """A detection of joints that the person never showed is somebody else, though no joint disagrees."""
+    detections, _ = strollers([((-0.2, 0.0), (0.2, 0.0))], frames=20)
+    table = detections.keypoints.skeleton
+    legs = [index for index, joint in enumerate(table.joints) if joint.endswith(("hip", "knee", "ankle"))]
+    rest = [index for index in range(len(table)) if index not in legs]
+    detections.keypoints.positions[:, :10, :, legs] = torch.nan
+    detections.keypoints.positions[:, 10:, :, rest] = torch.nan
+    found = track(detections, config=CONFIG).track
+    assert (found[:, :10] == 0).all()
+    assert (found[:, 10:] == 1).all()
+
+
 def test_track__wrong_shape():
     detections, _ = strollers([((-0.8, 0.0), (0.8, 0.0))], frames=5)
     with pytest.raises(ShapeError, match="V, T, P"):

@@ -70,11 +70,6 @@ class Track:
     missed: int = 0
     """Frames since."""
 
-    @property
-    def views(self) -> float:
-        """Views that see the person, on average."""
-        return self.sightings / max(self.seen, 1)
-
 
 class PeopleTracker:
     """Follow people through the frames of one recording."""

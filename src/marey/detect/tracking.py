@@ -180,17 +180,17 @@ class _ImageTracker:
         side = swapped[view, place, slot, joint].long()
         seen = doubled[view, side, slot, joint]
         noise = 0.5 * torch.diagonal(spreads[view, side, slot, joint], dim1=-2, dim2=-1).sum(-1)
-        weight = inlier(ratio[view, place, slot, joint], outlier)
-        weight = torch.where(seen.isfinite().all(-1) & (chosen >= 0)[..., None], weight, 0.0)
-        share = torch.where(weight > 0, weight * variance / (variance + noise), 0.0)
+        found = seen.isfinite().all(-1) & (chosen >= 0)[..., None]
         known = expected.isfinite().all(-1)
-        correction = torch.where((weight > 0)[..., None], seen - expected, 0.0).nan_to_num()
-        first = ((weight > 0) & ~known)[..., None]
+        weight = torch.where(found & known, inlier(ratio[view, place, slot, joint], outlier), 0.0)
+        share = torch.where(weight > 0, weight * variance / (variance + noise), 0.0)
+        correction = torch.where((weight > 0)[..., None], seen - expected, 0.0)
+        first = found & ~known
         self._state = dataclasses.replace(
             state,
-            position=torch.where(first, seen, expected + share[..., None] * correction),
+            position=torch.where(first[..., None], seen, expected + share[..., None] * correction),
             velocity=state.velocity * _VELOCITY_DECAY + _VELOCITY_GAIN * share[..., None] * correction,
-            variance=torch.where(first[..., 0], noise, (1 - share) * variance),
+            variance=torch.where(first, noise, (1 - share) * variance),
             missed=torch.where(chosen >= 0, 0, state.missed + 1),
         )
         return chosen
