@@ -3,10 +3,12 @@ import dataclasses
 import pytest
 import torch
 
+from detect.rig import ring, seen_by, walker
 from marey.core import CalibrationError, Detections2D, InputError, ShapeError, skeleton
 from marey.data.detector_faults import DetectorFaults
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.detect.association import AssociationConfig, associate
+from marey.detect.noise import NoiseModel, with_noise
 
 TUNING_SEEDS = (101, 102, 103)
 """The benchmark's seeds, below 100, are never used here."""
@@ -143,6 +145,21 @@ def test_associate__lost_for_a_second_and_joined_again():
     association = associate(capture.detections, capture.cameras, config=config)
     assert_sorted(capture, association)
     assert any("lost and found again 1 times" in note for note in association.notes)
+
+
+@pytest.mark.parametrize(("height", "people"), [(1.65, 2), (1.85, 1)])
+def test_associate__one_after_the_other(height, people):
+    """Somebody of 1.85 m leaves; 1.5 s later somebody appears at the same place."""
+    joints, table = walker(145)
+    joints[:50] *= 1.85 / 1.65
+    joints[95:] *= height / 1.65
+    joints[50:95] = torch.nan
+    cameras = ring(4)
+    keypoints = with_noise(seen_by(joints, cameras, table, sigma=3.0), NoiseModel())
+    association = associate(Detections2D(keypoints=keypoints), cameras, config=AssociationConfig(fps=30.0))
+    there = association.slots[:, [*range(50), *range(95, 145)]] >= 0
+    assert there.shape[-1] == people
+    assert (there.sum(-1) == 1).all()
 
 
 def test_associate__one_view_follows_in_the_image():

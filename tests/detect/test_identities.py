@@ -72,6 +72,33 @@ def test_join__two_lost_together_are_told_apart_by_build():
     assert chains(tracks) == [[0, 2], [1, 3]]
 
 
+BODY = torch.linspace(0.1, 0.5, 16, dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("scale", "seconds", "people"), [(1.12, 1.5, 2), (0.88, 3.0, 2), (1.0, 1.5, 1), (1.03, 1.5, 1)]
+)
+def test_join__stature_tells_people_apart_who_come_one_after_the_other(scale, seconds, people):
+    """Single bones are measured 6 % wrong; that of the whole body is known better."""
+    error = 1 + 0.06 * torch.randn(16, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    again = round(50 + seconds * CONFIG.fps)
+    tracks = [
+        seen(0, 0, 50, (0, 0, 1), (1, 0, 1), bones=BODY.tolist()),
+        seen(1, again, again + 50, (1.4, 0, 1), (2, 0, 1), bones=(scale * error * BODY).tolist()),
+    ]
+    assert len(join(tracks, CONFIG)) == people
+
+
+def test_join__one_bone_grossly_wrong_makes_nobody_else():
+    wrong = BODY.clone()
+    wrong[4] *= 3
+    tracks = [
+        seen(0, 0, 50, (0, 0, 1), (1, 0, 1), bones=BODY.tolist()),
+        seen(1, 60, 90, (1.2, 0, 1), (2, 0, 1), bones=wrong.tolist()),
+    ]
+    assert chains(tracks) == [[0, 1]]
+
+
 def test_join__bones_never_measured_do_not_forbid():
     nan = (float("nan"),) * 3
     tracks = [seen(0, 0, 50, (0, 0, 1), (1, 0, 1), bones=nan), seen(1, 60, 90, (1, 0, 1), (2, 0, 1))]

@@ -52,8 +52,8 @@ def join(tracks: list[Track], config: AssociationConfig) -> list[Person]:
     """Join tracks of the same person that a gap divides.
 
     The end of one track and the beginning of a later one belong together when the body's centre can have walked from
-    one to the other in the time between and the bones are equally long; both in units of their standard deviations.
-    They may overlap a little: a track that loses its person lives on for a moment while a new one takes over.
+    one to the other in the time between and the bones are on average equally long; both in units of their standard
+    errors. They may overlap a little: a track that loses its person lives on for a moment while a new one takes over.
     Ends and beginnings are paired by the exact assignment, so two people who are lost together are told apart together.
     """
     if not tracks:
@@ -83,9 +83,7 @@ def _affinity(tracks: list[Track], config: AssociationConfig) -> torch.Tensor:
     coasting = gap.clamp(min=-patience, max=patience)[..., None]
     distance = (end[:, None] + velocity[:, None] * coasting - start[None]).norm(dim=-1)
     doubt = (_PLACE**2 + (config.pace * gap / config.fps).square()).sqrt()
-    bones = torch.stack([track.bones for track in tracks])
-    relative = (bones[:, None] - bones[None]) / (0.5 * (bones[:, None] + bones[None]))
-    build = (relative / config.stature).square().nanmean(-1).nan_to_num(nan=1.0)
+    build = _difference_in_build(torch.stack([track.bones for track in tracks]), config.stature)
     place = (distance / doubt).square()
     later = (
         (gap > -patience)
@@ -97,6 +95,23 @@ def _affinity(tracks: list[Track], config: AssociationConfig) -> torch.Tensor:
     # the sooner and the nearer the better, however many candidates the gates let through
     gain = 2 * _GATE - place - build - doubt.clamp(min=1e-3).log()
     return torch.where(allowed, gain.clamp(min=1e-3), 0.0)
+
+
+def _difference_in_build(bones: torch.Tensor, stature: float) -> torch.Tensor:
+    """Squared differences in size between N bodies, in units of their standard errors, (N, N).
+
+    The size is the mean over the bones, which tells people of different stature apart where single bones are too noisy
+    to. Its standard error comes from the bones' own disagreement, but from no less than `stature`. 1 where two bodies
+    have no measured bone in common.
+
+    Args:
+        bones: (N, L) lengths; NaN where never measured.
+        stature: relative standard deviation of a bone's length.
+    """
+    relative = (bones[:, None] - bones[None]) / (0.5 * (bones[:, None] + bones[None]))
+    mean = relative.nanmean(-1)
+    variance = (relative - mean[..., None]).square().nanmean(-1).clamp(min=stature**2)
+    return (mean.square() * relative.isfinite().sum(-1) / variance).nan_to_num(nan=1.0)
 
 
 def select(people: list[Person], wanted: int | None, config: AssociationConfig) -> tuple[list[Person], list[Person]]:
