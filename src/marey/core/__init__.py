@@ -12,6 +12,7 @@ from marey.core.errors import (
     ShapeError,
 )
 from marey.core.evidence import Boxes, Detections2D, Keypoints2D
+from marey.core.motion import JointTree, Motion
 from marey.core.recording import FrameSource, Image, Recording
 from marey.core.results import BodyState, Diagnostics, Estimate, Joints3D
 from marey.core.skeletons import Skeleton, skeleton, skeleton_names
@@ -31,11 +32,13 @@ __all__ = [
     "FrameSource",
     "Image",
     "InputError",
+    "JointTree",
     "Joints3D",
     "Keypoints2D",
     "MareyError",
     "MissingAssetError",
     "MissingDependencyError",
+    "Motion",
     "Observation",
     "Recording",
     "Requirements",
