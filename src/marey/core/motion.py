@@ -102,7 +102,7 @@ class Motion:
 
     def positions(self) -> Tensor:
         """Where the joints stand in the world, (T, K, 3) metres: forward kinematics, level by level."""
-        positions = torch.empty(self.length, len(self.tree), 3, dtype=self.rotations.dtype, device=self.rotations.device)
+        positions = self.rotations.new_empty(self.length, len(self.tree), 3)
         orientations = self.rotations.clone()
         positions[:, 0] = self.translation
         offsets = self.offsets.to(positions)
