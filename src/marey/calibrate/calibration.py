@@ -78,7 +78,7 @@ class Calibration:
     """Of the K parameters of a camera: rx ry rz (radians, camera frame), x y z (centre in the world, metres), then
     fx fy cx cy (pixels) and distortion coefficients, as far as they were estimated."""
     deviation: Tensor | None = None
-    """(V, K) one standard deviation of each parameter; zero for what was held, NaN where the evidence leaves it open."""
+    """(V, K) one standard deviation of each parameter; zero for what was held, NaN where undetermined."""
     observations: BoardObservations | None = None
     board_rotation: Tensor | None = None
     """(M, 3, 3) board to world; NaN: not used. None where only intrinsics were estimated."""
