@@ -124,7 +124,7 @@ def read_estimate_npz(path: str | os.PathLike[str]) -> Estimate:
         FormatError: it is not such an archive, is cut off, holds pickled objects, or its arrays do not fit together.
     """
     path = Path(path)
-    arrays = _load(path)
+    arrays = read_arrays(path)
     try:
         if arrays["format"] != FORMAT:
             raise FormatError(f"format {arrays['format']}, this version reads {FORMAT}; install a newer marey")
@@ -135,7 +135,13 @@ def read_estimate_npz(path: str | os.PathLike[str]) -> Estimate:
         raise FormatError(f"{path}: {error}") from error
 
 
-def _load(path: Path) -> Arrays:
+def read_arrays(path: Path) -> Arrays:
+    """Read every array of an npz archive, without pickle.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such archive, is cut off, unpacks to more than 16 GiB, or holds pickled objects.
+    """
     try:
         file = path.open("rb")
     except OSError as error:

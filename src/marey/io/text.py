@@ -16,7 +16,7 @@ LONGEST_LINE = 8 << 20
 def read_text_limited(
     path: str | os.PathLike[str], *, most_bytes: int = MOST_BYTES, longest_line: int | None = None
 ) -> str:
-    """Read a UTF-8 file, a byte order mark dropped, line ends made `\\n`.
+    """Read a UTF-8 file, a byte order mark dropped, every line end made a line feed.
 
     Args:
         path: The file.
