@@ -95,10 +95,10 @@ def adjust_cameras(
         f"{before:.1f} to {after:.1f} px. Against each other moved: {changes}. To work with the cameras as given, say "
         "cameras as-given."
     )
-    return CameraAdjustment(cameras=_keep_people(sample, cameras, adjusted), notes=(note,))
+    return CameraAdjustment(cameras=keep_people(sample, cameras, adjusted), notes=(note,))
 
 
-def _keep_people(keypoints: Keypoints2D, given: Cameras, adjusted: Cameras) -> Cameras:
+def keep_people(keypoints: Keypoints2D, given: Cameras, adjusted: Cameras) -> Cameras:
     """Move the adjusted cameras together, rigidly, so that they see people on average where the given ones did."""
     target, source = (
         triangulate(keypoints.positions, cameras, covariance=keypoints.covariance).positions.flatten(0, -2)
