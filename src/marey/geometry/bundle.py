@@ -21,8 +21,8 @@ from marey.geometry.bundle_cameras import (
     project_rows,
 )
 from marey.geometry.bundle_evidence import Evidence, gather_evidence, initial_points
+from marey.geometry.bundle_iteration import minimise, variance_factor
 from marey.geometry.bundle_system import Linearisation, NormalEquations
-from marey.geometry.least_squares import LARGEST_DAMPING, Damping, cost_resolution
 from marey.geometry.robust import RobustLoss
 
 
@@ -39,6 +39,8 @@ class CameraPrior:
     """Metres, along each axis."""
     focal: float = torch.inf
     """Relative."""
+    aspect: float = torch.inf
+    """Relative, of fy over fx."""
     principal_point: float = torch.inf
     """Pixels."""
     distortion: float = torch.inf
@@ -52,9 +54,20 @@ class CameraPrior:
     def information(self, free: FreeIntrinsics, like: Tensor) -> Tensor:
         """The inverse variances (6 + K,) of the parameters of a camera."""
         deviations = [self.rotation] * 3 + [self.center] * 3
-        deviations += [self.focal] * free.focal + [self.principal_point] * (2 * free.principal_point)
-        deviations += [self.distortion] * free.distortion
+        deviations += [self.focal] * free.focal + [self.aspect] * free.aspect
+        deviations += [self.principal_point] * (2 * free.principal_point) + [self.distortion] * free.distortion
         return like.new_tensor(deviations).square().reciprocal()
+
+    def pull(self, cameras: Cameras, given: Cameras, free: FreeIntrinsics) -> tuple[Tensor, Tensor, Tensor]:
+        """Towards the given cameras: its information (V, 6 + K), gradient along a step (V, 6 + K) and cost ()."""
+        rotation, _ = cameras.extrinsics
+        difference = camera_difference(cameras, given, free)
+        information = self.information(free, difference).expand_as(difference)
+        pull = information * difference
+        # a step moves the centre by -R^T d; that of a rotation vector by its own logarithm changes nothing along it
+        turned = -(rotation @ pull[:, 3:6, None])[..., 0]
+        gradient = torch.cat((pull[:, :3], turned, pull[:, 6:]), dim=-1)
+        return information, gradient, (pull * difference).sum() / 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +163,13 @@ def adjust_bundle(
     problem = _Problem(start, evidence, settings)
     state = problem.at(start, torch.where(initial.isfinite(), initial, 0.0))
     _check_evidence(problem)
-    state, history, converged = _minimise(problem, state)
+    state, history, converged = minimise(
+        state,
+        problem.proposed,
+        rounding=evidence.rounding(),
+        tolerance=settings.tolerance,
+        max_iterations=settings.max_iterations,
+    )
     if problem.keeps_scale:
         state = problem.rescaled(state)
     return _result(problem, state, history, converged, pixels, estimated_noise=covariance is None)
@@ -190,19 +209,18 @@ class _Problem:
         rotation, _ = cameras.extrinsics
         free = self.settings.free
         linear = Linearisation.build(project_rows(points, cameras, free), rotation, self.evidence, self.settings.loss)
-        difference = camera_difference(cameras, self.start, free)
-        information = self.settings.prior.information(free, difference).expand_as(difference)
-        pull = information * difference
-        # a step moves the centre by -R^T d; that of a rotation vector by its own logarithm changes nothing along it
-        turned = -(rotation @ pull[:, 3:6, None])[..., 0]
-        gradient = torch.cat((pull[:, :3], turned, pull[:, 6:]), dim=-1)
+        information, gradient, cost = self.settings.prior.pull(cameras, self.start, free)
         equations = NormalEquations.build(linear).plus(information, gradient)
-        return _State(cameras, points, equations, linear.cost + (pull * difference).sum() / 2)
+        return _State(cameras, points, equations, linear.cost + cost)
 
-    def moved(self, state: _State, step: Tensor, point_step: Tensor) -> _State:
-        """Linearise where a step leads."""
-        rows = step.reshape(len(self.start.intrinsics), -1)
-        return self.at(move_cameras(state.cameras, rows, self.settings.free), state.points + point_step.T)
+    def proposed(self, state: _State, damping: Tensor) -> tuple[_State, Tensor] | None:
+        """Linearise where a damped step leads; with the decrease of the cost that the linear model promises."""
+        step = state.equations.reduce(damping).step(self.basis(state.cameras))
+        if step is None:
+            return None
+        rows = step[0].reshape(len(self.start.intrinsics), -1)
+        moved = self.at(move_cameras(state.cameras, rows, self.settings.free), state.points + step[1].T)
+        return moved, _predicted(state.equations, step, damping)
 
     def basis(self, cameras: Cameras) -> Tensor:
         """Directions (V C, G) in which the cameras may move: orthonormal, perpendicular to what is held."""
@@ -228,34 +246,6 @@ class _Problem:
         centers = centers[held] + factor * (centers - centers[held])
         cameras = replace(state.cameras, translation=-(rotation @ centers[..., None])[..., 0])
         return self.at(cameras, centers[held] + factor * (state.points - centers[held]))
-
-
-def _minimise(problem: _Problem, state: _State) -> tuple[_State, list[Tensor], bool]:
-    """Levenberg-Marquardt; the cost at the start and after each step tried, and whether it converged."""
-    settings = problem.settings
-    history = [state.cost]
-    rounding = problem.evidence.rounding()
-    control = Damping.start(state.cost, 1e-4)
-    for _ in range(settings.max_iterations):
-        step = state.equations.reduce(control.value).step(problem.basis(state.cameras))
-        gain = torch.full_like(state.cost, -1.0)
-        if step is not None:
-            predicted = _predicted(state.equations, step, control.value)
-            proposed = problem.moved(state, *step)
-            actual = state.cost - proposed.cost
-            gain = actual / predicted
-            bound = torch.maximum(settings.tolerance * state.cost, cost_resolution(state.cost, rounding))
-            small = bool((actual.abs() <= bound) & (predicted <= bound))
-            if actual > 0:
-                state = proposed
-            if small:
-                history.append(state.cost)
-                return state, history, bool(control.value < 1)
-        history.append(state.cost)
-        control = control.update(gain)
-        if control.value > LARGEST_DAMPING:
-            break
-    return state, history, False
 
 
 def _predicted(equations: NormalEquations, step: tuple[Tensor, Tensor], damping: Tensor) -> Tensor:
@@ -305,7 +295,7 @@ def _check_evidence(problem: _Problem) -> None:
 def _result(
     problem: _Problem,
     state: _State,
-    history: list[Tensor],
+    history: Tensor,
     converged: bool,
     pixels: Tensor,
     *,
@@ -316,7 +306,7 @@ def _result(
     used = evidence.prior > 0
     basis = problem.basis(state.cameras)
     camera_covariance, point_covariance = state.equations.reduce(0.0).covariance(basis)
-    factor = _variance_factor(problem, linear)
+    factor = variance_factor(evidence, linear, problem.settings.loss, problem.unknowns)
     scale = factor if estimated_noise else torch.ones_like(factor)
     size = camera_covariance.shape[0] // views
     known = used.any(0)
@@ -341,24 +331,6 @@ def _result(
         weights=like(linear.weights.reshape(views, *batch)),
         rms=like(rms),
         variance_factor=like(factor),
-        cost_history=like(torch.stack(history)),
+        cost_history=like(history),
         converged=converged,
     )
-
-
-def _variance_factor(problem: _Problem, linear: Linearisation) -> Tensor:
-    """How much larger the covariance of the robust fit is than the inverse of its weighted normal matrix.
-
-    `K^2 sum(w^2 s) / freedom * mean(w) / mean(slope)^2` with `K = 1 + unknowns / observations * var(slope) / mean^2`
-    (Huber, Robust Statistics, 1981, section 7.6); for the squared loss the variance of unit weight. Good to 10 % in
-    standard deviations for scales of the loss from 2 standard deviations of the noise, too small for tighter ones.
-    """
-    used = problem.evidence.prior > 0
-    prior, squared = problem.evidence.prior[used], linear.squared[used]
-    _, robust = problem.settings.loss(squared)
-    slopes = problem.settings.loss.influence_slope(squared)
-    observations, unknowns = 2 * len(squared), problem.unknowns
-    slope = (prior * slopes).sum() / prior.sum()
-    correction = 1 + unknowns / observations * (slopes - slope).square().mean() / slope.square()
-    influence = (prior * robust.square() * squared).sum() / (observations - unknowns)
-    return correction.square() * influence * (prior * robust).sum() / prior.sum() / slope.square()

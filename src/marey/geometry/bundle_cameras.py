@@ -25,6 +25,8 @@ class FreeIntrinsics:
 
     focal: bool = False
     """The logarithm of a common factor of fx, fy and the skew."""
+    aspect: bool = False
+    """The logarithm of a factor of fy alone."""
     principal_point: bool = False
     """cx and cy, pixels."""
     distortion: int = 0
@@ -34,7 +36,8 @@ class FreeIntrinsics:
     def names(self) -> tuple[str, ...]:
         """Of the parameters, in their order in a step, after the six of the extrinsics."""
         focal = ("focal",) if self.focal else ()
-        return (*focal, *(("cx", "cy") if self.principal_point else ()), *DISTORTION_NAMES[: self.distortion])
+        aspect = ("aspect",) if self.aspect else ()
+        return (*focal, *aspect, *(("cx", "cy") if self.principal_point else ()), *DISTORTION_NAMES[: self.distortion])
 
     def check(self, cameras: Cameras) -> None:
         """Say why these cameras cannot be adjusted so, if they cannot.
@@ -98,6 +101,10 @@ def move_cameras(cameras: Cameras, step: Tensor, free: FreeIntrinsics) -> Camera
         factor = torch.ones_like(intrinsics)
         factor[:, :2, :2] = step[:, at, None, None].exp()
         intrinsics, at = intrinsics * factor, at + 1
+    if free.aspect:
+        factor = torch.ones_like(intrinsics)
+        factor[:, 1, 1] = step[:, at].exp()
+        intrinsics, at = intrinsics * factor, at + 1
     if free.principal_point:
         shift = torch.zeros_like(intrinsics)
         shift[:, :2, 2] = step[:, at : at + 2]
@@ -115,6 +122,9 @@ def camera_difference(cameras: Cameras, reference: Cameras, free: FreeIntrinsics
     parts = [matrix_to_rotvec(rotation @ start.transpose(-1, -2)), cameras.centers - reference.centers]
     if free.focal:
         parts.append((cameras.intrinsics[:, 0, :1] / reference.intrinsics[:, 0, :1]).log())
+    if free.aspect:
+        ratio = cameras.intrinsics / reference.intrinsics
+        parts.append((ratio[:, 1, 1:2] / ratio[:, 0, :1]).log())
     if free.principal_point:
         parts.append(cameras.intrinsics[:, :2, 2] - reference.intrinsics[:, :2, 2])
     if free.distortion:
@@ -128,6 +138,8 @@ def _by_intrinsics(position: Tensor, pixels: Tensor, cameras: Cameras, free: Fre
     columns = []
     if free.focal:
         columns.append(pixels - K[:, :2, 2].T[..., None])
+    if free.aspect:
+        columns.append(torch.stack((torch.zeros_like(pixels[1]), pixels[1] - K[:, 1, 2, None])))
     if free.principal_point:
         one, zero = torch.ones_like(pixels[0]), torch.zeros_like(pixels[0])
         columns += [torch.stack((one, zero)), torch.stack((zero, one))]

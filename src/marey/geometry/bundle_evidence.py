@@ -64,8 +64,10 @@ def gather_evidence(
     points: Tensor,
     covariance: Tensor | None,
     weights: Tensor | None,
+    *,
+    least_views: int = 2,
 ) -> Evidence:
-    """The observations of points that start in front of at least two cameras which saw them."""
+    """The observations of points that start in front of enough of the cameras which saw them."""
     views, *batch, _ = pixels.shape
     rows = pixels.reshape(views, -1, 2).permute(2, 0, 1)
     whitening = pixels.new_tensor([1.0, 0.0, 1.0])[:, None, None]
@@ -79,7 +81,7 @@ def gather_evidence(
     if weights is not None:
         prior = _expanded(weights.detach().to(pixels), (views, *batch), "weights").reshape(views, -1)
     seen = seen & (prior > 0)
-    seen = seen & (seen.sum(0) >= 2)
+    seen = seen & (seen.sum(0) >= least_views)
     return Evidence(torch.where(seen, rows, 0.0), whitening, torch.where(seen, prior, 0.0))
 
 

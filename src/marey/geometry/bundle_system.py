@@ -119,9 +119,9 @@ class ReducedSystem:
         coupling = (J[0][:, :, None] * Q[0][:, None]).addcmul_(J[1][:, :, None], Q[1][:, None])
         flat = coupling.reshape(views * size, 3 * count)
         right = torch.stack(_forward(factor, equations.points_gradient.unbind(0)))
-        blocks = equations.cameras + torch.diag_embed(damping * _diagonal(equations.cameras))
+        blocks = equations.cameras + torch.diag_embed(damping * padded_diagonal(equations.cameras))
         return cls(
-            matrix=_block_diagonal(blocks) - flat @ flat.T,
+            matrix=block_diagonal(blocks) - flat @ flat.T,
             gradient=equations.cameras_gradient.flatten() - flat @ right.flatten(),
             factor=factor,
             coupling=coupling.reshape(views * size, 3, count),
@@ -156,13 +156,13 @@ class ReducedSystem:
         return half.T @ half, torch.stack(_backward(self.factor, columns.unbind(1)))
 
 
-def _diagonal(blocks: Tensor) -> Tensor:
+def padded_diagonal(blocks: Tensor) -> Tensor:
     """The diagonals of (V, C, C); 1 for a parameter without evidence, which then stays where it is."""
     diagonal = blocks.diagonal(dim1=-2, dim2=-1)
     return torch.where(diagonal > 0, diagonal, 1.0)
 
 
-def _block_diagonal(blocks: Tensor) -> Tensor:
+def block_diagonal(blocks: Tensor) -> Tensor:
     """Blocks (V, C, C) along the diagonal of a matrix (V C, V C)."""
     views, size, _ = blocks.shape
     full = blocks.new_zeros(views, size, views, size)
