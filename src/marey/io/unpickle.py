@@ -1,0 +1,341 @@
+"""Pickles and object archives of others, read without running anybody's code.
+
+A pickle is a program for a small stack machine that may import and call anything. This is such a machine with nothing
+to call: the names in the stream pick from a table of builders of plain data and NumPy arrays (`marey.io.pickle_data`);
+nothing is ever imported by a name from a file, and no method of an object is called. Everything else is refused. What
+the stream builds is bounded by its own length, so that a small file cannot ask for a large memory.
+
+The opcodes are those of Python's `pickletools`, which documents them.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import pickletools
+import zipfile
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError, InputError
+from marey.io.pickle_data import (
+    BUILDERS,
+    TYPES,
+    Budget,
+    DType,
+    Global,
+    PendingArray,
+    PickledObject,
+    build_array,
+    byte_order,
+    check_tree,
+    hashable,
+)
+
+MOST_BYTES = 4 << 30
+"""Larger files, and archives that unpack to more, are refused before they are read."""
+
+_DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError, MemoryError, RecursionError)
+"""What decoding a damaged stream raises, here, in pickletools and in NumPy."""
+
+
+def restricted_load(file: str | os.PathLike[str] | bytes | BinaryIO, *, allowed: Collection[str] = ()) -> Any:
+    """Read a pickle that holds nothing but data.
+
+    Understood are None, booleans, numbers, text, bytes, lists, tuples, sets, dicts (`OrderedDict` becomes a dict) and
+    NumPy arrays and scalars of numbers, text and objects, in every pickle protocol, Python 2's included, whose strings
+    are read as Latin-1.
+
+    Args:
+        file: A path, the bytes themselves, or a binary file to be read to its end.
+        allowed: Names of classes, as `scipy.sparse.csc.csc_matrix`, whose instances become `PickledObject`s. The
+            classes are not imported.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no pickle, is damaged, names anything else, asks for more memory than it has data, nests more
+            than 100 deep or contains itself.
+    """
+    where, data = _content(file)
+    try:
+        return _Machine(data, frozenset(allowed)).run()
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    except _DAMAGED as error:
+        raise FormatError(f"{where}: not a readable pickle: {error or type(error).__name__}") from error
+
+
+def _content(file: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, bytes]:
+    if isinstance(file, bytes):
+        return "pickle", file
+    if not isinstance(file, str | os.PathLike):
+        data = file.read(MOST_BYTES + 1)
+        where = str(getattr(file, "name", "pickle"))
+    else:
+        where = str(file)
+        try:
+            with Path(file).open("rb") as stream:
+                data = stream.read(MOST_BYTES + 1)
+        except OSError as error:
+            raise InputError(f"cannot read {where}: {error.strerror or error}") from error
+    if len(data) > MOST_BYTES:
+        raise FormatError(f"{where}: larger than {MOST_BYTES >> 30} GiB; refused")
+    return where, data
+
+
+class _Machine:
+    """The stack machine: a stack of values, the stacks below each open mark, a memo and a budget of bytes."""
+
+    def __init__(self, data: bytes, allowed: frozenset[str]) -> None:
+        self.data = data
+        self.allowed = allowed
+        self.stack: list[Any] = []
+        self.marks: list[list[Any]] = []
+        self.memo: dict[int, Any] = {}
+        self.budget = Budget(len(data))
+
+    def run(self) -> Any:
+        for opcode, argument, _ in pickletools.genops(io.BytesIO(self.data)):
+            name = opcode.name
+            if name in _LITERALS:
+                self.stack.append(argument)
+            elif name in _STEPS:
+                _STEPS[name](self, argument)
+            elif name == "STOP":
+                return self.result()
+            elif name not in ("PROTO", "FRAME"):
+                raise FormatError(f"the pickle uses {name}, which plain data does not need; refused")
+        raise FormatError("the pickle ends before its STOP; it is cut off")
+
+    def result(self) -> Any:
+        if len(self.stack) != 1 or self.marks:
+            raise FormatError("the pickle does not end with one object; it is damaged")
+        check_tree(self.stack[0], most=1_000_000 + 100 * len(self.data))
+        return self.stack[0]
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(self.stack)
+        self.stack = []
+
+    def since_mark(self) -> list[Any]:
+        """The values since the last mark, which is closed."""
+        values = self.stack
+        self.stack = self.marks.pop()
+        return values
+
+    def pop(self, _: Any) -> None:
+        if self.stack:
+            self.stack.pop()
+        else:
+            self.since_mark()
+
+    def top(self, kind: type[Any]) -> Any:
+        """The container that an opcode adds to."""
+        value = self.stack[-1]
+        if type(value) is not kind:
+            raise FormatError(f"the pickle adds to a {type(value).__name__} as to a {kind.__name__}; it is damaged")
+        return value
+
+    def append(self, _: Any) -> None:
+        value = self.stack.pop()
+        self.top(list).append(value)
+
+    def extend(self, _: Any) -> None:
+        values = self.since_mark()
+        self.top(list).extend(values)
+
+    def set_item(self, _: Any) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.top(dict)[hashable(key)] = value
+
+    def set_items(self, _: Any) -> None:
+        values = self.since_mark()
+        self.top(dict).update(_pairs(values))
+
+    def add_items(self, _: Any) -> None:
+        values = self.since_mark()
+        self.top(set).update(map(hashable, values))
+
+    def last(self, count: int) -> None:
+        """A tuple of the last values."""
+        if len(self.stack) < count:
+            raise FormatError("the pickle takes more values than it gave; it is damaged")
+        values = tuple(self.stack[len(self.stack) - count :])
+        del self.stack[len(self.stack) - count :]
+        self.stack.append(values)
+
+    def get(self, key: int) -> None:
+        self.stack.append(self.memo[key])
+
+    def put(self, key: int) -> None:
+        value = self.stack[-1]
+        self.memo[key] = value
+        if isinstance(value, PendingArray):
+            value.places.append(key)
+
+    def name(self, module: str, name: str) -> None:
+        dotted = f"{module}.{name}"
+        if not any(dotted in names for names in (BUILDERS, TYPES, _RECONSTRUCTORS, self.allowed)):
+            raise FormatError(f"the pickle wants to use '{dotted[:200]}', which is not plain data; refused")
+        self.stack.append(Global(dotted))
+
+    def stacked_name(self, _: Any) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise FormatError("the pickle names something without text; it is damaged")
+        self.name(module, name)
+
+    def reduce(self, _: Any) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not (isinstance(function, Global) and isinstance(arguments, tuple)):
+            raise FormatError("the pickle calls something that is not a name; refused")
+        if function.name in _RECONSTRUCTORS:  # of protocols 0 and 1: (class, base, state of the base)
+            self.stack.append(self._instance(arguments[0], (), {}))
+        elif function.name in self.allowed:
+            self.stack.append(PickledObject(function.name, arguments))
+        elif function.name in BUILDERS:
+            self.stack.append(BUILDERS[function.name](self.budget, *arguments))
+        else:
+            raise FormatError(f"the pickle calls '{function.name}'; refused")
+
+    def new_object(self, _: Any) -> None:
+        self.stack.append(self._instance(self.stack.pop(-2), self.stack.pop(), {}))
+
+    def new_object_with_keywords(self, _: Any) -> None:
+        keywords, arguments = self.stack.pop(), self.stack.pop()
+        self.stack.append(self._instance(self.stack.pop(), arguments, keywords))
+
+    def _instance(self, kind: Any, arguments: Any, keywords: Any) -> PickledObject:
+        good = isinstance(kind, Global) and isinstance(arguments, tuple) and isinstance(keywords, dict)
+        if not good or kind.name not in self.allowed:
+            raise FormatError(f"the pickle makes an object of {kind!r:.200}, which is not plain data; refused")
+        return PickledObject(kind.name, arguments, keywords=keywords)
+
+    def build(self, _: Any) -> None:
+        state, target = self.stack.pop(), self.stack[-1]
+        if isinstance(target, PickledObject):
+            target.state = state
+        elif isinstance(target, DType):
+            target.order = byte_order(state)
+        elif isinstance(target, PendingArray):
+            array = build_array(self.budget, *state[-4:])
+            self.stack[-1] = array
+            for place in target.places:
+                self.memo[place] = array
+        else:
+            raise FormatError(f"the pickle changes the state of a {type(target).__name__}; refused")
+
+
+def _pairs(values: list[Any]) -> Iterator[tuple[Any, Any]]:
+    if len(values) % 2:
+        raise FormatError("the pickle has a key without a value; it is damaged")
+    return ((hashable(key), value) for key, value in zip(values[::2], values[1::2], strict=True))
+
+
+_RECONSTRUCTORS = ("copyreg._reconstructor", "copy_reg._reconstructor")
+
+_WORDS = (
+    "INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING UNICODE BINUNICODE "
+    "SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8"
+)
+_LITERALS = frozenset(_WORDS.split())
+"""Opcodes that push their argument."""
+
+_STEPS: dict[str, Callable[[_Machine, Any], None]] = {
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_SET": lambda machine, _: machine.stack.append(set()),
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": lambda machine, _: (machine.since_mark(), None)[1],
+    "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
+    "LIST": lambda machine, _: _push(machine, machine.since_mark()),
+    "TUPLE": lambda machine, _: _push(machine, tuple(machine.since_mark())),
+    "DICT": lambda machine, _: _push(machine, dict(_pairs(machine.since_mark()))),
+    "FROZENSET": lambda machine, _: _push(machine, frozenset(map(hashable, machine.since_mark()))),
+    "TUPLE1": lambda machine, _: machine.last(1),
+    "TUPLE2": lambda machine, _: machine.last(2),
+    "TUPLE3": lambda machine, _: machine.last(3),
+    "APPEND": _Machine.append,
+    "APPENDS": _Machine.extend,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_items,
+    "ADDITEMS": _Machine.add_items,
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.put),
+    "MEMOIZE": lambda machine, _: machine.put(len(machine.memo)),
+    "GLOBAL": lambda machine, names: machine.name(*names.split(" ", 1)),
+    "STACK_GLOBAL": _Machine.stacked_name,
+    "REDUCE": _Machine.reduce,
+    "NEWOBJ": _Machine.new_object,
+    "NEWOBJ_EX": _Machine.new_object_with_keywords,
+    "BUILD": _Machine.build,
+}
+"""What the other opcodes do; one that is neither here nor above is refused."""
+
+
+def _push(machine: _Machine, value: Any) -> None:
+    machine.stack.append(value)
+
+
+def read_object_npz(path: str | os.PathLike[str], *, allowed: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
+    """Read every array of an npz archive; arrays of objects through `restricted_load`.
+
+    An array of shape () that holds one dict, as `np.savez(file, smpl={...})` makes it, is opened with `.item()`.
+
+    Args:
+        path: The archive.
+        allowed: Names of classes, see `restricted_load`.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such archive, is cut off, unpacks to more than 4 GiB, or holds more than data.
+    """
+    path = Path(path)
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    try:
+        with file, zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            size = sum(member.file_size for member in members)
+            if size > MOST_BYTES:
+                raise FormatError(f"unpacks to {size / 2**30:.0f} GiB, more than {MOST_BYTES >> 30}; refused")
+            return {
+                member.filename.removesuffix(".npy"): _read_npy(archive.read(member), member.filename, allowed)
+                for member in members
+            }
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from error
+    except Exception as error:
+        # zipfile, its decompressors and numpy raise a dozen types on damaged archives
+        raise FormatError(f"{path}: not a readable npz archive: {error or type(error).__name__}") from error
+
+
+def _read_npy(data: bytes, name: str, allowed: Collection[str]) -> npt.NDArray[Any]:
+    """One array; its header promises a shape that the bytes after it have to keep."""
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise FormatError(f"'{name}' is of npy version {version}, expected 1.0 or 2.0")
+    shape, fortran, element = readers[version](stream)
+    if any(length < 0 for length in shape) or (element.kind not in "biufcSU" and element != np.dtype(object)):
+        raise FormatError(f"'{name}' is of the type {element} and shape {shape}; expected numbers, text or objects")
+    payload = data[stream.tell() :]
+    if element.hasobject:
+        array = restricted_load(payload, allowed=allowed)
+        if not isinstance(array, np.ndarray) or array.size != math.prod(shape):
+            raise FormatError(f"'{name}' does not hold the {math.prod(shape)} objects that it promises")
+        return array.reshape(shape)
+    return build_array(Budget(len(payload)), tuple(shape), DType(element.str), fortran, payload)
