@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,17 +39,32 @@ class JointTree:
         depth = [0] * len(self.parents)
         for place, parent in enumerate(self.parents):
             depth[place] = 0 if parent < 0 else depth[parent] + 1
-        return tuple(
-            tuple(place for place, level in enumerate(depth) if level == wanted) for wanted in range(max(depth) + 1)
-        )
+        return _grouped(depth, max(depth) + 1)
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
         """For each joint the places of those that hang on it."""
-        return tuple(
-            tuple(place for place, parent in enumerate(self.parents) if parent == wanted)
-            for wanted in range(len(self.parents))
-        )
+        return _grouped(self.parents, len(self.parents))
+
+    @cached_property
+    def depth_first(self) -> tuple[int, ...]:
+        """Places of the joints as nested files list them: after each joint all that hangs on it."""
+        order: list[int] = []
+        waiting = [0]
+        while waiting:
+            place = waiting.pop()
+            order.append(place)
+            waiting.extend(reversed(self.children[place]))
+        return tuple(order)
+
+
+def _grouped(keys: Sequence[int], count: int) -> tuple[tuple[int, ...], ...]:
+    """Group k of `count`: where `keys` is k."""
+    groups: list[list[int]] = [[] for _ in range(count)]
+    for place, key in enumerate(keys):
+        if key >= 0:
+            groups[key].append(place)
+    return tuple(map(tuple, groups))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
