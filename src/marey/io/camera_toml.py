@@ -2,7 +2,8 @@
 
 Both hold one table a camera with `size`, `matrix`, `distortions`, `rotation`, `translation`, world to camera. They
 differ in where the tables lie (`[cam_0]` or `[cameras.0]`), in the rotation (Rodrigues vector or 3x3 matrix) and in how
-a camera is named. **None of them states the unit of the translations.**
+a camera is named. **None of them states the unit of the translations.** What else a table holds (FreeMoCap's
+`world_position` and `world_orientation` say the pose once more) is passed over.
 """
 
 from __future__ import annotations
@@ -11,30 +12,30 @@ import json
 import os
 import re
 import tomllib
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from marey.core.cameras import DISTORTION_LENGTHS, Cameras
-from marey.core.errors import CalibrationError, FormatError, InputError
-from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
+from marey.core.cameras import Cameras
+from marey.core.errors import FormatError, InputError
 from marey.io.atomic import atomic_write_text
-from marey.io.naming import natural_key
-
-Unit = Literal["m", "cm", "mm"]
-METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""How many metres one unit is."""
-
-PLAUSIBLE_SPREAD = (0.05, 50.0)
-"""Median distance between cameras around a person, metres; outside of it the unit is probably another one."""
-
-Array = npt.NDArray[np.float64]
+from marey.io.camera_parts import (
+    Array,
+    CameraEntry,
+    Unit,
+    assemble,
+    checked_distortion,
+    checked_matrix,
+    checked_numbers,
+    checked_rotation,
+    disassemble,
+    read_camera_text,
+    rotation_vector,
+)
+from marey.io.naming import last_number
 
 
 def read_camera_toml(
@@ -61,46 +62,23 @@ def read_camera_toml(
     """
     path = Path(path)
     document = _load(path)
-    entries = sorted(_entries(path, document), key=lambda entry: natural_key(entry.name))
-    if not entries:
-        raise CalibrationError(f"{path}: no camera in it; expected tables with 'size' and 'matrix', one a camera")
-    names = tuple(entry.name for entry in entries)
-    if len(set(names)) != len(names):
-        raise FormatError(f"{path}: camera names repeat: {', '.join(names)}")
-    placed = [entry.pose is not None for entry in entries]
-    if any(placed) and not all(placed):
-        missing = ", ".join(name for name, known in zip(names, placed, strict=True) if not known)
-        raise CalibrationError(
-            f"{path}: no rotation and translation for {missing}, though other cameras have them; "
-            "calibrate these cameras or mark them 'ignore = true'"
-        )
-    cameras = _assemble(entries, dtype)
-    return _to_metres(path, cameras, unit, document)
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """One camera as the file has it."""
-
-    name: str
-    matrix: Array
-    distortion: Array
-    size: Array
-    fisheye: bool
-    pose: tuple[Array, Array] | None
-    """Rotation, as a vector or a matrix, and translation in the file's unit."""
+    metadata = document.get("metadata")
+    stated = metadata.get("unit") if isinstance(metadata, dict) else None
+    return assemble(
+        path, _entries(path, document), unit=unit, stated=stated if isinstance(stated, str) else None, dtype=dtype
+    )
 
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        return tomllib.loads(read_camera_text(path))
+    except InputError as error:
+        raise InputError(f"cannot read the calibration: {error}") from error
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError and FormatError are ValueErrors
         raise FormatError(f"{path}: not a TOML file: {error}") from error
 
 
-def _entries(path: Path, document: Mapping[str, Any]) -> list[_Entry]:
+def _entries(path: Path, document: Mapping[str, Any]) -> list[CameraEntry]:
     nested = document.get("cameras")
     tables = (
         {f"cam_{key}": table for key, table in nested.items()}
@@ -116,108 +94,34 @@ def _entries(path: Path, document: Mapping[str, Any]) -> list[_Entry]:
     ]
 
 
-def _entry(where: str, key: str, table: Mapping[str, Any]) -> _Entry:
-    matrix = _numbers(where, table, "matrix", (3, 3))
-    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0 and np.array_equal(matrix[2], [0, 0, 1]) and matrix[1, 0] == 0):
-        raise FormatError(
-            f"{where}: 'matrix' is not [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0: {matrix}"
-        )
+def _entry(where: str, key: str, table: Mapping[str, Any]) -> CameraEntry:
+    matrix = checked_matrix(where, _numbers(where, table, "matrix", (3, 3)))
     distortion = _numbers(where, table, "distortions", None) if "distortions" in table else np.zeros(0)
     fisheye = table.get("fisheye", False)
     if not isinstance(fisheye, bool):
         raise FormatError(f"{where}: 'fisheye' is {fisheye!r}, expected true or false")
-    if distortion.size > (4 if fisheye else DISTORTION_LENGTHS[-1]):
-        raise FormatError(
-            f"{where}: {distortion.size} distortion coefficients, expected at most "
-            f"{'4 for a fisheye camera' if fisheye else DISTORTION_LENGTHS[-1]}"
-        )
     size_key = "size" if "size" in table else "image_size"
-    size = _numbers(where, table, size_key, (2,)) if size_key in table else np.full(2, np.nan)
-    name = table.get("name", key)
-    return _Entry(str(name), matrix, distortion, size, fisheye, _pose(where, table))
+    return CameraEntry(
+        name=str(table.get("name", key)),
+        matrix=matrix,
+        distortion=checked_distortion(where, distortion, fisheye=fisheye),
+        size=_numbers(where, table, size_key, (2,)) if size_key in table else np.full(2, np.nan),
+        fisheye=fisheye,
+        pose=_pose(where, table),
+    )
 
 
 def _pose(where: str, table: Mapping[str, Any]) -> tuple[Array, Array] | None:
     if "rotation" not in table or "translation" not in table:
         return None
-    rotation = _numbers(where, table, "rotation", None)
-    if rotation.size == 9:
-        rotation = rotation.reshape(3, 3)
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3) or np.linalg.det(rotation) < 0:
-            raise FormatError(f"{where}: 'rotation' is not a rotation matrix (orthonormal, determinant 1): {rotation}")
-    elif rotation.size != 3:
-        raise FormatError(f"{where}: 'rotation' has {rotation.size} numbers, expected a Rodrigues vector or 3x3 matrix")
+    rotation = checked_rotation(where, _numbers(where, table, "rotation", None))
     return rotation, _numbers(where, table, "translation", (3,))
 
 
 def _numbers(where: str, table: Mapping[str, Any], key: str, shape: tuple[int, ...] | None) -> Array:
-    """A finite array; `shape` None: flat, of any length."""
     if key not in table:
         raise FormatError(f"{where}: '{key}' is missing")
-    try:
-        found = np.asarray(table[key], dtype=np.float64)
-        array = found.reshape(shape or -1)
-    except (TypeError, ValueError, OverflowError):
-        expected = f"numbers of shape {shape}" if shape else "a list of numbers"
-        raise FormatError(f"{where}: '{key}' is {table[key]!r}, expected {expected}") from None
-    if not np.isfinite(array).all():
-        raise FormatError(f"{where}: '{key}' holds values that are not finite: {table[key]!r}")
-    return array
-
-
-def _assemble(entries: list[_Entry], dtype: torch.dtype) -> Cameras:
-    fisheye = [entry.fisheye for entry in entries]
-    longest = max(max(entry.distortion.size for entry in entries), 4 if any(fisheye) else 0)
-    length = next(allowed for allowed in DISTORTION_LENGTHS if allowed >= longest)
-    distortion = np.stack([np.pad(entry.distortion, (0, length - entry.distortion.size)) for entry in entries])
-    poses = [entry.pose for entry in entries if entry.pose is not None]
-    return Cameras(
-        intrinsics=torch.tensor(np.stack([entry.matrix for entry in entries])).to(dtype),
-        distortion=torch.tensor(distortion).to(dtype),
-        image_size=torch.tensor(np.stack([entry.size for entry in entries])).to(dtype),
-        rotation=torch.stack([_rotation_matrix(rotation) for rotation, _ in poses]).to(dtype) if poses else None,
-        translation=torch.tensor(np.stack([shift for _, shift in poses])).to(dtype) if poses else None,
-        fisheye=torch.tensor(fisheye) if any(fisheye) else None,
-        names=tuple(entry.name for entry in entries),
-    )
-
-
-def _rotation_matrix(rotation: Array) -> torch.Tensor:
-    tensor = torch.tensor(rotation)
-    return rotvec_to_matrix(tensor) if tensor.ndim == 1 else tensor
-
-
-def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, document: Mapping[str, Any]) -> Cameras:
-    if unit is not None and unit not in METRES:
-        raise InputError(f"unit: expected one of {', '.join(METRES)}, got {unit!r}")
-    if not cameras.has_extrinsics:
-        return cameras
-    metadata = document.get("metadata")
-    stated = metadata.get("unit") if isinstance(metadata, dict) else None
-    known = unit or (stated if stated in METRES else None)
-    scale = METRES[known or "m"]
-    metric = replace(cameras, translation=cameras.extrinsics[1] * scale)
-    spread = _spread(metric)
-    low, high = PLAUSIBLE_SPREAD
-    if low <= spread <= high:
-        return metric
-    problem = f"{path}: in {known or 'm'} the cameras would stand {spread:.3g} m apart (median)"
-    if spread < low:
-        likely = [f"'{name}'" for name, metres in METRES.items() if low <= spread / scale * metres <= high]
-        advice = f"pass unit={' or '.join(likely)}" if likely else "check unit= and the translations"
-        raise CalibrationError(f"{problem}, less than {low:g} m; {advice}")
-    if known is None and spread > high:
-        raise CalibrationError(f"{problem}; the file does not state its unit: pass unit='mm', 'cm' or, if true, 'm'")
-    warnings.warn(f"{problem}; check unit=", stacklevel=3)
-    return metric
-
-
-def _spread(cameras: Cameras) -> float:
-    """Median distance between pairs of cameras; of a single camera, its distance from the origin."""
-    centers = cameras.centers
-    if len(centers) == 1:
-        return float(torch.linalg.vector_norm(centers[0]).clamp_min(PLAUSIBLE_SPREAD[0]))
-    return float(torch.pdist(centers).median())
+    return checked_numbers(where, key, table[key], shape)
 
 
 def write_camera_toml(path: str | os.PathLike[str], cameras: Cameras) -> None:
@@ -230,37 +134,58 @@ def write_camera_toml(path: str | os.PathLike[str], cameras: Cameras) -> None:
         CalibrationError: the cameras are not one batch of views.
         InputError: the file cannot be written.
     """
-    if len(cameras.batch_shape) != 1:
-        raise CalibrationError(
-            f"cameras: expected the batch shape (V,), got {cameras.batch_shape}; write one rig a file"
-        )
-    names = cameras.names or tuple(f"cam_{view}" for view in range(cameras.batch_shape[0]))
-    tables = [_table(name, cameras[view]) for view, name in enumerate(names)]
+    tables = [_table(entry) for entry in disassemble(cameras)]
     atomic_write_text(path, "\n".join([*tables, '[metadata]\nadjusted = false\nerror = 0.0\nunit = "m"\n']))
 
 
-def _table(name: str, camera: Cameras) -> str:
-    """One camera's TOML table; `camera` has no batch dimension."""
-    fisheye = camera.fisheye is not None and bool(camera.fisheye)
-    lines = [f"[{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]", f"name = {_quoted(name)}"]
-    if bool(torch.isfinite(camera.image_size).all()):
-        lines.append(f"size = {_listed(camera.image_size)}")
-    lines += [
-        f"matrix = {_listed(camera.intrinsics)}",
-        f"distortions = {_listed(camera.distortion[:4] if fisheye else camera.distortion)}",
-    ]
-    if camera.has_extrinsics:
-        rotation, translation = camera.extrinsics
-        lines += [
-            f"rotation = {_listed(matrix_to_rotvec(rotation.double()))}",
-            f"translation = {_listed(translation)}",
-        ]
-    return "\n".join([*lines, f"fisheye = {str(fisheye).lower()}", ""])
+def _table(entry: CameraEntry) -> str:
+    """One camera's TOML table."""
+    name = entry.name
+    head = [f"[{name if re.fullmatch(r'[A-Za-z0-9_-]+', name) else _quoted(name)}]", f"name = {_quoted(name)}"]
+    pose = [] if entry.pose is None else [_line("rotation", rotation_vector(entry.pose[0]))]
+    return "\n".join([*head, *_body(entry), *pose, *_tail(entry)])
 
 
-def _listed(tensor: torch.Tensor) -> str:
+def _body(entry: CameraEntry) -> list[str]:
+    size = [_line("size", entry.size)] if np.isfinite(entry.size).all() else []
+    return [*size, _line("matrix", entry.matrix), _line("distortions", entry.distortion)]
+
+
+def _tail(entry: CameraEntry) -> list[str]:
+    pose = [] if entry.pose is None else [_line("translation", entry.pose[1])]
+    return [*pose, f"fisheye = {str(entry.fisheye).lower()}", ""]
+
+
+def write_caliscope_toml(path: str | os.PathLike[str], cameras: Cameras) -> None:
+    """Write cameras (V,) as Caliscope's own `camera_array.toml`: tables `[cameras.0]`, rotation matrices, metres.
+
+    Caliscope numbers its cameras: the number in each name (`cam_3`) is taken.
+
+    Raises:
+        CalibrationError: the cameras are not one batch of views.
+        InputError: the numbers in their names are missing or repeat, or the file cannot be written.
+    """
+    entries = disassemble(cameras)
+    numbers = [last_number(entry.name) for entry in entries]
+    if None in numbers or len(set(numbers)) != len(numbers):
+        raise InputError(
+            f"Caliscope numbers its cameras, but the names are {', '.join(entry.name for entry in entries)}; "
+            "name them cam_0, cam_1, ... or write an anipose TOML, which Caliscope exports too"
+        )
+    tables = [_native_table(number or 0, entry) for number, entry in zip(numbers, entries, strict=True)]
+    atomic_write_text(path, "\n".join(tables))
+
+
+def _native_table(number: int, entry: CameraEntry) -> str:
+    head = [f"[cameras.{number}]", f"cam_id = {number}", "rotation_count = 0", "ignore = false"]
+    pose = [] if entry.pose is None else [_line("rotation", entry.pose[0])]
+    size = [f"size = [{int(entry.size[0])}, {int(entry.size[1])}]"] if np.isfinite(entry.size).all() else []
+    return "\n".join([*head, *size, *_body(entry)[-2:], *pose, *_tail(entry)])
+
+
+def _line(key: str, values: Array) -> str:
     """Shortest decimals that give the same float64 back."""
-    return str(tensor.double().tolist())
+    return f"{key} = {values.tolist()}"
 
 
 def _quoted(text: str) -> str:

@@ -21,7 +21,8 @@ from marey.core.skeletons import Skeleton
 from marey.geometry.views import fit_to_image
 from marey.io.alignment import RATE_TOLERANCE, align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.caliscope_csv import read_caliscope_csv
-from marey.io.camera_toml import Unit, read_camera_toml
+from marey.io.camera_parts import Unit
+from marey.io.camera_toml import read_camera_toml
 from marey.io.inputs import ViewInput, find_views
 from marey.io.matching import match_views
 from marey.io.naming import natural_key, view_key

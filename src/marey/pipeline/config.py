@@ -7,7 +7,7 @@ from typing import Literal
 
 from marey.core import InputError
 from marey.geometry.triangulation import Method
-from marey.io.camera_toml import Unit
+from marey.io.camera_parts import Unit
 from marey.refine.refine import Refinement
 
 Format = Literal["trc", "csv", "npz"]
