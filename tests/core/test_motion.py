@@ -124,6 +124,8 @@ def test_positions__nan_only_where_unknown():
         ({"covariance": torch.zeros(2, 4, 3)}, ShapeError, "Motion.covariance"),
         ({"fps": 0.0}, InputError, "frames per second above 0, got 0"),
         ({"fps": math.nan}, InputError, "frames per second"),
+        ({"fps": math.inf}, InputError, "frames per second"),
+        ({"offsets": torch.full((4, 3), math.nan)}, InputError, "lengths of all bones"),
     ],
 )
 def test_motion__malformed(change, error, message):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,8 +103,10 @@ class Motion:
             tensor = getattr(self, field)
             if tensor is not None and tuple(tensor.shape) != expected:
                 raise ShapeError(f"Motion.{field}: expected {expected}, got {tuple(tensor.shape)}")
-        if not self.fps > 0:
+        if not (math.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"Motion.fps: expected frames per second above 0, got {self.fps}")
+        if not self.offsets.isfinite().all():
+            raise InputError("Motion.offsets: expected the lengths of all bones, got NaN or infinity")
 
     @property
     def length(self) -> int:
