@@ -21,7 +21,7 @@ from marey.core import (
     Skeleton,
     skeleton,
 )
-from marey.io.npz import read_estimate_npz, write_estimate_npz
+from marey.io.npz import read_arrays, read_estimate_npz, write_estimate_npz
 
 V, T, P = 2, 3, 1
 SKELETON = Skeleton("three", ("hip", "knee", "ankle"), ((0, 1), (1, 2)), "a leg")
@@ -205,3 +205,13 @@ def test_read__damaged_bytes_are_a_typed_error_or_a_result(tmp_path_factory, jun
     except MareyError:
         return
     assert isinstance(found, Estimate)
+
+
+def test_read_arrays__members_that_are_no_arrays_or_no_text(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as packed:
+        packed.writestr("a.npy", b"not an array")
+    with pytest.raises(FormatError, match=r"'a' is not an array"):
+        read_arrays(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", text=np.array([0x110000], dtype=np.uint32).view("<U1"))
+    with pytest.raises(FormatError, match="no text"):
+        read_arrays(tmp_path / "b.npz")

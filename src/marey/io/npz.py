@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
@@ -153,13 +154,24 @@ def read_arrays(path: Path) -> Arrays:
                 raise FormatError(f"{path}: unpacks to {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; refused")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                return {key: archive[key] for key in archive.files}
+                return {key: _checked(path, key, archive[key]) for key in archive.files}
     except FormatError:
         raise
     except Exception as error:
         # zipfile and numpy raise a dozen types on damaged archives (BadZipFile, zlib.error, EOFError, MemoryError, ...)
         hint = "it holds pickled Python objects, which are never loaded" if "allow_pickle" in str(error) else str(error)
         raise FormatError(f"{path}: not a readable npz archive: {hint}") from error
+
+
+def _checked(path: Path, key: str, member: Any) -> npt.NDArray[Any]:
+    """An array whose text, if it is text, is text: NumPy does not check the code points of a file."""
+    if not isinstance(member, np.ndarray):
+        raise FormatError(f"{path}: the member '{key}' is not an array")
+    if member.dtype.kind == "U" and member.size:
+        points = np.ascontiguousarray(member.astype(member.dtype.newbyteorder("="))).reshape(-1).view(np.uint32)
+        if points.size and points.max() > sys.maxunicode:
+            raise FormatError(f"{path}: the member '{key}' holds what is no text; the file is damaged")
+    return member
 
 
 def _estimate_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Estimate:

@@ -31,11 +31,11 @@ def read_text_limited(
     path = Path(path)
     try:
         with path.open("rb") as file:
-            data = file.read(most_bytes + 1)
+            if os.fstat(file.fileno()).st_size > most_bytes:
+                raise FormatError(f"{path}: larger than {most_bytes >> 20} MiB, which no file of this kind is; refused")
+            data = file.read()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > most_bytes:
-        raise FormatError(f"{path}: larger than {most_bytes >> 20} MiB, which no file of this kind is; refused")
     if longest_line is not None and len(data) > longest_line:
         longest = max(map(len, data.replace(b"\r", b"\n").split(b"\n")))
         if longest > longest_line:

@@ -1,0 +1,165 @@
+"""Every reader of the house, with good files written by hand or by NumPy alone."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fuzz.mutations import mutate_archive
+from fuzz.runner import Target
+from marey.io.amass import read_amass_npz
+from marey.io.caliscope_csv import read_caliscope_csv
+from marey.io.camera_toml import read_camera_toml
+from marey.io.coco import read_coco_annotations, read_coco_results
+from marey.io.human_data import read_human_data
+from marey.io.images import ImageFrames
+from marey.io.npz import read_estimate_npz
+from marey.io.openpose import read_openpose_folder
+from marey.io.table import read_joint_table
+from marey.io.trc import read_trc
+from marey.io.unpickle import read_object_npz, restricted_load
+from marey.io.videopose3d import read_videopose_2d, read_videopose_3d
+
+SEEDS = Path(__file__).parent / "seeds"
+
+
+def _seed(name: str) -> bytes:
+    return (SEEDS / name).read_bytes()
+
+
+def _archive(**arrays: Any) -> bytes:
+    packed = io.BytesIO()
+    np.savez(packed, **arrays)
+    return packed.getvalue()
+
+
+def _objects(**members: Any) -> bytes:
+    return _archive(**{name: np.array(value, dtype=object) for name, value in members.items()})
+
+
+def _estimate() -> bytes:
+    positions = np.zeros((2, 1, 2, 3), np.float32)
+    return _archive(
+        format=np.array(1),
+        joints=positions,
+        covariance=np.zeros((2, 1, 2, 3, 3), np.float32),
+        score=np.ones((2, 1, 2), np.float32),
+        filled=np.zeros((2, 1, 2), bool),
+        frames=np.arange(2),
+        fps=np.array(60.0),
+        provenance=np.array('{"views": ["a"]}'),
+        notes=np.array(["a note"]),
+        skeleton=np.array("two"),
+        skeleton_note=np.array(""),
+        joint_names=np.array(["nose", "neck"]),
+        links=np.array([[1, 0]]),
+        residuals=np.zeros((1, 2, 1, 2), np.float32),
+        weights=np.ones((1, 2, 1, 2), np.float32),
+        camera_intrinsics=np.eye(3)[None],
+        camera_distortion=np.zeros((1, 5)),
+        camera_image_size=np.array([[640.0, 480.0]]),
+        camera_rotation=np.eye(3)[None],
+        camera_translation=np.zeros((1, 3)),
+        camera_names=np.array(["a"]),
+    )
+
+
+def _amass() -> bytes:
+    return _archive(
+        poses=np.zeros((2, 156)),
+        trans=np.zeros((2, 3)),
+        betas=np.zeros(16),
+        dmpls=np.zeros((2, 8)),
+        gender=np.array("male"),
+        mocap_framerate=np.array(60.0),
+    )
+
+
+def _human_data() -> bytes:
+    mask = np.zeros(190, np.uint8)
+    mask[[1, 55]] = 1
+    return _archive(
+        image_path=np.array(["a.png", "b.png"]),
+        bbox_xywh=np.ones((2, 5)),
+        keypoints2d=np.ones((2, 2, 3)),
+        keypoints2d_mask=mask,
+        smpl=np.array({"betas": np.zeros((2, 10))}, dtype=object),
+    )
+
+
+def _videopose_2d() -> bytes:
+    metadata = {"layout_name": "coco", "num_joints": 2, "keypoints_symmetry": [[0], [1]]}
+    return _objects(positions_2d={"S1": {"a": [np.ones((3, 2, 2)), np.ones((2, 2, 2))]}}, metadata=metadata)
+
+
+def _pickle(protocol: int) -> bytes:
+    value = {"K": np.eye(3), "size": (640, 480), "name": "cam", "list": [1, 2.5, None, True], "nested": {"a": {"b": 1}}}
+    return pickle.dumps(value, protocol=protocol)
+
+
+def _png() -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))[1])
+
+
+def _jpg() -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".jpg", np.arange(192, dtype=np.uint8).reshape(8, 8, 3))[1])
+
+
+def _read_images(path: Path) -> object:
+    return [image.shape for image in ImageFrames(path).frames()]
+
+
+def _files(name: str) -> dict[str, bytes]:
+    return {name: _seed(name)}
+
+
+TARGETS = (
+    Target(
+        name="camera TOML",
+        read=read_camera_toml,
+        files=_files("anipose.toml"),
+        variants=(_seed("caliscope.toml"),),
+    ),
+    Target(name="TRC", read=read_trc, files=_files("markers.trc")),
+    Target(name="joint table", read=read_joint_table, files=_files("joints.csv")),
+    Target(name="Caliscope points", read=read_caliscope_csv, files=_files("xy_points.csv")),
+    Target(
+        name="OpenPose JSON",
+        read=read_openpose_folder,
+        files={
+            "v/v_000000000000_keypoints.json": _seed("openpose.json"),
+            "v/v_000000000001_keypoints.json": _seed("openpose.json"),
+        },
+        argument="v",
+    ),
+    Target(name="COCO annotations", read=read_coco_annotations, files=_files("coco_annotations.json")),
+    Target(name="COCO results", read=read_coco_results, files=_files("coco_results.json")),
+    Target(name="estimate", read=read_estimate_npz, files={"e.npz": _estimate()}, damage=mutate_archive),
+    Target(name="AMASS", read=read_amass_npz, files={"a.npz": _amass()}, damage=mutate_archive),
+    Target(name="HumanData", read=read_human_data, files={"h.npz": _human_data()}, damage=mutate_archive),
+    Target(name="VideoPose3D 2D", read=read_videopose_2d, files={"a.npz": _videopose_2d()}, damage=mutate_archive),
+    Target(
+        name="VideoPose3D 3D",
+        read=read_videopose_3d,
+        files={"a.npz": _objects(positions_3d={"S1": {"a": np.ones((3, 32, 3), np.float32)}})},
+        damage=mutate_archive,
+    ),
+    Target(
+        name="object npz", read=read_object_npz, files={"a.npz": _objects(a={"b": [1, "c"]})}, damage=mutate_archive
+    ),
+    Target(
+        name="pickle",
+        read=restricted_load,
+        files={"a.pkl": _pickle(2)},
+        variants=(_pickle(0), _pickle(4), _pickle(5)),
+    ),
+    Target(name="images", read=_read_images, files={"i/0.png": _png(), "i/1.jpg": _jpg()}, argument="i"),
+)
