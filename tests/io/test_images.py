@@ -229,3 +229,11 @@ def test_read_image__real_photographs(shared_data):
     for path in [*folder.glob("*.jpg"), *folder.glob("*.png")]:
         plain = cv2.imread(str(path), cv2.IMREAD_COLOR)
         np.testing.assert_array_equal(read_image(path), plain[..., ::-1])
+
+
+def test_read_image__a_png_that_claims_more_than_its_bytes_can_hold(tmp_path):
+    small = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    claim = b"IHDR" + (10_000).to_bytes(4, "big") * 2 + small[24:29]
+    (tmp_path / "a.png").write_bytes(small[:12] + claim + zlib.crc32(claim).to_bytes(4, "big") + small[33:])
+    with pytest.raises(FormatError, match="bytes cannot hold 10000x10000"):
+        read_image(tmp_path / "a.png")

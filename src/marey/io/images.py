@@ -17,6 +17,9 @@ from marey.io.image_headers import IMAGE_SUFFIXES, ImageHeader, read_image_heade
 from marey.io.naming import natural_key
 from marey.io.pixels import MAX_PIXELS, check_pixels
 
+_MOST_PIXELS_A_BYTE = 8 * 1032
+"""Of a PNG: deflate packs at most 1032 bytes into one, and a byte holds eight pixels of one bit."""
+
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read an image as (height, width, 3) red green blue, 8 bits, turned as its EXIF orientation says.
@@ -30,14 +33,28 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
     path = Path(path)
     header = read_image_header(path)
     check_pixels(path, header.width, header.height, max_pixels)
+    data = np.fromfile(path, np.uint8)
+    if header.kind == "png":
+        _check_png(path, header, data.tobytes())
     try:
         # the orientation is applied here, because OpenCV applies it for some formats and versions only
-        stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise FormatError(f"{path}: damaged image: {error}") from error
     if stored is None:
         raise FormatError(f"{path}: damaged {header.kind} image: its pixels cannot be decoded")
     return _oriented(path, header, stored)
+
+
+def _check_png(path: Path, header: ImageHeader, data: bytes) -> None:
+    """Refuse what the decoder would believe: more pixels than the bytes can hold, chunks longer than the file."""
+    if header.width * header.height > _MOST_PIXELS_A_BYTE * len(data):
+        raise FormatError(f"{path}: damaged png image: {len(data)} bytes cannot hold {header.width}x{header.height}")
+    place = 8
+    while place + 12 <= len(data) and data[place + 4 : place + 8] != b"IEND":
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+        if place > len(data):
+            raise FormatError(f"{path}: damaged png image: a part of it is longer than the file")
 
 
 def _oriented(path: Path, header: ImageHeader, stored: npt.NDArray[np.uint8]) -> Image:
