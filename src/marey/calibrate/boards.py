@@ -68,6 +68,22 @@ class Board:
         return torch.stack((x, y, torch.zeros_like(x)), dim=-1).reshape(-1, 3).double() * self.square
 
     @property
+    def orders(self) -> Tensor:
+        """(S, C) integer: the orders of the corners that the printed pattern does not tell apart, the first as `points`.
+
+        The corners of a ChArUco board have names: S is 1. A checkerboard looks the same after half a turn, except for
+        the colours: they decide where one of columns and rows is even and the other odd (S is 1: corner 0 is where the
+        enclosed square is dark). Otherwise S is 2, or 4 for a square board with an even number of corners a side, and
+        `pixels[..., orders[s], :]` is as good a reading of a picture as `pixels`. Several views of one moment decide.
+        """
+        columns, rows = self.grid
+        grid = torch.arange(rows * columns).reshape(rows, columns)
+        turns = [0]
+        if self.kind == "checkerboard" and (columns + rows) % 2 == 0:
+            turns = [0, 1, 2, 3] if columns == rows and columns % 2 == 0 else [0, 2]
+        return torch.stack([torch.rot90(grid, turn).flatten() for turn in turns])
+
+    @property
     def spec(self) -> str:
         """The board in words of the command line."""
         words = [self.kind, f"{self.columns}x{self.rows}", f"{self.square:g}", self.dictionary or ""]
