@@ -74,18 +74,15 @@ def _content(file: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, byte
     if isinstance(file, bytes):
         return "pickle", file
     if not isinstance(file, str | os.PathLike):
-        data = file.read(MOST_BYTES + 1)
-        where = str(getattr(file, "name", "pickle"))
-    else:
-        where = str(file)
-        try:
-            with Path(file).open("rb") as stream:
-                data = stream.read(MOST_BYTES + 1)
-        except OSError as error:
-            raise InputError(f"cannot read {where}: {error.strerror or error}") from error
-    if len(data) > MOST_BYTES:
-        raise FormatError(f"{where}: larger than {MOST_BYTES >> 30} GiB; refused")
-    return where, data
+        return str(getattr(file, "name", "pickle")), file.read()
+    try:
+        with Path(file).open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > MOST_BYTES:
+                raise FormatError(f"{file}: {size >> 30} GiB, more than {MOST_BYTES >> 30}; refused")
+            return str(file), stream.read()
+    except OSError as error:
+        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 class _Machine:
