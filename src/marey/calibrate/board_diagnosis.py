@@ -52,18 +52,18 @@ def _why_no_charuco(greys: list[Grey], board: Board) -> str:
     if (dictionary, inverted) != (board.dictionary, board.inverted):
         colours = "white on black" if inverted else "black on white"
         return f"its markers are of {dictionary}, {colours}, not those of the board given; try --board {found.spec}"
-    beyond = sorted(marker for marker in markers if marker >= board.columns * board.rows // 2)
-    if beyond:
+    last = board.columns * board.rows // 2 - 1
+    if max(markers) > last:
         return (
-            f"it shows the markers {_listed(markers)}, but a board of {board.columns}x{board.rows} squares has only 0 to "
-            f"{board.columns * board.rows // 2 - 1}; give its number of columns and rows"
+            f"it shows the markers {_listed(markers)}, but a board of {board.columns}x{board.rows} squares has only 0 "
+            f"to {last}; give its number of columns and rows"
         )
     for other in (replace(board, columns=board.rows, rows=board.columns), replace(board, legacy=not board.legacy)):
         if _shows(greys, other):
             return f"its markers are arranged otherwise; try --board {other.spec}"
     return (
-        f"the markers {_listed(markers)} were recognised but no corner between them; check columns, rows and marker size "
-        f"of {board.spec}"
+        f"the markers {_listed(markers)} were recognised but no corner between them; check the columns, rows and marker "
+        f"size of {board.spec}"
     )
 
 
@@ -139,8 +139,8 @@ def _why_no_checkerboard(greys: list[Grey], board: Board) -> str:
             hint = " (inner corners are counted, not squares)" if (more_columns, more_rows) == (-1, -1) else ""
             return f"it shows a board of {columns}x{rows} inner corners; try --board {other.spec}{hint}"
     return (
-        f"no grid of {board.columns}x{board.rows} inner corners was recognised; is the whole board in the picture, flat, "
-        "in focus, and with a white border?"
+        f"no grid of {board.columns}x{board.rows} inner corners was recognised; is the whole board in the picture, "
+        "flat, in focus, and with a white border?"
     )
 
 

@@ -36,7 +36,7 @@ def describe_picture(grey: Grey, found: FoundBoard, board: Board) -> PictureOfBo
     if not found.seen.any():
         return PictureOfBoard(found=found)
     square = square_size(found.corners, board)
-    digest = hashlib.blake2b(np.ascontiguousarray(grey), digest_size=16).digest()
+    digest = hashlib.blake2b(np.ascontiguousarray(grey).data, digest_size=16).digest()
     return PictureOfBoard(found=found, square=square, edge=edge_width(grey, found.corners, square), digest=digest)
 
 

@@ -101,7 +101,7 @@ def still_moments(pixels: npt.NDArray[np.float64], distance: float) -> npt.NDArr
     """
     moments = pixels.shape[1]
     still = np.zeros(moments, bool)
-    seen = np.isfinite(pixels).all(-1)
+    seen = ~np.isnan(pixels[..., 0])
     last = 0
     for moment in range(1, moments):
         both = seen[:, moment] & seen[:, last]

@@ -69,7 +69,7 @@ class Board:
 
     @property
     def orders(self) -> Tensor:
-        """(S, C) integer: the orders of the corners that the printed pattern does not tell apart, the first as `points`.
+        """(S, C) integer: the orders of the corners that the pattern does not tell apart, the first that of `points`.
 
         The corners of a ChArUco board have names: S is 1. A checkerboard looks the same after half a turn, except for
         the colours: they decide where one of columns and rows is even and the other odd (S is 1: corner 0 is where the

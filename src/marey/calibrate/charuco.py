@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +31,7 @@ class FoundBoard:
     @property
     def seen(self) -> npt.NDArray[np.bool_]:
         """(C,) boolean."""
-        found: npt.NDArray[np.bool_] = np.isfinite(self.corners).all(-1)
-        return found
+        return ~np.isnan(self.corners[:, 0])
 
 
 class CharucoFinder:
@@ -73,7 +73,7 @@ class CharucoFinder:
         return FoundBoard(corners=corners)
 
 
-def charuco_pattern(board: Board) -> object:
+def charuco_pattern(board: Board) -> Any:
     """The board as OpenCV's `CharucoBoard`.
 
     Raises:
