@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import warnings
@@ -33,6 +34,7 @@ MOST_BYTES = 16 << 20
 _SAMPLE = 1000
 """So many cameras are enough to judge how far apart they stand."""
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FILE_NAME = re.compile(r"\w[\w -]*")
 _ORTHONORMAL = 1e-3
 """How far a rotation matrix of a file may be from one; files round to four digits."""
 
@@ -123,7 +125,8 @@ def checked_matrix(where: str, matrix: Array) -> Array:
     Raises:
         FormatError: they are not [[fx, skew, cx], [0, fy, cy], [0, 0, 1]].
     """
-    if not (matrix[0, 0] > 0 and matrix[1, 1] > 0 and np.array_equal(matrix[2], [0, 0, 1]) and matrix[1, 0] == 0):
+    focal = matrix[0, 0] > 0 and matrix[1, 1] > 0 and bool(np.isfinite(matrix).all())
+    if not (focal and np.array_equal(matrix[2], [0, 0, 1]) and matrix[1, 0] == 0):
         raise FormatError(
             f"{where}: 'matrix' is not [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] with fx, fy > 0: {matrix.tolist()}"
         )
@@ -239,6 +242,8 @@ def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, stated: str | No
     scale = METRES[known or "m"]
     metric = replace(cameras, translation=cameras.extrinsics[1] * scale)
     spread = _spread(metric)
+    if not math.isfinite(spread):
+        raise CalibrationError(f"{path}: the cameras' places are beyond all numbers; check the translations")
     low, high = PLAUSIBLE_SPREAD
     if low <= spread <= high:
         return metric
@@ -364,3 +369,19 @@ def without_skew(entry: CameraEntry, format_name: str) -> None:
 def decimals(values: Any) -> str:
     """Numbers between blanks, each the shortest that gives the same float64 back."""
     return " ".join(repr(float(value)) for value in np.ravel(values))
+
+
+def file_names(entries: Sequence[CameraEntry]) -> list[str]:
+    """The cameras' names, for formats with one file or folder a camera.
+
+    Raises:
+        InputError: a name cannot be one, or two differ in case only.
+    """
+    names = [entry.name for entry in entries]
+    strange = [name for name in names if not _FILE_NAME.fullmatch(name)]
+    if strange or len({name.casefold() for name in names}) < len(names):
+        raise InputError(
+            f"the names become file names: letters, digits, blanks, '_' and '-', no two alike; "
+            f"rename {', '.join(strange or names)}"
+        )
+    return names

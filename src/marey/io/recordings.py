@@ -21,8 +21,8 @@ from marey.core.skeletons import Skeleton
 from marey.geometry.views import fit_to_image
 from marey.io.alignment import RATE_TOLERANCE, align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.caliscope_csv import read_caliscope_csv
+from marey.io.camera_files import read_cameras
 from marey.io.camera_parts import Unit
-from marey.io.camera_toml import read_camera_toml
 from marey.io.inputs import ViewInput, find_views
 from marey.io.matching import match_views
 from marey.io.naming import natural_key, view_key
@@ -53,9 +53,9 @@ def open_recording(
 
     Args:
         inputs: Files and folders, see `find_views`.
-        calibration: Camera TOML. None: the cameras are unknown.
+        calibration: Camera file or folder of any format, see `read_cameras`. None: the cameras are unknown.
         skeleton: Of the keypoint files, if their joint count does not say it.
-        unit: Of the calibration's translations, see `read_camera_toml`.
+        unit: Of the calibration's translations, see `read_cameras`.
         fps: Frames per second, for inputs that do not say it. Where they do and it differs by more than 1 %, this is
             taken, with a warning.
 
@@ -73,7 +73,7 @@ def open_recording(
         recording = _open_views(find_views(paths), skeleton, fps)
     if calibration is None:
         return recording
-    return with_cameras(recording, read_camera_toml(calibration, unit=unit))
+    return with_cameras(recording, read_cameras(calibration, unit=unit))
 
 
 def with_cameras(recording: Recording, cameras: Cameras) -> Recording:
