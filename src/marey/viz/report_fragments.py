@@ -110,7 +110,7 @@ def views_section(views: Sequence[ViewSummary]) -> str:
     )
     return f"""<section aria-labelledby="h-views">
 <h2 id="h-views">The views against the estimate</h2>
-<div class="scroll">{_table(caption, head, rows)}</div>
+<div class="scroll">{table(caption, head, rows)}</div>
 <div class="controls" style="margin:14px 0 8px">
 <label>Over time <select id="heat-kind"><option value="residual">median error</option>\
 <option value="weight">mean weight</option></select></label>
@@ -146,7 +146,7 @@ def _limb_row(limb: LimbSummary) -> str:
         middle = f'<td class="middle" colspan="2">{_length(limb.middle)}</td>'
         return f'<tr><th scope="row">{name}</th>{middle}<td></td></tr>'
     difference = "\u2013" if limb.difference is None else f"{limb.difference:+.0f}"
-    return _row([name, _length(limb.left), _length(limb.right), difference])
+    return table_row([name, _length(limb.left), _length(limb.right), difference])
 
 
 def _length(length: Length | None) -> str:
@@ -187,12 +187,14 @@ def embedded_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _table(caption: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+def table(caption: str, head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of HTML cells; the first of each row names it."""
     columns = "".join(f'<th scope="col">{name}</th>' for name in head)
-    body = "".join(_row(row) for row in rows)
+    body = "".join(table_row(cells) for cells in rows)
     return f"<table><caption>{caption}</caption><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """One row of HTML cells; the first is its heading."""
     rest = "".join(f"<td>{cell}</td>" for cell in cells[1:])
     return f'<tr><th scope="row">{cells[0]}</th>{rest}</tr>'
