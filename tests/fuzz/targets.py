@@ -22,6 +22,7 @@ from marey.io.openpose import read_openpose_folder
 from marey.io.table import read_joint_table
 from marey.io.trc import read_trc
 from marey.io.unpickle import read_object_npz, restricted_load
+from marey.io.video import VideoFrames
 from marey.io.videopose3d import read_videopose_2d, read_videopose_3d
 
 SEEDS = Path(__file__).parent / "seeds"
@@ -117,6 +118,28 @@ def _read_images(path: Path) -> object:
     return [image.shape for image in ImageFrames(path).frames()]
 
 
+def _mp4() -> bytes:
+    import av
+
+    packed = io.BytesIO()
+    with av.open(packed, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for shade in range(4):
+            picture = np.full((16, 32, 3), 60 * shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return packed.getvalue()
+
+
+def _read_video(path: Path) -> object:
+    return [image.shape for image in VideoFrames(path).frames()]
+
+
+WRAPPED = ("marey.io.images:ImageFrames", "marey.io.video:VideoFrames")
+"""Readers that are classes, and are given their files through a function here."""
+
+
 def _files(name: str) -> dict[str, bytes]:
     return {name: _seed(name)}
 
@@ -162,4 +185,5 @@ TARGETS = (
         variants=(_pickle(0), _pickle(4), _pickle(5)),
     ),
     Target(name="images", read=_read_images, files={"i/0.png": _png(), "i/1.jpg": _jpg()}, argument="i"),
+    Target(name="video", read=_read_video, files={"v.mp4": _mp4()}),
 )
