@@ -9,20 +9,150 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from marey.core.errors import InputError
+from marey.core.errors import FormatError, InputError
 from marey.core.motion import JointTree, Motion
-from marey.geometry.rotations import matrix_to_euler
+from marey.geometry.rotations import matrix_to_euler, rotvec_to_matrix
 from marey.io.atomic import atomic_path
-from marey.io.motion_files import metres_per_unit, unique_names
+from marey.io.bvh_hierarchy import BvhJoint, parse_hierarchy
+from marey.io.motion_files import JointMotion, metres_per_unit, plausible_unit, steady_motion, unique_names
 from marey.io.motion_gaps import fill_motion_gaps
+from marey.io.number_rows import parse_number, parse_number_rows
+from marey.io.text import LONGEST_LINE, read_text_limited
 
 END = "_end"
 """What the name of a joint ends with that is an End Site in the file: its parent's name and this."""
+_AXES = "XYZ"
+_DECIMALS = 6
+"""Written: a millionth of a degree, or of the unit."""
+_ROUNDING = 2e-3
+"""Of the frame rate, by which a frame time in few decimals may differ from that of a whole rate."""
+
+
+def read_bvh(
+    path: str | os.PathLike[str], *, unit: str | float | None = None, dtype: torch.dtype = torch.float32
+) -> Motion:
+    """Read one person's motion.
+
+    The file's axes are kept (y up, as a rule). Position channels stand in place of OFFSET, as in Blender and
+    MotionBuilder: those of the root are the translation; a root that only carries the one joint that moves in it is
+    merged into that; other joints get their median place as offset, with a warning if it changes. End Sites that have
+    a length become joints named as their parent with `_end` behind. Repeated names are numbered, with a warning.
+    Frames with NaN in their row are unknown, with a warning. A number of rows other than promised, and a last row that
+    is cut off, give warnings.
+
+    Args:
+        path: The file.
+        unit: Of its lengths, which BVH does not state: m, cm, mm, in, or the metres in one unit. None: that of m, cm
+            and mm in which the rest skeleton extends 0.5 to 2.6 m, else cm with a warning.
+        dtype: Precision of the result.
+
+    Raises:
+        InputError: the file cannot be read, or the unit is unknown.
+        FormatError: it is not BVH, or malformed; the message names the line.
+    """
+    path = Path(path)
+    lines = read_text_limited(path, longest_line=LONGEST_LINE).split("\n")
+    joints, start = parse_hierarchy(path, lines)
+    count, seconds, start = _motion_header(path, lines, start)
+    width = sum(len(joint.channels or ()) for joint in joints)
+    values = parse_number_rows(path, lines[start:], first=start + 1, width=width)
+    if len(values) != count:
+        warnings.warn(f"{path}: {len(values)} frames, but it promises {count:.0f}; cut off?", stacklevel=2)
+    kept = [place for place, joint in enumerate(joints) if not joint.end_site or any(joint.offset or ())]
+    offsets = np.array([joint.offset for joint in joints], dtype=np.float64)
+    metres = plausible_unit(path, _rest(joints, offsets), custom="cm") if unit is None else metres_per_unit(unit)
+    names = [f"{joints[joint.parent].name}{END}" if joint.end_site else joint.name for joint in joints]
+    moving = _joint_motion(path, joints, values, offsets * metres, metres=metres)
+    new = {-1: -1} | {old: place for place, old in enumerate(kept)}
+    parents = tuple(new[joints[place].parent] for place in kept)
+    tree = JointTree(path.stem, unique_names(path, [names[place] for place in kept]), parents)
+    return steady_motion(path, tree, moving.of(kept), fps=_frame_rate(seconds), dtype=dtype)
+
+
+def _motion_header(path: Path, lines: Sequence[str], start: int) -> tuple[float, str, int]:
+    """Promised frames, frame time as written, and the place of the first line after them."""
+    found: list[str] = []
+    for wanted in (r"frames\s*:?\s*(\S+)", r"frame\s*time\s*:?\s*(\S+)"):
+        while start < len(lines) and not lines[start].strip():
+            start += 1
+        match = re.fullmatch(wanted, lines[start].strip(), re.IGNORECASE) if start < len(lines) else None
+        if match is None:
+            raise FormatError(f"{path}, line {start + 1}: expected {'Frame Time' if found else 'Frames'}: and a number")
+        found.append(match[1])
+        start += 1
+    if not parse_number(path, found[1], "Frame Time") > 0:
+        raise FormatError(f"{path}: Frame Time is {found[1]}, expected seconds above 0")
+    return parse_number(path, found[0], "Frames"), found[1], start
+
+
+def _frame_rate(seconds: str) -> float:
+    """Frames per second; a whole rate, or one of television's, if the frame time is that one's, rounded as written."""
+    period = float(seconds)
+    decimals = len(seconds.partition(".")[2]) if re.fullmatch(r"\d*\.\d+", seconds) else 12
+    for base in (1.0, 1.001):
+        rate = round(base / period) / base
+        if rate > 0 and abs(1 / rate - period) <= min(0.51 * 10.0**-decimals, _ROUNDING * period):
+            return rate
+    return 1 / period
+
+
+def _rest(joints: Sequence[BvhJoint], offsets: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Places of the joints while nothing is turned, the root at the origin."""
+    places = np.zeros_like(offsets)
+    for place, joint in enumerate(joints):
+        if joint.parent >= 0:
+            places[place] = places[joint.parent] + offsets[place]
+    return places
+
+
+def _joint_motion(
+    path: Path,
+    joints: Sequence[BvhJoint],
+    values: npt.NDArray[np.float64],
+    offsets: npt.NDArray[np.float64],
+    *,
+    metres: float,
+) -> JointMotion:
+    """What the rows say of all joints, in metres."""
+    known = np.logical_and.reduce(np.isfinite(values), axis=1, dtype=np.bool_)
+    if not known.all():
+        warnings.warn(f"{path}: {int((~known).sum())} frames have no numbers and are unknown", stacklevel=3)
+    values = np.where(known[:, None], values, 0.0)
+    channels = [(place, name) for place, joint in enumerate(joints) for name in joint.channels or ()]
+    places = np.repeat(offsets[None], len(values), axis=0)
+    for column, (joint, name) in enumerate(channels):
+        if name.endswith("position"):
+            places[:, joint, _AXES.index(name[0])] = values[:, column] * metres
+    return JointMotion(places=places, rotations=_rotations(channels, values, len(joints)), known=known)
+
+
+def _rotations(channels: Sequence[tuple[int, str]], values: npt.NDArray[np.float64], count: int) -> Tensor:
+    """(T, J, 3, 3): the turns of each joint one after the other, all joints at once."""
+    rotations = torch.eye(3, dtype=torch.float64).repeat(len(values), count, 1, 1)
+    turns: list[list[tuple[int, int, int]]] = []
+    taken = [0] * count
+    for column, (joint, name) in enumerate(channels):
+        if name.endswith("rotation"):
+            if taken[joint] == len(turns):
+                turns.append([])
+            turns[taken[joint]].append((joint, column, _AXES.index(name[0])))
+            taken[joint] += 1
+    for turn in turns:  # the first turn of all joints, then their second, ...
+        at, columns, axes = (list(part) for part in zip(*turn, strict=True))
+        angles = torch.from_numpy(np.radians(values[:, columns]))
+        vectors = angles[..., None] * torch.eye(3, dtype=torch.float64)[axes]
+        rotations[:, at] = rotations[:, at] @ rotvec_to_matrix(vectors)
+    return rotations
 
 
 def write_bvh(
@@ -57,10 +187,10 @@ def write_bvh(
     lines = ["HIERARCHY", *_hierarchy(motion, names, sites, scale=scale, order=order)]
     lines += ["MOTION", f"Frames: {motion.length}", f"Frame Time: {1 / motion.fps:.9f}"]
     rows = _channels(motion, sites, scale=scale, order=order)
-    form = " ".join(["%.6f"] * rows.shape[1])
+    form = " ".join([f"%.{_DECIMALS}f"] * rows.shape[1])
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write("\n".join(lines) + "\n")
-        file.writelines(form % tuple(row) + "\n" for row in rows.tolist())
+        file.writelines(form % tuple(row) + "\n" for row in (rows.round(_DECIMALS) + 0.0).tolist())  # no -0
 
 
 def _is_end_site(tree: JointTree, place: int) -> bool:

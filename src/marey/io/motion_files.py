@@ -6,11 +6,15 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from marey.core.errors import InputError
+from marey.core.motion import JointTree, Motion
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
 """In one unit of length."""
@@ -18,6 +22,9 @@ _PERSON = (0.5, 2.6)
 """Metres from end to end of a skeleton that is plausibly a person's, from a child's to a giant's with raised arms."""
 _STEADY = 0.001
 """Metres by which the place of a joint in its parent's frame may change before it is told."""
+
+_MOST_HOLDERS = 4
+"""Nodes above the joint that moves, which files put there to hold a scene or an axis system."""
 
 
 def metres_per_unit(unit: str | float) -> float:
@@ -71,23 +78,78 @@ def unique_names(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[st
     return tuple(unique)
 
 
-def steady_offsets(
-    path: str | os.PathLike[str], places: npt.NDArray[np.float64], names: Sequence[str]
-) -> npt.NDArray[np.float64]:
-    """One place (K, 3) for joints (T, K, 3) metres that a file moves within their parents: their median over time.
+@dataclass(frozen=True, kw_only=True)
+class JointMotion:
+    """What a file says of J joints over T frames, before it is known whether its bones are of constant length."""
 
-    Bones that change their length by more than a millimetre are told with a warning: what hangs on them is then
-    somewhat elsewhere than in the file.
+    places: npt.NDArray[np.float64]
+    """(T, J, 3) metres in the parent's frame, of the root in the world."""
+    rotations: Tensor
+    """(T, J, 3, 3) relative to the parent."""
+    known: npt.NDArray[np.bool_]
+    """(T,)"""
+
+    def of(self, joints: Sequence[int]) -> JointMotion:
+        """Only these joints, in this order."""
+        at = list(joints)
+        return replace(self, places=self.places[:, at], rotations=self.rotations[:, at])
+
+
+def steady_motion(
+    path: str | os.PathLike[str], tree: JointTree, moving: JointMotion, *, fps: float, dtype: torch.dtype
+) -> Motion:
+    """The motion with constant bones that a file means.
+
+    A root whose one child moves in it, as the reference nodes of MotionBuilder do, is merged into that child. Other
+    joints that move in their parents by more than a millimetre are told with a warning: they get their median place,
+    and what hangs on them is somewhat elsewhere than in the file.
     """
-    if not len(places):
-        return np.zeros(places.shape[1:])
-    offsets: npt.NDArray[np.float64] = np.median(places, axis=0)
-    change = np.abs(places - offsets).max(axis=(0, 2)) if places.size else np.zeros(len(names))
-    worst = int(change.argmax()) if len(change) else 0
-    if len(change) and change[worst] > _STEADY:
+    moving = replace(moving, places=np.where(moving.known[:, None, None], moving.places, np.nan))
+    for _ in range(_MOST_HOLDERS):
+        if tree.parents.count(0) != 1 or _wander(moving.places[:, 1:2])[0] <= _STEADY:
+            break
+        tree, moving = _without_root(tree, moving)
+    offsets = np.zeros((len(tree), 3))
+    if moving.known.any():
+        offsets[1:] = np.nanmedian(moving.places[:, 1:], axis=0)
+        _tell_wanderers(path, tree, moving)
+    rotations = torch.where(torch.from_numpy(moving.known)[:, None, None, None], moving.rotations, math.nan)
+    return Motion(
+        tree=tree,
+        offsets=torch.from_numpy(offsets).to(dtype),
+        rotations=rotations.to(dtype),
+        translation=torch.from_numpy(moving.places[:, 0]).to(dtype),
+        fps=fps,
+        name=tree.name,
+    )
+
+
+def _without_root(tree: JointTree, moving: JointMotion) -> tuple[JointTree, JointMotion]:
+    places, rotations = moving.places[:, 1:].copy(), moving.rotations[:, 1:].clone()
+    outer = moving.rotations[:, 0]
+    places[:, 0] = moving.places[:, 0] + np.einsum("tij,tj->ti", outer.numpy(), moving.places[:, 1])
+    rotations[:, 0] = outer @ moving.rotations[:, 1]
+    shorter = JointTree(tree.name, tree.joints[1:], tuple(parent - 1 for parent in tree.parents[1:]))
+    return shorter, replace(moving, places=places, rotations=rotations)
+
+
+def _wander(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """(J,) metres by which places (T, J, 3) leave their median at most; 0 where nothing is known."""
+    known = np.isfinite(places).all(axis=(1, 2))
+    if not known.any():
+        return np.zeros(places.shape[1])
+    there = places[known]
+    far: npt.NDArray[np.float64] = np.abs(there - np.median(there, axis=0)).max(axis=(0, 2))
+    return far
+
+
+def _tell_wanderers(path: str | os.PathLike[str], tree: JointTree, moving: JointMotion) -> None:
+    far = _wander(moving.places)
+    far[0] = 0.0
+    worst = int(far.argmax())
+    if far[worst] > _STEADY:
         warnings.warn(
-            f"{path}: {int((change > _STEADY).sum())} joints move within their parents ({names[worst]} by up to "
-            f"{change[worst] * 1000:.0f} mm), which a motion of constant bones cannot hold; their median place is kept",
-            stacklevel=3,
+            f"{path}: {int((far > _STEADY).sum())} joints move within their parents ({tree.joints[worst]} by up to "
+            f"{far[worst] * 1000:.0f} mm), which a motion of constant bones cannot hold; their median place is kept",
+            stacklevel=4,
         )
-    return offsets

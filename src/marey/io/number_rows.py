@@ -1,0 +1,91 @@
+"""Rows of numbers in text files: all of one width, decimal points, and a last row that may be cut off."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError
+
+_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
+_CHUNK = 1 << 16
+"""Rows turned into numbers at once: text takes ten times the memory of its numbers."""
+
+
+def parse_number_rows(
+    path: str | os.PathLike[str], lines: Sequence[str], *, first: int, width: int, separator: str | None = None
+) -> npt.NDArray[np.float64]:
+    """Read lines of `width` numbers into a table (N, width); lines without text are skipped.
+
+    A last row without a line feed behind it that is too short was cut off: it is left out with a warning.
+
+    Args:
+        path: The file, for messages.
+        lines: A text split at its line feeds: the last one is what stands behind the last line feed.
+        first: Number of the first of these lines in the file, counting from 1.
+        width: Numbers in a row.
+        separator: Between the numbers; None: white space.
+
+    Raises:
+        FormatError: a row has another width or a cell that is no number; decimal commas are named as such.
+    """
+    tables = [np.empty((0, width))]
+    rows: list[list[str]] = []
+    places: list[int] = []
+    for place, line in enumerate(lines):
+        cells = line.split(separator)
+        if not line.strip():
+            continue
+        if len(cells) != width:
+            if place == len(lines) - 1 and len(cells) < width:
+                warnings.warn(f"{path}: the last row is cut off and left out", stacklevel=3)
+                continue
+            _refuse_width(path, first + place, cells, width)
+        rows.append(cells)
+        places.append(first + place)
+        if len(rows) == _CHUNK:
+            tables.append(_numbers(path, rows, places))
+            rows, places = [], []
+    if rows:
+        tables.append(_numbers(path, rows, places))
+    return np.concatenate(tables)
+
+
+def parse_number(path: str | os.PathLike[str], text: str, what: str) -> float:
+    """One finite number.
+
+    Raises:
+        FormatError: it is none; the message says of `what`.
+    """
+    with suppress(ValueError):
+        value = float(text)
+        if np.isfinite(value):
+            return value
+    raise FormatError(f"{path}: {what} is '{text[:40]}', expected a number{_hint(text)}")
+
+
+def _numbers(path: str | os.PathLike[str], rows: list[list[str]], places: list[int]) -> npt.NDArray[np.float64]:
+    with suppress(ValueError):
+        return np.array(rows, dtype=np.float64)
+    for place, row in zip(places, rows, strict=True):
+        for cell in row:
+            try:
+                float(cell)
+            except ValueError:
+                raise FormatError(f"{path}, line {place}: '{cell.strip()[:40]}' is not a number{_hint(cell)}") from None
+    raise FormatError(f"{path}: rows of numbers cannot be read")
+
+
+def _refuse_width(path: str | os.PathLike[str], place: int, cells: list[str], width: int) -> None:
+    hint = _hint(" ".join(cells)) if any(_COMMA.fullmatch(cell.strip()) for cell in cells) else ""
+    raise FormatError(f"{path}, line {place}: {len(cells)} numbers, expected {width}{hint}")
+
+
+def _hint(text: str) -> str:
+    return "; decimal commas? export it with decimal points" if _COMMA.search(text) else ""
