@@ -14,6 +14,9 @@ only the view with most to gain is asked to change its reading of a frame: two v
 change places for ever.
 
 Agreement fixes the readings only up to mirroring all of them: left is what most views, weighted by score, call left.
+
+Of a single view the motion alone tells: the readings change where the joints would jump, and as few frames as possible
+are read mirrored.
 """
 
 from __future__ import annotations
@@ -87,6 +90,30 @@ def correct_swaps(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D
         state = state ^ _outvoted(keypoints, state, motion, halves)
     report = SwapReport(halves=state, notes=_notes(state, is_seen(keypoints).any(-1), cameras.names))
     return apply_swaps(keypoints, state), report
+
+
+def correct_swaps_in_view(keypoints: Keypoints2D) -> tuple[Keypoints2D, SwapReport]:
+    """Exchange left and right where the motion in a view says that the detector mixed them up.
+
+    Each view and person is judged alone; the reading of most frames stays. Sides that are mixed up throughout, or cross
+    slowly, cannot be told. Cost: linear in views, frames and people.
+
+    Args:
+        keypoints: (V, T, P) with slot p one person in all frames.
+    """
+    halves = halves_of(keypoints.skeleton).to(keypoints.score.device)
+    state = torch.zeros((*keypoints.batch_shape, 2), dtype=torch.bool, device=keypoints.score.device)
+    if keypoints.score.numel() and halves.any():
+        motion = _motion(keypoints, halves)
+        state = _cheapest_sequence(torch.full_like(state, _PRIOR, dtype=motion.dtype), motion)
+    report = SwapReport(halves=state, notes=_notes(state, is_seen(keypoints).any(-1), ()))
+    return apply_swaps(keypoints, state), report
+
+
+def exchange_sides(values: Tensor, halves: Tensor, skeleton: Skeleton) -> Tensor:
+    """Exchange left and right of values (V, T, P, J, D) of joints, in the halves (V, T, P, 2) of the body."""
+    exchanged = (halves[..., None] & halves_of(skeleton).to(halves.device)).any(-2)
+    return torch.where(exchanged[..., None], values[..., list(skeleton.mirror), :], values)
 
 
 def apply_swaps(keypoints: Keypoints2D, halves: Tensor) -> Keypoints2D:

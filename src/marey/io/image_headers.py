@@ -1,8 +1,13 @@
-"""Size and orientation of an image from its first bytes, before anything is decoded: PNG, JPEG, BMP, TIFF, WebP."""
+"""What an image says of itself before anything is decoded: PNG, JPEG, BMP, TIFF, WebP.
+
+Size, orientation, and the focal length where a camera wrote one into the EXIF block.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -13,10 +18,18 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 _ORIENTATION_TAG = 274
 _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
+_EXIF_DIRECTORY_TAG = 34665
+_FILM_FOCAL_TAG = 41989
+"""FocalLengthIn35mmFilm, in the EXIF directory."""
+_LONGEST_FOCAL = 5000
+"""Millimetres; no camera has a longer one."""
 _MAX_TAGS = 4096
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a length."""
+
+_Exif = tuple[int, float | None]
+"""Orientation and focal length."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,8 @@ class ImageHeader:
     height: int
     orientation: int = 1
     """EXIF orientation 1..8: how to turn what is stored for display."""
+    film_focal: float | None = None
+    """Focal length in millimetres "in 35 mm film", None where the file does not say it."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -63,7 +78,7 @@ def _header(file: BinaryIO) -> ImageHeader:
         return _bmp(start)
     if start[:4] in (b"II*\0", b"MM\0*"):
         tags = _tiff_tags(file, 0)
-        return ImageHeader("tiff", tags.get(_TIFF_WIDTH, 0), tags.get(_TIFF_HEIGHT, 0), _orientation(tags))
+        return ImageHeader("tiff", tags.get(_TIFF_WIDTH, 0), tags.get(_TIFF_HEIGHT, 0), *_of_exif(tags))
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return _webp(file, start)
     raise ValueError("expected PNG, JPEG, BMP, TIFF or WebP")
@@ -72,20 +87,20 @@ def _header(file: BinaryIO) -> ImageHeader:
 def _png(file: BinaryIO, start: bytes) -> ImageHeader:
     width, height = struct.unpack(">II", start[16:24])
     file.seek(8)
-    orientation = 1
+    exif: _Exif = (1, None)
     while len(chunk := file.read(8)) == 8:
         length, kind = struct.unpack(">I4s", chunk)
         if kind == b"eXIf":
-            orientation = _exif_orientation(file, file.tell())
+            exif = _exif(file, file.tell())
         if kind in (b"eXIf", b"IDAT", b"IEND"):
             break
         file.seek(length + 4, 1)
-    return ImageHeader("png", width, height, orientation)
+    return ImageHeader("png", width, height, *exif)
 
 
 def _jpeg(file: BinaryIO) -> ImageHeader:
     file.seek(2)
-    orientation = 1
+    exif: _Exif = (1, None)
     while True:
         marker = _jpeg_marker(file)
         if marker in _STANDALONE:
@@ -94,11 +109,11 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         after = file.tell() + length - 2
         if marker in _START_OF_FRAME:
             height, width = struct.unpack(">xHH", file.read(5))
-            return ImageHeader("jpeg", width, height, orientation)
+            return ImageHeader("jpeg", width, height, *exif)
         if marker in (0xD9, 0xDA):
             raise ValueError("it has no frame header")
         if marker == 0xE1 and file.read(6) == b"Exif\0\0":
-            orientation = _exif_orientation(file, file.tell())
+            exif = _exif(file, file.tell())
         file.seek(after)
 
 
@@ -131,45 +146,54 @@ def _webp(file: BinaryIO, start: bytes) -> ImageHeader:
         raise ValueError("unknown kind of WebP")
     width, height = (int.from_bytes(start[place : place + 3], "little") + 1 for place in (24, 27))
     file.seek(12)
-    orientation = 1
+    exif: _Exif = (1, None)
     while len(chunk := file.read(8)) == 8:
         name, length = struct.unpack("<4sI", chunk)
         if name == b"EXIF":
             lead = 6 if file.read(6) == b"Exif\0\0" else 0
-            orientation = _exif_orientation(file, file.tell() - 6 + lead)
+            exif = _exif(file, file.tell() - 6 + lead)
             break
         file.seek(length + length % 2, 1)
-    return ImageHeader("webp", width, height, orientation)
+    return ImageHeader("webp", width, height, *exif)
 
 
 def _tiff_tags(file: BinaryIO, base: int) -> dict[int, int]:
-    """Size and orientation from the first directory of a TIFF structure that begins at `base`."""
+    """The tags that matter from the first directory of a TIFF structure that begins at `base`, EXIF's ones included."""
     file.seek(base)
     order = {b"II": "<", b"MM": ">"}.get(file.read(2))
     if order is None:
         raise ValueError("damaged TIFF or EXIF header")
     _, place = struct.unpack(f"{order}HI", file.read(6))
-    file.seek(base + place)
+    tags = _directory(file, base + place, order, (_TIFF_WIDTH, _TIFF_HEIGHT, _ORIENTATION_TAG, _EXIF_DIRECTORY_TAG))
+    if _EXIF_DIRECTORY_TAG in tags:
+        with contextlib.suppress(struct.error):  # the picture is none the worse for a damaged directory of details
+            tags |= _directory(file, base + tags[_EXIF_DIRECTORY_TAG], order, (_FILM_FOCAL_TAG,))
+    return tags
+
+
+def _directory(file: BinaryIO, place: int, order: str, wanted: Sequence[int]) -> dict[int, int]:
+    """The wanted tags, whole numbers of 16 or 32 bits, of the directory at a place."""
+    file.seek(place)
     (count,) = struct.unpack(f"{order}H", file.read(2))
     tags: dict[int, int] = {}
     for _ in range(min(count, _MAX_TAGS)):
         entry = file.read(12)
         tag, kind, _ = struct.unpack(f"{order}HHI", entry[:8])
-        if tag in (_TIFF_WIDTH, _TIFF_HEIGHT, _ORIENTATION_TAG):
+        if tag in wanted:
             (tags[tag],) = (
                 struct.unpack(f"{order}H", entry[8:10]) if kind == 3 else struct.unpack(f"{order}I", entry[8:])
             )
     return tags
 
 
-def _exif_orientation(file: BinaryIO, base: int) -> int:
-    """The orientation in an EXIF block; a damaged block is no reason to refuse the picture."""
+def _exif(file: BinaryIO, base: int) -> _Exif:
+    """What an EXIF block says; a damaged one is no reason to refuse the picture."""
     try:
-        return _orientation(_tiff_tags(file, base))
+        return _of_exif(_tiff_tags(file, base))
     except (struct.error, ValueError):
-        return 1
+        return 1, None
 
 
-def _orientation(tags: dict[int, int]) -> int:
-    value = tags.get(_ORIENTATION_TAG, 1)
-    return value if 1 <= value <= 8 else 1
+def _of_exif(tags: dict[int, int]) -> _Exif:
+    orientation, focal = tags.get(_ORIENTATION_TAG, 1), tags.get(_FILM_FOCAL_TAG, 0)
+    return orientation if 1 <= orientation <= 8 else 1, float(focal) if 0 < focal < _LONGEST_FOCAL else None
