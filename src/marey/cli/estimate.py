@@ -24,7 +24,7 @@ class Options:
     out: Path
     """Folder for the results; made if it is not there."""
     calibration: Path | None = None
-    """Camera file (TOML of anipose, Pose2Sim, FreeMoCap or Caliscope)."""
+    """Camera file or folder, of any camera format that `marey info formats` lists."""
     frames: str | None = None
     """A:B works on the frames from A up to but not including B, counted from 0; either may be left out."""
     method: str = "auto"

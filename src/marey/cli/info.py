@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 
 from tyro.conf import Positional
 
+from marey.io.camera_files import CAMERA_FORMATS
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -37,12 +39,7 @@ FORMATS = (
         "marey.io.openpose_writer:write_openpose_folder",
     ),
     Format("Caliscope points", "xy_*.csv", "marey.io.caliscope_csv:read_caliscope_csv", ""),
-    Format(
-        "camera TOML",
-        ".toml of anipose, Pose2Sim, FreeMoCap or Caliscope",
-        "marey.io.camera_toml:read_camera_toml",
-        "marey.io.camera_toml:write_camera_toml",
-    ),
+    *(Format(f"{name} (cameras)", entry.files, entry.reader, entry.writer) for name, entry in CAMERA_FORMATS.items()),
     Format("TRC", ".trc, marker trajectories of OpenSim", "marey.io.trc:read_trc", "marey.io.trc:write_trc"),
     Format(
         "joint table",

@@ -30,6 +30,7 @@ COMMANDS = {
     "estimate": Command("marey.cli.estimate:run", "3D joints from the videos, images or keypoints of several cameras"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
+    "convert": Command("marey.cli.convert:run", "convert camera files from one format to another"),
     "info": Command("marey.cli.info:run", "list the skeletons, file formats or methods that Marey knows"),
 }
 

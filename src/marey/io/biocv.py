@@ -40,7 +40,7 @@ _LINES = 9
 
 
 def read_biocv(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from bioCV files, named by the files (`00` of `00.calib` or `00.mp4.calib`).
 

@@ -59,7 +59,7 @@ _CORNER = 0.5
 
 
 def read_blender_cameras(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from the JSON that `write_blender_cameras` and the script in the documentation write.
 

@@ -97,7 +97,7 @@ _HEAD = 1 << 20
 def read_cameras(
     path: str | os.PathLike[str],
     *,
-    unit: Unit | None = None,
+    unit: Unit | float | None = None,
     format: str | None = None,  # noqa: A002 - the word that users know
     dtype: torch.dtype = torch.float32,
 ) -> Cameras:
@@ -105,7 +105,8 @@ def read_cameras(
 
     Args:
         path: The file or folder.
-        unit: Of its translations, if the format does not state it or the file breaks the rule.
+        unit: Of its translations, a name or the metres in one unit, if the format does not state it or the file breaks
+            the rule.
         format: A name in `CAMERA_FORMATS`. None: found by name and content.
         dtype: Precision of the result.
 
@@ -155,7 +156,7 @@ def camera_format(path: str | os.PathLike[str]) -> str:
         InputError: it cannot be read.
     """
     path = Path(path)
-    found = _formats_of_folder(path) if path.is_dir() else _formats_of_file(path)
+    found = camera_formats_of(path)
     if len(found) == 1:
         return found[0]
     problem = (
@@ -163,6 +164,16 @@ def camera_format(path: str | os.PathLike[str]) -> str:
     )
     known = "; ".join(f"{name}: {entry.files}" for name, entry in CAMERA_FORMATS.items())
     raise FormatError(f"{path} {problem}. Known are: {known}")
+
+
+def camera_formats_of(path: str | os.PathLike[str]) -> list[str]:
+    """The names in `CAMERA_FORMATS` that what lies at `path` may have: none, one, or several.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = Path(path)
+    return _formats_of_folder(path) if path.is_dir() else _formats_of_file(path)
 
 
 def target_camera_format(path: str | os.PathLike[str]) -> str:

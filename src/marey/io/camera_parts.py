@@ -183,7 +183,7 @@ def assemble(
     path: Path,
     entries: Iterable[CameraEntry],
     *,
-    unit: Unit | None = None,
+    unit: Unit | float | None = None,
     stated: str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Cameras:
@@ -192,7 +192,7 @@ def assemble(
     Args:
         path: For messages.
         entries: In any order. Distortions are padded with zeros to one length.
-        unit: Of the translations, as the caller says it.
+        unit: Of the translations, as the caller says it: a name, or the metres in one unit.
         stated: The unit that the file or its format states.
         dtype: Precision of the result.
 
@@ -233,13 +233,11 @@ def _stacked(entries: Sequence[CameraEntry], dtype: torch.dtype) -> Cameras:
     )
 
 
-def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, stated: str | None) -> Cameras:
-    if unit is not None and unit not in METRES:
-        raise InputError(f"unit: expected one of {', '.join(METRES)}, got {unit!r}")
+def _to_metres(path: Path, cameras: Cameras, unit: Unit | float | None, stated: str | None) -> Cameras:
+    known = stated if unit is None and stated in METRES else unit
+    scale = _metres_per_unit("m" if known is None else known)
     if not cameras.has_extrinsics:
         return cameras
-    known = unit or (stated if stated in METRES else None)
-    scale = METRES[known or "m"]
     metric = replace(cameras, translation=cameras.extrinsics[1] * scale)
     spread = _spread(metric)
     if not math.isfinite(spread):
@@ -247,7 +245,8 @@ def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, stated: str | No
     low, high = PLAUSIBLE_SPREAD
     if low <= spread <= high:
         return metric
-    problem = f"{path}: in {known or 'm'} the cameras would stand {spread:.3g} m apart (median)"
+    named = f"units of {known:g} m" if isinstance(known, float | int) else known or "m"
+    problem = f"{path}: in {named} the cameras would stand {spread:.3g} m apart (median)"
     if spread < low:
         likely = [f"'{name}'" for name, metres in METRES.items() if low <= spread / scale * metres <= high]
         advice = f"pass unit={' or '.join(likely)}" if likely else "check unit= and the translations"
@@ -256,6 +255,13 @@ def _to_metres(path: Path, cameras: Cameras, unit: Unit | None, stated: str | No
         raise CalibrationError(f"{problem}; the file does not state its unit: pass unit='mm', 'cm' or, if true, 'm'")
     warnings.warn(f"{problem}; check unit=", stacklevel=4)
     return metric
+
+
+def _metres_per_unit(unit: str | float) -> float:
+    metres = METRES.get(unit, math.nan) if isinstance(unit, str) else float(unit)
+    if not (math.isfinite(metres) and metres > 0):
+        raise InputError(f"unit: expected one of {', '.join(METRES)}, or the metres in one unit, got {unit!r}")
+    return metres
 
 
 def _spread(cameras: Cameras) -> float:

@@ -39,7 +39,7 @@ from marey.io.naming import last_number
 
 
 def read_camera_toml(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from a camera TOML, in natural order of their names (`cam_2` before `cam_10`).
 

@@ -63,11 +63,7 @@ _NO_POINTS = "# 3D point list with one line of data per point\n# Number of point
 
 
 def read_colmap(
-    path: str | os.PathLike[str],
-    *,
-    unit: Unit | None = None,
-    scale: float | None = None,
-    dtype: torch.dtype = torch.float32,
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from COLMAP's text model: one view an image, named by the image without its suffix.
 
@@ -75,39 +71,29 @@ def read_colmap(
 
     Args:
         path: The folder, or one of the two files.
-        unit: Of the translations, for a model that was brought to scale.
-        scale: Metres in one unit of the model; instead of `unit`. Neither: metres, with a warning, provided that the
-            cameras then stand at plausible distances.
+        unit: Of the translations, most often as a number: the metres in one unit of the model. None: metres, with a
+            warning, provided that the cameras then stand at plausible distances.
         dtype: Precision of the result.
 
     Raises:
         CalibrationError: no camera in the files, an image without its camera, or an implausible scale.
         FormatError: a file is not such text, is binary, or has a camera model that OpenCV's do not contain.
-        InputError: a file cannot be read; the scale is not above 0, or given with a unit.
+        InputError: a file cannot be read, or the unit is none.
     """
     path = Path(path)
-    if scale is not None and (unit is not None or not 0 < scale < float("inf")):
-        raise InputError(f"scale: expected metres above 0, without unit=, got {scale} and unit={unit!r}")
     folder = path if path.is_dir() else path.parent
     if not (folder / CAMERAS).is_file() and (folder / "cameras.bin").is_file():
         raise FormatError(f"{folder}: a binary model; run: colmap model_converter --output_type TXT")
     lenses = _lenses(folder / CAMERAS)
     if not (folder / IMAGES).is_file():
         return assemble(path, lenses.values(), unit=unit, dtype=dtype)
-    entries = list(_images(folder / IMAGES, lenses))
-    if scale is not None:
-        entries = [_scaled(entry, scale) for entry in entries]
-    elif unit is None:
+    if unit is None:
         warnings.warn(
-            f"{folder}: COLMAP's scale is arbitrary; taken for metres. Give the unit, or the scale, if it is another",
+            f"{folder}: COLMAP's scale is arbitrary; taken for metres. If one unit is another length, give that "
+            "length in metres as the unit",
             stacklevel=2,
         )
-    return assemble(path, entries, unit=unit, stated=None if scale is None else "m", dtype=dtype)
-
-
-def _scaled(entry: CameraEntry, scale: float) -> CameraEntry:
-    rotation, translation = placed(entry, "COLMAP")
-    return replace(entry, pose=(rotation, translation * scale))
+    return assemble(path, _images(folder / IMAGES, lenses), unit=unit, dtype=dtype)
 
 
 def _lenses(path: Path) -> dict[str, CameraEntry]:

@@ -43,7 +43,7 @@ _KEYS = re.compile(r"(?:K|R|Rot|T)_(.+)")
 
 
 def read_easymocap(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from the two files of EasyMocap; without `extri.yml` the result has intrinsics only.
 

@@ -44,7 +44,7 @@ _PROTOCOL = 4
 
 
 def read_opencap(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from OpenCap's pickles, without running anything in them.
 

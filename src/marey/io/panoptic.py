@@ -36,7 +36,7 @@ from marey.io.camera_parts import (
 
 
 def read_panoptic(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) of every type in a calibration of CMU Panoptic; index the result for one type.
 

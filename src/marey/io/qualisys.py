@@ -57,7 +57,7 @@ Attributes = Mapping[str, str]
 
 
 def read_qualisys(
-    path: str | os.PathLike[str], *, unit: Unit | None = None, dtype: torch.dtype = torch.float32
+    path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
 ) -> Cameras:
     """Read cameras (V,) from a `.qca.txt`, named by their serial numbers.
 

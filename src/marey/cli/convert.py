@@ -1,0 +1,55 @@
+"""`marey convert`: from one file format to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from marey.core import InputError
+from marey.pipeline.conversion import convert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Convert a file, for example a camera calibration, to another format; `marey info formats` lists them."""
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
+    """File or folder to read."""
+    target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """File or folder to write."""
+    from_format: Annotated[str | None, tyro.conf.arg(name="from", metavar="FORMAT")] = None
+    """Format of the input, if its name and content do not say it."""
+    to_format: Annotated[str | None, tyro.conf.arg(name="to", metavar="FORMAT")] = None
+    """Format of the output, if the end of its name does not say it."""
+    unit: Annotated[str | None, tyro.conf.arg(metavar="UNIT")] = None
+    """Of the input, if it does not state it: m, cm, mm, or the metres in one unit (COLMAP)."""
+
+
+def run(options: Options) -> None:
+    """Convert, and say what was converted."""
+    done = convert(
+        options.source,
+        options.target,
+        from_format=options.from_format,
+        to_format=options.to_format,
+        unit=parse_unit(options.unit),
+    )
+    print(f"{done.source} -> {done.target}: {done.content}")
+    print(f"wrote {options.target}")
+
+
+def parse_unit(text: str | None) -> str | float | None:
+    """Read the name of a unit, or the metres in one.
+
+    Raises:
+        InputError: it begins as a number and is none.
+    """
+    if text is None or text.isalpha():
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"unit: expected m, cm, mm or the metres in one unit, got '{text}'") from None
