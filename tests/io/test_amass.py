@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from marey.core import BodyState, FormatError, InputError, ShapeError
-from marey.io.amass import POSE_JOINTS, read_amass_npz, write_amass_npz
+from marey.core import BodyState, FormatError, InputError, JointTree, Motion, ShapeError
+from marey.io.amass import POSE_JOINTS, read_amass_npz, smpl_pose_of, write_amass_npz
 
 QUARTER = math.pi / 2
 
@@ -141,3 +141,24 @@ def test_write_amass_npz__smplx_comes_back(tmp_path):
     found = read_amass_npz(tmp_path / "m.npz")
     assert found.model == "smplx"
     torch.testing.assert_close(found.body.pose[:, :21].float(), body.pose)
+
+
+def test_smpl_pose_of__by_name_and_with_z_up():
+    tree = JointTree("t", ("pelvis", "lumbar", "left_hip", "left_knee", "left_heel"), (-1, 0, 0, 2, 3))
+    rotations = torch.eye(3).repeat(2, 5, 1, 1)
+    quarter = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    rotations[1, 1], rotations[1, 3] = quarter, quarter.T
+    motion = Motion(
+        tree=tree,
+        offsets=torch.zeros(5, 3),
+        rotations=rotations,
+        translation=torch.tensor([[1.0, 2.0, 3.0]] * 2),
+        fps=30.0,
+    )
+    body = smpl_pose_of(motion)
+    spine1, left_knee = 2, 3  # of the pose, which begins after the root
+    torch.testing.assert_close(body.pose[1, spine1], quarter)
+    torch.testing.assert_close(body.pose[1, left_knee], quarter.T)
+    torch.testing.assert_close(body.pose[0], torch.eye(3).expand(21, 3, 3))
+    assert body.translation[0].tolist() == [1, -3, 2]  # what was up, y, is z
+    assert (body.orientation[0] @ torch.tensor([0.0, 1.0, 0.0])).tolist() == [0, 0, 1]

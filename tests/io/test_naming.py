@@ -1,6 +1,6 @@
 import pytest
 
-from marey.io.naming import last_number, natural_key, view_key
+from marey.io.naming import file_stem, last_number, natural_key, view_key
 
 
 def test_natural_key__counts_and_ignores_case():
@@ -26,3 +26,11 @@ def test_view_key__same_camera(name):
 def test_view_key__tells_cameras_apart_and_never_is_empty():
     assert view_key("cam_1") != view_key("cam_11")
     assert view_key("images") == "images"
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("cam_1", "cam_1"), ("left / top", "left_top"), ("../x", "_x"), ("", "_"), ("Kamera-ä.2", "Kamera-ä.2")],
+)
+def test_file_stem__is_a_file_s_name(name, stem):
+    assert file_stem(name) == stem

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from marey.core.errors import FormatError, InputError, ShapeError
+from marey.core.motion import Motion
 from marey.core.results import BodyState
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.atomic import atomic_path
@@ -62,6 +63,12 @@ POSE_JOINTS: Mapping[BodyModel, tuple[str, ...]] = {
     "smplx": (*BODY_JOINTS, "jaw", "left_eye", "right_eye", *_HANDS),
 }
 """Names of the joints in `poses`, in order, the root first."""
+
+_NAMES = {"spine1": ("spine1", "spine", "lumbar")}
+"""What other trees call a joint of SMPL, if not the same."""
+
+_Z_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, -1.0), (0.0, 1.0, 0.0))
+"""A quarter turn about x: y up becomes z up."""
 
 _PARTS = ("root_orient", "pose_body", "pose_jaw", "pose_eye", "pose_hand")
 """In the order of SMPL-X; SMPL-H has no jaw and eyes."""
@@ -208,6 +215,27 @@ def write_amass_npz(
     arrays |= {"surface_model_type": np.array("smplx")} if smplx else {"dmpls": np.zeros((len(poses), 8))}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def smpl_pose_of(motion: Motion) -> BodyState:
+    """A motion in a world with y up as SMPL's 22 body joints in a world with z up, (T,).
+
+    Joints are taken by name, and those that the motion lacks do not rotate. SMPL and a motion have the same rest pose
+    but for details: SMPL's own hips and shoulders lie elsewhere by centimetres, so the limbs point as they did while
+    the joints need not stand where they stood. The shape is empty, and the translation is that of the pelvis.
+    """
+    tree = motion.tree
+    turn = motion.rotations.new_tensor(_Z_UP)
+    rotations = torch.eye(3).to(motion.rotations).repeat(motion.length, len(BODY_JOINTS), 1, 1)
+    names = [next((name for name in _NAMES.get(joint, (joint,)) if name in tree.joints), None) for joint in BODY_JOINTS]
+    there = [place for place, name in enumerate(names) if name is not None]
+    rotations[:, there] = motion.rotations[:, [tree.joints.index(name) for name in names if name is not None]]
+    return BodyState(
+        orientation=turn @ motion.rotations[:, 0],
+        pose=rotations[:, 1:],
+        shape=motion.rotations.new_zeros(motion.length, 0),
+        translation=motion.translation @ turn.T,
+    )
 
 
 def _with_joints_of(model: BodyModel, rotations: Tensor) -> Tensor:

@@ -28,3 +28,8 @@ def view_key(name: str) -> str:
     counted = _DIGITS.sub(lambda digits: digits[0].lstrip("0") or "0", name.casefold())
     plain = "".join(character for character in counted if character.isalnum())
     return _KIND.sub("", plain) or plain
+
+
+def file_stem(name: str) -> str:
+    """A name as part of a file's name: letters, digits, points, dashes and underscores; anything else is `_`."""
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"
