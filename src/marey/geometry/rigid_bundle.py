@@ -82,12 +82,14 @@ def adjust_rigid_bundle(
     poses: tuple[Tensor, Tensor] | None = None,
     covariance: Tensor | None = None,
     weights: Tensor | None = None,
+    held_moment: int | None = None,
     settings: BundleSettings | None = None,
 ) -> RigidBundleAdjustment:
     """Refine V cameras and the M poses of a rigid target that they see.
 
     Works in float64 whatever it is given and returns the precision of `pixels`; detached. The scale is the target's.
-    Held views keep their place in the world; none needs to be held if the settings' prior places the cameras. Moments
+    Held views keep their place in the world; none needs to be held if the settings' prior places the cameras, or if the
+    target at one moment keeps its place. Moments
     at which the points seen, by all views together, do not fix a pose are left out. Cost an iteration: linear in
     V M C, each entry of `pixels` counted whether seen or not.
 
@@ -100,6 +102,7 @@ def adjust_rigid_bundle(
         covariance: of the pixels, broadcastable to (V, M, C, 2, 2), square pixels; None: 1, and the result's covariance
             is scaled by what the residuals tell.
         weights: broadcastable to (V, M, C), prior weights of the observations; 0 = not seen.
+        held_moment: place in 0..M-1 of a moment whose pose keeps its value, and so defines the world.
         settings: None: extrinsics only, squared loss, the first camera held.
 
     Raises:
@@ -110,7 +113,7 @@ def adjust_rigid_bundle(
     """
     settings = settings or BundleSettings()
     start, known = cameras.to(torch.float64), target.detach().to(torch.float64)
-    _check(pixels, known, start, settings)
+    _check(pixels, known, start, settings, held_moment)
     seen = pixels.detach().to(torch.float64)
     if poses is None:
         found = locate_target(seen, known, start)
@@ -118,7 +121,11 @@ def adjust_rigid_bundle(
     rotation, translation = _checked_poses(poses, seen)
     points = (known @ rotation.mT + translation[:, None]).reshape(-1, 3)
     evidence = gather_evidence(seen, start, points, covariance, weights, least_views=1)
-    state, problem = _without_loose_poses(start, known, evidence, settings, rotation, translation)
+    moving = torch.ones(len(rotation), dtype=torch.bool, device=rotation.device)
+    if held_moment is not None:
+        moving[held_moment] = False
+    problem = _Problem(start, known, evidence, moving, settings)
+    state, problem = _without_loose_poses(problem, rotation, translation)
     _check_evidence(problem)
     state, history, converged = minimise(
         state,
@@ -148,6 +155,8 @@ class _Problem:
     start: Cameras
     target: Tensor
     evidence: Evidence
+    moving: Tensor
+    """(M,) boolean, the poses that may change."""
     settings: BundleSettings
 
     @property
@@ -166,7 +175,7 @@ class _Problem:
     @property
     def unknowns(self) -> int:
         """How many numbers the observations have to fix: a prior that places the cameras fixes theirs."""
-        poses = 6 * int(self.used_moments.sum())
+        poses = 6 * int((self.used_moments & self.moving).sum())
         return poses if self.settings.prior.places_cameras else poses + len(self.free)
 
     def at(self, cameras: Cameras, rotation: Tensor, translation: Tensor) -> _State:
@@ -177,7 +186,7 @@ class _Problem:
         rows = project_rows((arms + translation[:, None]).reshape(-1, 3), cameras, free)
         linear = Linearisation.build(rows, turn, self.evidence, self.settings.loss)
         information, gradient, cost = self.settings.prior.pull(cameras, self.start, free)
-        equations = RigidEquations.build(linear, arms).plus(information, gradient)
+        equations = RigidEquations.build(linear, arms, self.moving).plus(information, gradient)
         return _State(cameras, rotation, translation, equations, linear.cost + cost)
 
     def proposed(self, state: _State, damping: Tensor) -> tuple[_State, Tensor] | None:
@@ -191,33 +200,29 @@ class _Problem:
         return moved, state.equations.predicted(*step, damping)
 
 
-def _without_loose_poses(
-    start: Cameras,
-    target: Tensor,
-    evidence: Evidence,
-    settings: BundleSettings,
-    rotation: Tensor,
-    translation: Tensor,
-) -> tuple[_State, _Problem]:
+def _without_loose_poses(problem: _Problem, rotation: Tensor, translation: Tensor) -> tuple[_State, _Problem]:
     """The start, without the moments whose pose nothing fixes."""
     known = rotation.isfinite().all(-1).all(-1) & translation.isfinite().all(-1)
+    # nothing was gathered at the other moments; their poses only have to be finite
     rotation = torch.where(known[:, None, None], rotation, torch.eye(3).to(rotation))
-    # out of the way of every camera, and finite: nothing is seen there
     translation = torch.where(known[:, None], translation, 0.0)
-    problem = _Problem(start, target, evidence, settings)
-    state = problem.at(start, rotation, translation)
+    state = problem.at(problem.start, rotation, translation)
     blocks = state.equations.poses
     scale = padded_diagonal(blocks).rsqrt()
     unit = scale[:, :, None] * blocks * scale[:, None]
     fixed = torch.linalg.eigvalsh(unit.nan_to_num(0.0))[:, 0] > LOOSEST_POSE
+    fixed = fixed | ~problem.moving
     if fixed.all():
         return state, problem
-    kept = torch.where(fixed.repeat_interleave(len(target)), evidence.prior, 0.0)
+    evidence = problem.evidence
+    kept = torch.where(fixed.repeat_interleave(len(problem.target)), evidence.prior, 0.0)
     problem = replace(problem, evidence=Evidence(evidence.pixels, evidence.whitening, kept))
-    return problem.at(start, rotation, translation), problem
+    return problem.at(problem.start, rotation, translation), problem
 
 
-def _check(pixels: Tensor, target: Tensor, cameras: Cameras, settings: BundleSettings) -> None:
+def _check(
+    pixels: Tensor, target: Tensor, cameras: Cameras, settings: BundleSettings, held_moment: int | None
+) -> None:
     rotation, _ = cameras.extrinsics
     views = rotation.shape[0]
     if target.ndim != 2 or target.shape[-1] != 3:
@@ -232,9 +237,12 @@ def _check(pixels: Tensor, target: Tensor, cameras: Cameras, settings: BundleSet
     held = settings.held_views
     if not all(0 <= view < views for view in held) or len(set(held)) < len(held):
         raise InputError(f"held_views: expected different views of 0..{views - 1}, got {held}")
-    if not held and not settings.prior.places_cameras:
+    if held_moment is not None and not 0 <= held_moment < pixels.shape[1]:
+        raise InputError(f"held_moment: expected one of 0..{pixels.shape[1] - 1}, got {held_moment}")
+    if not held and held_moment is None and not settings.prior.places_cameras:
         raise InputError(
-            "held_views: nothing holds the world in place; hold a view, or give a prior on rotation and centre"
+            "held_views: nothing holds the world in place; hold a view or a moment, or give a prior on rotation and "
+            "centre"
         )
     if not (cameras.intrinsics.isfinite().all() and rotation.isfinite().all()):
         raise CalibrationError("cameras: expected finite parameters in every view; leave out views without calibration")
@@ -294,7 +302,7 @@ def _result(
         cameras=state.cameras.to(pixels.dtype),
         rotation=like(state.rotation, known),
         translation=like(state.translation, known),
-        pose_covariance=like(scale * pose_covariance, known),
+        pose_covariance=like(scale * pose_covariance * problem.moving[:, None, None], known),
         camera_covariance=like(scale * camera_covariance.reshape(views, size, views, size)),
         clustered_covariance=like(clustered.reshape(views, size, views, size)),
         parameter_names=(*EXTRINSIC_NAMES, *problem.settings.free.names),

@@ -8,7 +8,7 @@ rows, moment by moment.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,11 +33,17 @@ class RigidEquations:
     linear: Linearisation
 
     @classmethod
-    def build(cls, linear: Linearisation, arms: Tensor) -> RigidEquations:
-        """Accumulate the blocks; `arms` (M, C, 3) are the points of the turned target from its origin."""
+    def build(cls, linear: Linearisation, arms: Tensor, moving: Tensor) -> RigidEquations:
+        """Accumulate the blocks.
+
+        Args:
+            linear: of the points of all moments.
+            arms: (M, C, 3) the points of the turned target from its origin.
+            moving: (M,) boolean, the poses that may change.
+        """
         moments = len(arms)
         J, r = by_moment(linear.camera_rows, moments), by_moment(linear.residuals[:, :, None], moments)
-        P = by_moment(pose_rows(linear, arms), moments)
+        P = by_moment(pose_rows(linear, arms), moments) * moving[:, None, None, None]
         flat = P.transpose(1, 2).flatten(2)
         return cls(
             cameras=(J @ J.mT).sum(0),
@@ -50,13 +56,10 @@ class RigidEquations:
 
     def plus(self, information: Tensor, gradient: Tensor) -> RigidEquations:
         """With a prior on the cameras added: its information (V, S) along the parameters and its gradient (V, S)."""
-        return RigidEquations(
-            self.cameras + torch.diag_embed(information),
-            self.cameras_gradient + gradient,
-            self.poses,
-            self.poses_gradient,
-            self.coupling,
-            self.linear,
+        return replace(
+            self,
+            cameras=self.cameras + torch.diag_embed(information),
+            cameras_gradient=self.cameras_gradient + gradient,
         )
 
     def reduce(self, damping: float | Tensor) -> ReducedRigidSystem:
@@ -125,7 +128,7 @@ class ReducedRigidSystem:
     def covariance(self, free: Tensor) -> tuple[Tensor, Tensor]:
         """Invert an undamped system: the covariance of the cameras (V S, V S) and of each pose (M, 6, 6).
 
-        The poses' includes the cameras' share. NaN where the system is singular, zero for what is not free.
+        The poses' includes the cameras' share. NaN where the system is singular, zero for cameras that are not free.
         """
         inner, failed = torch.linalg.cholesky_ex(self.matrix[free][:, free])
         if failed:
