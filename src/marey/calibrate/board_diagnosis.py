@@ -62,8 +62,8 @@ def _why_no_charuco(greys: list[Grey], board: Board) -> str:
         if _shows(greys, other):
             return f"its markers are arranged otherwise; try --board {other.spec}"
     return (
-        f"the markers {_listed(markers)} were recognised but no corner between them; check the columns, rows and marker "
-        f"size of {board.spec}"
+        f"the markers {_listed(markers)} were recognised but no corner between them; check the columns, rows and "
+        f"marker size of {board.spec}"
     )
 
 

@@ -43,7 +43,7 @@ class CheckerboardFinder:
             distance, square = self._flatness(corners)
             if distance <= FLATNESS * square:
                 return FoundBoard(corners=ordered_corners(corners, image, self._board))
-            why_not = f"a false grid: its corners lie {distance:.0f} px from those of a flat board of {square:.0f} px a square"
+            why_not = f"a false grid: its corners lie {distance:.0f} px from a flat one of {square:.0f} px a square"
         return FoundBoard(corners=np.full((len(self._plane), 2), np.nan), why_not=why_not)
 
     def _proposals(self, image: Grey) -> Iterator[Corners]:

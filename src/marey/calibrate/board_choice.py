@@ -1,0 +1,56 @@
+"""Which boards of a view serve the calibration: not those of a wrong grid, and of many a well-spread few."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from marey.core import Cameras
+from marey.geometry.planar_pose import PlanarPoses, planar_poses
+
+FALSE_RATIO = 5.0
+"""A board whose error is this many times that of the view's median board is none."""
+FALSE_LEAST = 1.0
+"""Pixels: no board is false below this error."""
+
+
+def board_errors(pixels: Tensor, target: Tensor, camera: Cameras) -> tuple[Tensor, PlanarPoses]:
+    """Root mean square distance (M,) in pixels of each board's corners (M, C, 2) from its own best pose; the poses."""
+    poses = planar_poses(pixels[None], target, camera)
+    return poses.rms[0, :, 0], poses
+
+
+def false_boards(errors: Tensor, *, ratio: float = FALSE_RATIO, least: float = FALSE_LEAST) -> Tensor:
+    """Which boards (M,) do not fit a camera that fits the others, given their errors in pixels, NaN = no board."""
+    return errors > torch.clamp(ratio * errors.nanmedian(), min=least)
+
+
+def spread_boards(pixels: Tensor, poses: PlanarPoses, size: tuple[float, float], most: int) -> Tensor:
+    """Choose at most `most` of the boards (M, C, 2) so that places, sizes and tilts in the picture are all there.
+
+    Farthest-point sampling: each next board is the one most unlike those chosen, in the place of its middle and its
+    size relative to the image, its tilt (the normal), and its turn about the normal at a lower weight. Boards of which
+    little is seen count as more alike. Deterministic.
+
+    Returns:
+        (M,) boolean.
+    """
+    seen = pixels.isfinite().all(-1)
+    there = seen.any(-1) & poses.rotation[0, :, 0].isfinite().all(-1).all(-1)
+    if int(there.sum()) <= most:
+        return there
+    count = seen.sum(-1, keepdim=True)
+    middle = torch.where(seen[..., None], pixels, 0.0).sum(-2) / count
+    away = torch.where(seen[..., None], pixels - middle[:, None], 0.0).square().sum((-1, -2))
+    extent = (away / count[:, 0]).sqrt() / max(size)
+    normal, along = poses.rotation[0, :, 0, :2, 2], poses.rotation[0, :, 0, :2, 0]
+    features = torch.cat((2 * middle / max(size), 2 * extent[:, None].log(), 2 * normal, 0.5 * along), -1)
+    weight = (count[:, 0] / seen.shape[-1]).sqrt()
+    chosen = torch.zeros_like(there)
+    distance = torch.where(there, weight * 1e6, -1.0)
+    for _ in range(most):
+        pick = int(distance.argmax())
+        chosen[pick] = True
+        distance = torch.minimum(distance, weight * (features - features[pick]).square().sum(-1).sqrt())
+        distance = torch.where(there & ~chosen, distance, -1.0)
+    return chosen
