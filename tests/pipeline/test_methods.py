@@ -20,7 +20,7 @@ def test_choose_method__auto_says_why():
 @pytest.mark.parametrize(
     ("views", "cameras", "error", "match"),
     [
-        (1, "full", InputError, "two or more"),
+        (1, "full", InputError, "3D guess"),
         (3, None, CalibrationError, "--calibration"),
         (3, "intrinsics", CalibrationError, "rotation and translation"),
     ],
@@ -30,7 +30,7 @@ def test_choose_method__what_is_missing(views, cameras, error, match):
     if cameras == "intrinsics":
         known = replace(known, rotation=None, translation=None)
     with pytest.raises(error, match=match):
-        choose_method("auto", views=views, cameras=known)
+        choose_method("auto", views=views, cameras=known, keypoints_only=True)
 
 
 def test_choose_method__unknown():

@@ -16,7 +16,7 @@ _DEFAULTS = EstimateConfig()
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Estimate the 3D joints of the people in a recording made with several calibrated cameras."""
+    """Estimate the 3D joints of the people in a recording made with several calibrated cameras, or with one camera."""
 
     inputs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Videos, image folders or keypoint folders (OpenPose JSON), one a camera; or one folder that holds them; or a
@@ -47,6 +47,10 @@ class Options:
     """Of the calibration's translations, if the file is not in metres."""
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""
+    fov: float | None = _DEFAULTS.field_of_view
+    """One camera without calibration: its field of view along the larger side of the image, degrees."""
+    stature: float | None = _DEFAULTS.stature
+    """One camera: how tall the people are, metres; their distance is known as well as this is."""
     overlay: bool = _DEFAULTS.overlay
     """Draw the result over the images as a video."""
 
@@ -70,6 +74,8 @@ def run(options: Options) -> None:
             skeleton=options.skeleton,
             unit=options.unit,
             fps=options.fps,
+            field_of_view=options.fov,
+            stature=options.stature,
             overlay=options.overlay,
         ),
         out=options.out,

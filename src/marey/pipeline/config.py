@@ -29,7 +29,8 @@ class EstimateConfig:
     bone lengths)."""
     people: int | None = None
     """How many people to follow. None: everyone whom two or more views see persistently, but for bystanders: those seen
-    by fewer than 0.6 of the views that see the best seen person. The notes name them."""
+    by fewer than 0.6 of the views that see the best seen person. The notes name them. With one view: everyone seen for
+    0.3 s or more, and a number keeps those who are seen longest."""
     detector: str = "auto"
     """For images: `auto`, `mediapipe`, or the path of an ONNX model. Keypoint files need none."""
     cameras: CameraUse = "adjusted"
@@ -43,12 +44,22 @@ class EstimateConfig:
     """Of the calibration's translations, where the file does not say it."""
     fps: float | None = None
     """Frames per second, where the inputs do not say it."""
+    field_of_view: float | None = None
+    """Of a single camera without calibration: degrees along the larger side of the image. None: what the image's EXIF
+    says, else 55."""
+    stature: float | None = None
+    """Of the people before a single camera, metres: their distance is known as well as this is. None: adults of unknown
+    stature."""
     overlay: bool = True
     """Write a video of every view with the estimate drawn over it."""
 
     def __post_init__(self) -> None:
         if self.people is not None and self.people < 1:
             raise InputError(f"people: expected 1 or more, got {self.people}")
+        if self.field_of_view is not None and not 0 < self.field_of_view < 180:
+            raise InputError(f"field_of_view: expected degrees between 0 and 180, got {self.field_of_view}")
+        if self.stature is not None and not 0.3 <= self.stature <= 2.8:
+            raise InputError(f"stature: expected metres from 0.3 to 2.8, got {self.stature}")
         if not self.formats:
             raise InputError(f"formats: expected one or more of {', '.join(FORMATS)}, got none")
         unknown = set(self.formats) - set(FORMATS)

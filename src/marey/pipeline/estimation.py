@@ -17,10 +17,12 @@ from marey._version import __version__
 from marey.core import Estimate, InputError, Observation, Recording
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
+from marey.pipeline.assumed_camera import single_camera
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import FoundKeypoints, find_detections
 from marey.pipeline.evidence import Evidence, gather_evidence
-from marey.pipeline.methods import build_estimator, choose_method
+from marey.pipeline.methods import build_estimator, choose_method, requirements
+from marey.pipeline.monocular_evidence import gather_monocular_evidence
 from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
 from marey.pipeline.progress import Stages
 from marey.pipeline.world import find_up
@@ -45,7 +47,7 @@ def estimate(
 
     Args:
         inputs: videos, image folders or keypoint folders, one a view; or one folder that holds them.
-        calibration: camera file; views match cameras by name, else by natural order.
+        calibration: camera file; views match cameras by name, else by natural order. A single view does without.
         frames: first and last + 1 of the frames to work on; None at either end: from the first, to the last.
         method: `auto` or a name of `marey info methods`.
         config: everything else that can be set.
@@ -54,8 +56,9 @@ def estimate(
         progress: show bars.
 
     Returns:
-        Joints (T, P, J, 3) in the calibration's world frame in metres, NaN where unknown, with covariance, scores,
-        flags of filled values, the evidence, its residuals and weights, and notes on what was rejected or assumed.
+        Joints (T, P, J, 3) in the calibration's world frame in metres (in the camera's own frame for a single camera
+        whose place is not known), NaN where unknown, with covariance, scores, flags of filled values, the evidence, its
+        residuals and weights, and notes on what was rejected or assumed.
 
     Raises:
         InputError, CalibrationError, FormatError, MissingDependencyError: each says what to do.
@@ -67,7 +70,13 @@ def estimate(
         recording = open_recording(
             paths, calibration=calibration, skeleton=config.skeleton, unit=config.unit, fps=config.fps
         )
-        name, why = choose_method(method, views=len(recording.names), cameras=recording.cameras)
+        from_files = recording.detections is not None and config.detector == "auto"
+        name, why = choose_method(
+            method, views=len(recording.names), cameras=recording.cameras, keypoints_only=from_files
+        )
+        single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
+        if single is not None:
+            recording = dataclasses.replace(recording, cameras=single.cameras)
     span = frame_range(frames, recording.length)
     rate, rate_note = _rate(recording)
     with stages.bar("find keypoints", total=len(span) * len(recording.names)) as done:
@@ -76,14 +85,16 @@ def estimate(
         )
     recording = dataclasses.replace(recording, detections=None)  # a long recording is held once, in `found`
     with stages("who is who, and which view errs"):
-        evidence = _evidence_of(found, recording, span, config, rate)
+        evidence = _evidence_of(found, recording, span, config, rate, monocular=single is not None)
     found_notes = found.notes
     del found
     times = timestamps_of(recording, span)
-    with stages("triangulate"):
-        result = build_estimator(name, config)(
+    with stages("from pixels to space"):
+        focal_deviation = 0.0 if single is None else single.focal_deviation
+        result = build_estimator(name, config, focal_deviation=focal_deviation)(
             Observation(
                 keypoints=evidence.keypoints,
+                monocular=evidence.monocular,
                 frames=recording.frames,
                 cameras=evidence.cameras,
                 timestamps=times,
@@ -92,14 +103,26 @@ def estimate(
         )
     with stages("refine"):
         shared = None if times is None else times.nanmedian(dim=0).values
-        joints, refine_notes = refine(result.joints, fps=rate, mode=config.refine, times=shared)
-    up, up_note = find_up(joints)
+        refinement = config.refine if len(span) > 1 else "none"  # a single picture has no neighbours in time
+        joints, refine_notes = refine(result.joints, fps=rate, mode=refinement, times=shared)
+    up, up_note = find_up(joints, otherwise="z" if single is None or single.placed else "-y")
+    camera_notes = () if single is None else single.notes
     result = dataclasses.replace(
         result,
         joints=joints,
         fps=rate,
         frames=tuple(span),
-        notes=(why, *recording.notes, *rate_note, *found_notes, *evidence.notes, *refine_notes, up_note),
+        notes=(
+            why,
+            *recording.notes,
+            *camera_notes,
+            *rate_note,
+            *found_notes,
+            *evidence.notes,
+            *result.notes,
+            *refine_notes,
+            up_note,
+        ),
         provenance=_provenance(paths, calibration, (name, why), config, evidence, recording, up),
     )
     if folder is not None:
@@ -109,12 +132,17 @@ def estimate(
 
 
 def _evidence_of(
-    found: FoundKeypoints, recording: Recording, span: range, config: EstimateConfig, rate: float
+    found: FoundKeypoints, recording: Recording, span: range, config: EstimateConfig, rate: float, *, monocular: bool
 ) -> Evidence:
     assert recording.cameras is not None  # choose_method has raised otherwise
+    cameras = recording.cameras.to(found.detections.keypoints.positions.dtype)
+    if monocular:
+        return gather_monocular_evidence(
+            found.detections, cameras, detector=found.detector, fps=rate, people=config.people
+        )
     return gather_evidence(
         found.detections,
-        recording.cameras.to(found.detections.keypoints.positions.dtype),
+        cameras,
         detector=found.detector,
         fps=rate,
         people=config.people,
@@ -156,6 +184,8 @@ def timestamps_of(recording: Recording, span: range) -> Tensor | None:
 def _rate(recording: Recording) -> tuple[float, tuple[str, ...]]:
     if recording.fps is not None:
         return recording.fps, ()
+    if recording.length == 1:
+        return DEFAULT_FPS, ()  # a single picture has none
     note = f"The inputs do not say their frame rate; {DEFAULT_FPS:g} per second is taken. Pass fps to set it."
     warnings.warn(note, stacklevel=3)
     return DEFAULT_FPS, (note,)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from torch import Tensor
+
 from marey.calibrate.adjust import adjust_cameras
 from marey.core import Cameras, Detections2D, InputError, Keypoints2D
 from marey.detect.association import associate, take_slots
@@ -14,7 +16,7 @@ from marey.detect.settings import AssociationConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Keypoints ready to be triangulated, and the cameras to do it with."""
+    """Keypoints ready for a method, and the cameras to use."""
 
     keypoints: Keypoints2D
     """(V, T, P), slot p the same person throughout, with calibrated covariance."""
@@ -22,6 +24,8 @@ class Evidence:
     """(V,)"""
     noise: NoiseModel
     notes: tuple[str, ...]
+    monocular: Tensor | None = None
+    """(V, T, P, J, 3) the detector's own 3D guess, metres, where the method needs it."""
 
 
 def gather_evidence(

@@ -4,53 +4,99 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import import_module
+from typing import Any
 
-from marey.core import CalibrationError, Cameras, Estimator, InputError
+from marey.core import CalibrationError, Cameras, Estimator, InputError, Requirements
 from marey.pipeline.config import EstimateConfig
 
 METHODS = {
     "classical": "marey.methods.classical:ClassicalEstimator",
+    "monocular": "marey.methods.classical:MonocularEstimator",
 }
-"""Name -> where the estimator lives; its package is imported when the method is used."""
+"""Name -> where the estimator lives; its package is imported when the method is used. `auto` takes the first that the
+evidence suffices for."""
 
 
-def build_estimator(name: str, config: EstimateConfig) -> Estimator:
-    """Make a method's estimator; those of its fields that the settings know are taken from them."""
-    module, _, attribute = METHODS[name].partition(":")
-    factory = getattr(import_module(module), attribute)
-    known = {field.name for field in fields(EstimateConfig)}
-    estimator: Estimator = factory(
-        **{field.name: getattr(config, field.name) for field in fields(factory) if field.name in known}
-    )
+def build_estimator(name: str, config: EstimateConfig, **known: Any) -> Estimator:
+    """Make a method's estimator; those of its fields that the settings or `known` name are taken from there."""
+    factory = _factory(name)
+    settings = {field.name: getattr(config, field.name) for field in fields(EstimateConfig)} | known
+    own = {field.name for field in fields(factory)}
+    estimator: Estimator = factory(**{name: value for name, value in settings.items() if name in own})
     return estimator
 
 
-def choose_method(name: str, *, views: int, cameras: Cameras | None) -> tuple[str, str]:
+def requirements(name: str) -> Requirements:
+    """What evidence a method needs."""
+    needs: Requirements = _factory(name).requires
+    return needs
+
+
+def choose_method(name: str, *, views: int, cameras: Cameras | None, keypoints_only: bool = False) -> tuple[str, str]:
     """Pick the method for a recording and say why.
 
     Args:
         name: a method's name, or `auto`.
         views: number of views.
-        cameras: what is known of them.
+        cameras: what is known of them. A method that needs no more than the intrinsics can do with assumed ones.
+        keypoints_only: the evidence is keypoint files, which hold no 3D guess of a detector.
 
     Returns:
         The name and a sentence.
 
     Raises:
-        InputError: there is no such method, or the recording has too few views for it.
+        InputError: there is no such method, or the recording has too few or too many views or other evidence.
         CalibrationError: the cameras that it needs are not known.
     """
     if name not in ("auto", *METHODS):
         raise InputError(f"method: expected auto or one of {', '.join(METHODS)}, got '{name}'")
-    if views < 2:
-        raise InputError(
-            f"the recording has {views} view; the methods of this release need two or more cameras: "
-            "give the videos or keypoint folders of the others too"
+    asked = tuple(METHODS) if name == "auto" else (name,)
+    lacks = {
+        method: _lack(method, requirements(method), views=views, cameras=cameras, keypoints_only=keypoints_only)
+        for method in asked
+    }
+    for method, lack in lacks.items():
+        if lack is None:
+            return method, f"Method {method}, {'as asked' if name != 'auto' else _reason(views)}."
+    apt = [lack for method, lack in lacks.items() if _fits(requirements(method), views)]
+    raise next(lack for lack in (*apt, *lacks.values()) if lack is not None)
+
+
+def _reason(views: int) -> str:
+    return f"chosen because all {views} views are calibrated" if views > 1 else "chosen because there is one view"
+
+
+def _fits(needs: Requirements, views: int) -> bool:
+    least, most = needs.views
+    return least <= views and (most is None or views <= most)
+
+
+def _lack(
+    name: str, needs: Requirements, *, views: int, cameras: Cameras | None, keypoints_only: bool
+) -> InputError | CalibrationError | None:
+    """What a method lacks, in words that help; None: nothing."""
+    least, most = needs.views
+    if views < least:
+        return InputError(
+            f"the method {name} needs {least} or more views, and the recording has {views}: give the videos or the "
+            "keypoint folders of the other cameras too"
         )
+    if most is not None and views > most:
+        return InputError(f"the method {name} takes {most} view, and the recording has {views}: give one of them")
+    if needs.evidence == "monocular" and keypoints_only:
+        return InputError(
+            f"the method {name}, for one camera, needs a detector's own 3D guess, and the recording has keypoint files "
+            "only: give the video or the images and --detector mediapipe, or two or more calibrated cameras"
+        )
+    if needs.calibration != "full":
+        return None
     if cameras is None:
-        raise CalibrationError("the cameras are unknown: pass their calibration file (--calibration FILE)")
+        return CalibrationError("the cameras are unknown: pass their calibration file (--calibration FILE)")
     if not cameras.has_extrinsics:
-        raise CalibrationError("the calibration holds no camera positions: pass a file with rotation and translation")
-    if name == "auto":
-        return "classical", f"Method classical, chosen because all {views} views are calibrated."
-    return name, f"Method {name}, as asked."
+        return CalibrationError("the calibration holds no camera positions: pass a file with rotation and translation")
+    return None
+
+
+def _factory(name: str) -> Any:
+    module, _, attribute = METHODS[name].partition(":")
+    return getattr(import_module(module), attribute)

@@ -18,22 +18,22 @@ _UPRIGHT = 0.7
 """Mean cosine between body and axis below which nobody is taken to stand upright."""
 
 
-def find_up(joints: Joints3D) -> tuple[Axis, str]:
+def find_up(joints: Joints3D, *, otherwise: Axis = "z") -> tuple[Axis, str]:
     """The world axis along which people's heads lie above their feet, and a sentence on how that was found.
 
-    Falls back to z where nobody is seen from head to foot or stands upright on the whole.
+    Falls back to `otherwise` where nobody is seen from head to foot or stands upright on the whole.
     """
     high = _center(joints.positions, joints.skeleton, _HIGH)
     low = _center(joints.positions, joints.skeleton, _LOW)
     body = torch.nn.functional.normalize(high - low, dim=-1).reshape(-1, 3)
     body = body[body.isfinite().all(-1)]
     if not len(body):
-        return "z", "Up is taken to be z: nobody is seen from head to foot."
+        return otherwise, f"Up is taken to be {otherwise}: nobody is seen from head to foot."
     mean = body.mean(0)
     signed = torch.cat((mean, -mean))
     best = int(signed.argmax())
     if signed[best] < _UPRIGHT:
-        return "z", "Up is taken to be z: people do not stand upright along any axis of the world."
+        return otherwise, f"Up is taken to be {otherwise}: people do not stand upright along any axis of the world."
     return _AXES[best], f"Up is {_AXES[best]}, along which people stand."
 
 
