@@ -127,7 +127,7 @@ def _wedges(assessment: Assessment, cameras: Cameras, centers: Array) -> Array:
 
 def _thinned(rows: Array, most: int) -> Array:
     """At most so many rows, evenly spread, of those that are known."""
-    known = rows[np.isfinite(rows).reshape(len(rows), -1).all(-1)]
+    known = rows[np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))]
     return known[np.linspace(0, len(known) - 1, min(most, len(known))).round().astype(int)] if len(known) else known
 
 
