@@ -6,10 +6,7 @@ person a skeleton whose skin is a mesh of bones, all moved by one animation.
 
 from __future__ import annotations
 
-import base64
-import json
 import os
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +21,8 @@ from marey.core.motion import Motion
 from marey.geometry.rotations import matrix_to_quaternion
 from marey.io.atomic import atomic_path
 from marey.io.bone_mesh import bone_mesh, rest_positions
+from marey.io.gltf_container import VERTICES, GltfParts
 
-MAGIC, JSON_CHUNK, BIN_CHUNK = 0x46546C67, 0x4E4F534A, 0x004E4942
-_FLOAT, _BYTE, _SHORT = 5126, 5121, 5123
-_VERTICES = 34962
-"""The use of a buffer view that a graphics card reads as vertices."""
 _COLOURS = ((0.10, 0.35, 0.75), (0.85, 0.33, 0.10), (0.15, 0.55, 0.25), (0.60, 0.25, 0.60), (0.75, 0.60, 0.10))
 
 
@@ -53,26 +47,22 @@ def write_gltf(path: str | os.PathLike[str], motions: Sequence[Motion]) -> None:
         raise InputError(f"{path}: expected a name that ends in .glb or .gltf")
     if not motions:
         raise InputError(f"{path}: no motion to write")
-    document = _Document()
+    scene = _Scene()
     for number, motion in enumerate(motions):
-        document.add_person(motion, motion.name or f"person_{number}", colour=_COLOURS[number % len(_COLOURS)])
-    content = document.glb() if path.suffix.lower() == ".glb" else document.text()
+        scene.add_person(motion, motion.name or f"person_{number}", colour=_COLOURS[number % len(_COLOURS)])
     with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(scene.packed(binary=path.suffix.lower() == ".glb"))
 
 
-class _Document:
-    """The parts of a glTF file while they are put together."""
+class _Scene:
+    """The nodes and the animation of a glTF file while they are put together."""
 
     def __init__(self) -> None:
-        self.data = bytearray()
+        self.parts = GltfParts()
         self.nodes: list[dict[str, Any]] = []
         self.roots: list[int] = []
         self.channels: list[dict[str, Any]] = []
         self.samplers: list[dict[str, Any]] = []
-        self.parts: dict[str, list[dict[str, Any]]] = {
-            name: [] for name in ("meshes", "materials", "skins", "accessors", "bufferViews")
-        }
 
     def add_person(self, motion: Motion, name: str, *, colour: tuple[float, float, float]) -> None:
         """Nodes, skin, mesh and keys of one person."""
@@ -82,7 +72,7 @@ class _Document:
         self.nodes.append({"name": name, "children": [first]})
         for place, joint in enumerate(motion.tree.joints):
             self.nodes.append(_joint_node(motion, keys, place=place, name=joint, first=first))
-        skin = self._part("skins", self._skin(motion, name, first))
+        skin = self.parts.add("skins", self._skin(motion, name, first))
         self.roots += [holder, len(self.nodes)]
         self.nodes.append({"name": f"{name}_bones", "mesh": self._mesh(motion, name, colour), "skin": skin})
         self._animate(keys, holder=holder, first=first)
@@ -90,7 +80,7 @@ class _Document:
     def _skin(self, motion: Motion, name: str, first: int) -> dict[str, Any]:
         inverse = np.tile(np.eye(4, dtype=np.float32), (len(motion.tree), 1, 1))
         inverse[:, 3, :3] = -rest_positions(motion)  # stored column by column
-        matrices = self._accessor(inverse.reshape(-1, 16), "MAT4")
+        matrices = self.parts.accessor(inverse.reshape(-1, 16), "MAT4")
         joints = list(range(first, first + len(motion.tree)))
         return {"name": name, "inverseBindMatrices": matrices, "skeleton": first, "joints": joints}
 
@@ -102,72 +92,35 @@ class _Document:
         weights = np.zeros((len(mesh.joints), 4), dtype=np.float32)
         weights[:, 0] = 1
         attributes = {
-            "POSITION": self._accessor(mesh.points, "VEC3", target=_VERTICES, bounds=True),
-            "NORMAL": self._accessor(mesh.normals, "VEC3", target=_VERTICES),
-            "JOINTS_0": self._accessor(joints, "VEC4", target=_VERTICES),
-            "WEIGHTS_0": self._accessor(weights, "VEC4", target=_VERTICES),
+            "POSITION": self.parts.accessor(mesh.points, "VEC3", target=VERTICES, bounds=True),
+            "NORMAL": self.parts.accessor(mesh.normals, "VEC3", target=VERTICES),
+            "JOINTS_0": self.parts.accessor(joints, "VEC4", target=VERTICES),
+            "WEIGHTS_0": self.parts.accessor(weights, "VEC4", target=VERTICES),
         }
         surface = {"baseColorFactor": [*colour, 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8}
-        material = self._part("materials", {"name": name, "pbrMetallicRoughness": surface})
-        return self._part("meshes", {"name": name, "primitives": [{"attributes": attributes, "material": material}]})
+        material = self.parts.add("materials", {"name": name, "pbrMetallicRoughness": surface})
+        return self.parts.add(
+            "meshes", {"name": name, "primitives": [{"attributes": attributes, "material": material}]}
+        )
 
     def _animate(self, keys: _Keys, *, holder: int, first: int) -> None:
-        times = self._accessor(keys.times, "SCALAR", bounds=True)
-        self._channel(first, "translation", times, self._accessor(keys.translation, "VEC3"))
+        times = self.parts.accessor(keys.times, "SCALAR", bounds=True)
+        self._channel(first, "translation", times, self.parts.accessor(keys.translation, "VEC3"))
         for place, quaternions in enumerate(keys.rotations):
-            self._channel(first + place, "rotation", times, self._accessor(quaternions, "VEC4"))
+            self._channel(first + place, "rotation", times, self.parts.accessor(quaternions, "VEC4"))
         if len(keys.changes) > 1 or not keys.shown[0]:
             scale = np.repeat(keys.shown[:, None], 3, axis=1).astype(np.float32)
-            changes = self._accessor(keys.changes, "SCALAR", bounds=True)
-            self._channel(holder, "scale", changes, self._accessor(scale, "VEC3"), interpolation="STEP")
+            changes = self.parts.accessor(keys.changes, "SCALAR", bounds=True)
+            self._channel(holder, "scale", changes, self.parts.accessor(scale, "VEC3"), interpolation="STEP")
 
     def _channel(self, node: int, way: str, times: int, values: int, interpolation: str = "LINEAR") -> None:
         self.channels.append({"sampler": len(self.samplers), "target": {"node": node, "path": way}})
         self.samplers.append({"input": times, "output": values, "interpolation": interpolation})
 
-    def _accessor(self, values: npt.NDArray[Any], kind: str, *, target: int | None = None, bounds: bool = False) -> int:
-        """Append the rows of an array as a buffer view of its own, aligned to four bytes."""
-        view = {"buffer": 0, "byteOffset": len(self.data), "byteLength": values.nbytes}
-        self.data += np.ascontiguousarray(values).tobytes()
-        self.data += bytes(-len(self.data) % 4)
-        component = {"f": _FLOAT, "u": _BYTE if values.dtype.itemsize == 1 else _SHORT}[values.dtype.kind]
-        accessor: dict[str, Any] = {
-            "bufferView": self._part("bufferViews", view | ({"target": target} if target else {})),
-            "componentType": component,
-            "count": len(values),
-            "type": kind,
-        }
-        if bounds:
-            columns = values.reshape(len(values), -1)
-            accessor |= {"min": columns.min(axis=0).tolist(), "max": columns.max(axis=0).tolist()}
-        return self._part("accessors", accessor)
-
-    def _part(self, name: str, part: dict[str, Any]) -> int:
-        self.parts[name].append(part)
-        return len(self.parts[name]) - 1
-
-    def _json(self, buffer: dict[str, Any]) -> bytes:
-        document = {
-            "asset": {"version": "2.0", "generator": "Marey"},
-            "scene": 0,
-            "scenes": [{"nodes": self.roots}],
-            "nodes": self.nodes,
-            **self.parts,
-            "animations": [{"name": "motion", "channels": self.channels, "samplers": self.samplers}],
-            "buffers": [buffer | {"byteLength": len(self.data)}],
-        }
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-
-    def text(self) -> bytes:
-        uri = "data:application/octet-stream;base64," + base64.b64encode(self.data).decode()
-        return self._json({"uri": uri})
-
-    def glb(self) -> bytes:
-        text = self._json({})
-        text += b" " * (-len(text) % 4)
-        chunks = struct.pack("<II", len(text), JSON_CHUNK) + text
-        chunks += struct.pack("<II", len(self.data), BIN_CHUNK) + self.data
-        return struct.pack("<III", MAGIC, 2, 12 + len(chunks)) + chunks
+    def packed(self, *, binary: bool) -> bytes:
+        animation = {"name": "motion", "channels": self.channels, "samplers": self.samplers}
+        head = {"scene": 0, "scenes": [{"nodes": self.roots}], "nodes": self.nodes, "animations": [animation]}
+        return self.parts.glb(head) if binary else self.parts.text(head)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +144,7 @@ class _Keys:
         if not known.any():
             raise InputError(f"motion '{name}' is known in none of {len(known)} frames: nothing to write as glTF")
         turning = np.flatnonzero(np.concatenate(([True], known[1:] != known[:-1])))
+        turning = np.union1d(turning, len(known) - 1) if len(turning) > 1 else turning  # the end of the recording
         return cls(
             times=(np.nonzero(known)[0] / motion.fps).astype(np.float32),
             translation=motion.translation.detach().cpu()[known].float().numpy(),
