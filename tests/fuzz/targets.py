@@ -12,13 +12,22 @@ import numpy as np
 from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
 from marey.io.amass import read_amass_npz
+from marey.io.biocv import read_biocv
+from marey.io.blender_cameras import read_blender_cameras
+from marey.io.bvh import read_bvh
 from marey.io.caliscope_csv import read_caliscope_csv
+from marey.io.camera_files import read_cameras
 from marey.io.camera_toml import read_camera_toml
 from marey.io.coco import read_coco_annotations, read_coco_results
+from marey.io.colmap import read_colmap
+from marey.io.easymocap import read_easymocap
 from marey.io.human_data import read_human_data
 from marey.io.images import ImageFrames
 from marey.io.npz import read_estimate_npz
+from marey.io.opencap import read_opencap
 from marey.io.openpose import read_openpose_folder
+from marey.io.panoptic import read_panoptic
+from marey.io.qualisys import read_qualisys
 from marey.io.table import read_joint_table
 from marey.io.trc import read_trc
 from marey.io.unpickle import read_object_npz, restricted_load
@@ -118,6 +127,17 @@ def _read_images(path: Path) -> object:
     return [image.shape for image in ImageFrames(path).frames()]
 
 
+def _opencap(protocol: int) -> bytes:
+    camera = {
+        "intrinsicMat": np.array([[1000.0, 0, 360], [0, 1010.0, 640], [0, 0, 1]]),
+        "distortion": np.array([[0.1, -0.2, 0.001, 0.002, 0.05]]),
+        "imageSize": np.array([[1280.0], [720.0]]),
+        "rotation": np.eye(3),
+        "translation": np.array([[500.0], [100.0], [3000.0]]),
+    }
+    return pickle.dumps(camera, protocol=protocol)
+
+
 def _mp4() -> bytes:
     import av
 
@@ -151,6 +171,30 @@ TARGETS = (
         files=_files("anipose.toml"),
         variants=(_seed("caliscope.toml"),),
     ),
+    Target(name="Qualisys", read=read_qualisys, files=_files("rig.qca.txt")),
+    Target(
+        name="EasyMocap",
+        read=read_easymocap,
+        files={"e/intri.yml": _seed("intri.yml"), "e/extri.yml": _seed("extri.yml")},
+        argument="e",
+    ),
+    Target(name="Panoptic", read=read_panoptic, files=_files("calibration_160422.json")),
+    Target(
+        name="COLMAP",
+        read=read_colmap,
+        files={"c/cameras.txt": _seed("cameras.txt"), "c/images.txt": _seed("images.txt")},
+        argument="c",
+    ),
+    Target(name="bioCV", read=read_biocv, files=_files("00.calib")),
+    Target(name="OpenCap", read=read_opencap, files={"c.pickle": _opencap(2)}, variants=(_opencap(4),)),
+    Target(name="Blender cameras", read=read_blender_cameras, files=_files("blender.json")),
+    Target(
+        name="any cameras",
+        read=read_cameras,
+        files={"cameras.dat": _seed("calibration_160422.json")},
+        variants=(_seed("rig.qca.txt"), _seed("blender.json"), _seed("anipose.toml"), _seed("00.calib"), _opencap(4)),
+    ),
+    Target(name="BVH", read=read_bvh, files=_files("walk.bvh")),
     Target(name="TRC", read=read_trc, files=_files("markers.trc")),
     Target(name="joint table", read=read_joint_table, files=_files("joints.csv")),
     Target(name="Caliscope points", read=read_caliscope_csv, files=_files("xy_points.csv")),
