@@ -69,14 +69,14 @@ def rescaled(cameras, points, factor):
 @pytest.mark.parametrize(("terms", "fisheye"), [(0, False), (4, False), (5, False), (8, False), (12, False), (4, True)])
 def test_rows__are_the_derivatives_of_the_residuals(terms, fisheye):
     cameras, points, pixels = scene(views=3, count=4, terms=terms, fisheye=fisheye)
-    free = FreeIntrinsics(focal=True, principal_point=True, distortion=terms)
+    free = FreeIntrinsics(focal=True, aspect=True, principal_point=True, distortion=terms)
     root = randn(3, 4, 2, 2) + 2 * torch.eye(2, dtype=torch.float64)
     whitening = torch.linalg.inv(torch.linalg.cholesky(root @ root.mT))
     entries = torch.stack((whitening[..., 0, 0], whitening[..., 1, 0], whitening[..., 1, 1]))
     evidence = Evidence(pixels.permute(2, 0, 1), entries, torch.ones(3, 4, dtype=torch.float64))
     rows = project_rows(points, cameras, free)
     linear = Linearisation.build(rows, cameras.rotation, evidence, RobustLoss())
-    size = 6 + 3 + terms
+    size = 6 + 4 + terms
 
     def residuals(step, moved):
         seen = project((points + moved)[None], move_cameras(cameras, step, free))
@@ -156,6 +156,28 @@ def test_adjust__recovers_exact_intrinsics(terms, fisheye):
     assert result.cost_history[-1] < 1e-6
     torch.testing.assert_close(result.cameras.intrinsics, truth.intrinsics, rtol=1e-4, atol=0.05)
     torch.testing.assert_close(result.cameras.distortion, truth.distortion, rtol=0, atol=1e-4)
+
+
+def test_adjust__each_view_adjusts_its_own_lens_model():
+    truth, _, pixels = scene(count=300, noise=0.0, terms=5)
+    coefficients = torch.zeros(4, 5, dtype=torch.float64)
+    coefficients[0, :4] = torch.tensor([0.03, 0.01, -0.02, 0.01])
+    coefficients[1, :2] = torch.tensor([-0.2, 0.05])
+    coefficients[3] = truth.distortion[3]
+    truth = replace(truth, distortion=coefficients, fisheye=torch.tensor([True, False, False, False]))
+    points = 0.6 * randn(300, 3, seed=5)
+    pixels = project(points[None], truth)
+    free = FreeIntrinsics(focal=True, aspect=True, distortion=5, terms=(4, 2, 0, 5))
+    start = perturbed(truth)
+    wrong = start.intrinsics.clone()
+    wrong[:, 1, 1] *= 1.02
+    start = replace(start, intrinsics=wrong, distortion=coefficients * 0.8)
+    result = adjust_bundle(pixels, start, settings=BundleSettings(free=free, max_iterations=500))
+    assert result.converged
+    torch.testing.assert_close(result.cameras.distortion, coefficients, rtol=0, atol=1e-4)
+    torch.testing.assert_close(result.cameras.intrinsics, truth.intrinsics, rtol=1e-5, atol=1e-2)
+    variance = result.camera_covariance.flatten(2).flatten(0, 1).diagonal().reshape(4, -1)[:, 8:]
+    assert ((variance > 0) == (torch.arange(5) < torch.tensor([[4], [2], [0], [5]]))).all()
 
 
 def test_adjust__equals_scipy():
@@ -438,9 +460,11 @@ def test_adjust__names_what_is_wrong():
         adjust_bundle(pixels, truth, settings=BundleSettings(free=FreeIntrinsics(distortion=1)))
     with pytest.raises(CalibrationError, match="finite parameters"):
         adjust_bundle(pixels, replace(truth, intrinsics=truth.intrinsics * torch.nan))
-    mixed = replace(ring(terms=4), fisheye=torch.tensor([True, False, False, False]))
+    mixed = replace(ring(terms=5), fisheye=torch.tensor([True, False, False, False]))
     with pytest.raises(CalibrationError, match="fisheye cameras have 4 coefficients"):
-        adjust_bundle(pixels, mixed, settings=BundleSettings(free=FreeIntrinsics(distortion=1)))
+        adjust_bundle(pixels, mixed, settings=BundleSettings(free=FreeIntrinsics(distortion=5)))
+    with pytest.raises(InputError, match=r"terms: expected 4 numbers of 0\.\.2"):
+        adjust_bundle(pixels, ring(terms=5), settings=BundleSettings(free=FreeIntrinsics(distortion=2, terms=(2, 3))))
     tilted = replace(truth, distortion=torch.full((4, 14), 0.01).double())
     with pytest.raises(CalibrationError, match="tilted sensor"):
         adjust_bundle(pixels, tilted, settings=BundleSettings(free=FreeIntrinsics(distortion=1)))

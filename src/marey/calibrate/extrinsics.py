@@ -15,7 +15,7 @@ from marey.calibrate.extrinsics_findings import extrinsics_findings
 from marey.calibrate.placement import connected_groups, place_cameras, possible_orders
 from marey.core import CalibrationError, Cameras, InputError
 from marey.geometry.bundle import BundleSettings, CameraPrior
-from marey.geometry.bundle_cameras import FreeIntrinsics
+from marey.geometry.bundle_cameras import DISTORTION_NAMES, FreeIntrinsics
 from marey.geometry.planar_pose import PlanarPoses, TargetPoses, locate_target, planar_poses
 from marey.geometry.projection import project
 from marey.geometry.rigid_bundle import RigidBundleAdjustment, adjust_rigid_bundle
@@ -275,7 +275,7 @@ def _unconnected(groups: list[list[int]], shared: Tensor, names: tuple[str, ...]
         had = f" (so far {count})" if count else ""
         missing.append(f"to {names[first[a]]} and {names[second[b]]} together{had}")
     return (
-        f"not all cameras can be placed: expected pairs of views that share {least} boards or more to connect them all, got "
+        f"not all cameras can be placed: expected pairs of views that share {least} boards or more to connect all, got "
         f"the separate groups {'; '.join(called)}. Show the board {', or '.join(missing)}"
     )
 
@@ -478,14 +478,14 @@ def parameter_deviations(result: RigidBundleAdjustment) -> tuple[tuple[str, ...]
 
 
 def _free_intrinsics(cameras: Cameras) -> FreeIntrinsics:
-    """What the given lens models use."""
-    K, coefficients = cameras.intrinsics, cameras.distortion
-    used = coefficients.ne(0).any(0).nonzero()
-    terms = int(used.max()) + 1 if len(used) else 0
-    fisheye = cameras.fisheye is not None and bool(cameras.fisheye.any())
+    """What the given lens models use: the leading coefficients up to the last that is not zero, view by view."""
+    K, coefficients = cameras.intrinsics, cameras.distortion[:, : len(DISTORTION_NAMES)]
+    places = torch.arange(1, coefficients.shape[1] + 1)
+    terms = (coefficients.ne(0) * places).amax(1) if coefficients.shape[1] else torch.zeros(len(K), dtype=torch.long)
     return FreeIntrinsics(
         focal=True,
         aspect=bool((K[:, 0, 0] != K[:, 1, 1]).any()),
         principal_point=True,
-        distortion=min(terms, 4 if fisheye else 8),
+        distortion=int(terms.max()),
+        terms=tuple(terms.tolist()),
     )

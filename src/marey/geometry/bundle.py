@@ -226,9 +226,9 @@ class _Problem:
         """Directions (V C, G) in which the cameras may move: orthonormal, perpendicular to what is held."""
         rotation, _ = cameras.extrinsics
         views, size = len(rotation), len(EXTRINSIC_NAMES) + len(self.settings.free.names)
-        held = [torch.arange(6, device=rotation.device) + size * view for view in self.settings.held_views]
-        constraints = torch.eye(views * size, dtype=rotation.dtype, device=rotation.device)
-        constraints = constraints[torch.cat(held)] if held else constraints[:0]
+        moving = self.settings.free.moving(cameras)
+        moving[list(self.settings.held_views), :6] = False
+        constraints = torch.eye(views * size, dtype=rotation.dtype, device=rotation.device)[~moving.flatten()]
         if self.keeps_scale:
             lever = cameras.centers - cameras.centers[self.settings.held_views[0]]
             direction = -(rotation @ torch.nn.functional.normalize(lever, dim=-1)[..., None])[..., 0]

@@ -30,7 +30,9 @@ class FreeIntrinsics:
     principal_point: bool = False
     """cx and cy, pixels."""
     distortion: int = 0
-    """How many of the leading coefficients: of 0..12 in OpenCV order, or of k1 k2 k3 k4 if the cameras are fisheye."""
+    """How many of the leading coefficients: of 0..12 in OpenCV order, or of k1 k2 k3 k4 where a camera is fisheye."""
+    terms: tuple[int, ...] = ()
+    """How many of these each view adjusts, where lens models differ. Empty: all of them in every view."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,31 +41,47 @@ class FreeIntrinsics:
         aspect = ("aspect",) if self.aspect else ()
         return (*focal, *aspect, *(("cx", "cy") if self.principal_point else ()), *DISTORTION_NAMES[: self.distortion])
 
+    def moving(self, cameras: Cameras) -> Tensor:
+        """Which entries (V, 6 + K) of a step may differ from zero."""
+        views = len(cameras.intrinsics)
+        mask = torch.ones(views, 6 + len(self.names), dtype=torch.bool, device=cameras.intrinsics.device)
+        if self.terms:
+            own = torch.tensor(self.terms, device=mask.device)
+            mask[:, mask.shape[1] - self.distortion :] = (
+                torch.arange(self.distortion, device=mask.device) < own[:, None]
+            )
+        return mask
+
     def check(self, cameras: Cameras) -> None:
         """Say why these cameras cannot be adjusted so, if they cannot.
 
         Raises:
-            InputError: there are fewer coefficients than are to be adjusted.
-            CalibrationError: the coefficients of a tilted sensor, or of a mixture of lens models, are to be adjusted.
+            InputError: there are fewer coefficients than are to be adjusted, or the terms do not fit the views.
+            CalibrationError: the coefficients of a tilted sensor, or more than a fisheye camera has, are to be adjusted.
         """
-        terms = cameras.distortion.shape[-1]
-        if not 0 <= self.distortion <= min(terms, len(DISTORTION_NAMES)):
+        there = cameras.distortion.shape[-1]
+        if not 0 <= self.distortion <= min(there, len(DISTORTION_NAMES)):
             raise InputError(
-                f"distortion: expected 0..{min(terms, len(DISTORTION_NAMES))} coefficients of these cameras to adjust, "
+                f"distortion: expected 0..{min(there, len(DISTORTION_NAMES))} coefficients of these cameras to adjust, "
                 f"got {self.distortion}; pad the cameras' coefficients with zeros to adjust more"
+            )
+        views = len(cameras.intrinsics)
+        if self.terms and (len(self.terms) != views or not all(0 <= own <= self.distortion for own in self.terms)):
+            raise InputError(
+                f"terms: expected {views} numbers of 0..{self.distortion} coefficients, one for each view, "
+                f"got {self.terms}"
             )
         if not self.distortion:
             return
-        if terms == 14 and cameras.distortion[..., 12:].any():
+        if there == 14 and cameras.distortion[..., 12:].any():
             raise CalibrationError("the distortion of a tilted sensor cannot be adjusted; hold it: distortion=0")
-        if (
-            cameras.fisheye is not None
-            and cameras.fisheye.any()
-            and not (cameras.fisheye.all() and self.distortion <= 4)
-        ):
+        if cameras.fisheye is None:
+            return
+        own = self.terms or (self.distortion,) * views
+        if any(count > 4 for count, fisheye in zip(own, cameras.fisheye.tolist(), strict=True) if fisheye):
             raise CalibrationError(
-                "distortion: fisheye cameras have 4 coefficients and cannot be adjusted together with others; "
-                "adjust at most 4, of fisheye cameras alone"
+                "distortion: fisheye cameras have 4 coefficients; adjust at most 4 of theirs, with terms if other "
+                "cameras adjust more"
             )
 
 
@@ -145,11 +163,23 @@ def _by_intrinsics(position: Tensor, pixels: Tensor, cameras: Cameras, free: Fre
         columns += [torch.stack((one, zero)), torch.stack((zero, one))]
     if free.distortion:
         x, y = position[0] / position[2], position[1] / position[2]
-        fisheye = cameras.fisheye is not None and bool(cameras.fisheye.all())
-        warps = _fisheye_terms(x, y) if fisheye else _polynomial_terms(x, y, cameras.distortion)
+        warps = _lens_terms(x, y, cameras, free.distortion)
         fx, skew, fy = K[:, 0, 0, None], K[:, 0, 1, None], K[:, 1, 1, None]
-        columns += [torch.stack((fx * u + skew * v, fy * v)) for u, v in warps[: free.distortion]]
+        columns += [torch.stack((fx * u + skew * v, fy * v)) for u, v in warps]
     return torch.stack(columns, dim=1) if columns else pixels.new_empty(2, 0, *pixels.shape[1:])
+
+
+def _lens_terms(x: Tensor, y: Tensor, cameras: Cameras, count: int) -> list[tuple[Tensor, Tensor]]:
+    """Derivatives of the distorted point with respect to the first coefficients of each camera's own lens model."""
+    polynomial = _polynomial_terms(x, y, cameras.distortion)[:count]
+    if cameras.fisheye is None or not cameras.fisheye.any():
+        return polynomial
+    zero = torch.zeros_like(x)
+    angular = (_fisheye_terms(x, y) + [(zero, zero)] * len(DISTORTION_NAMES))[:count]
+    mask = cameras.fisheye[:, None]
+    return [
+        (torch.where(mask, u, a), torch.where(mask, v, b)) for (u, v), (a, b) in zip(angular, polynomial, strict=True)
+    ]
 
 
 def _polynomial_terms(x: Tensor, y: Tensor, distortion: Tensor) -> list[tuple[Tensor, Tensor]]:

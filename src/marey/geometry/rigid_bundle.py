@@ -167,10 +167,9 @@ class _Problem:
     @property
     def free(self) -> Tensor:
         """Places (F,) of the parameters that may move among the V S."""
-        size = len(EXTRINSIC_NAMES) + len(self.settings.free.names)
-        moving = torch.ones(len(self.start.intrinsics), size, dtype=torch.bool)
+        moving = self.settings.free.moving(self.start)
         moving[list(self.settings.held_views), :6] = False
-        return moving.flatten().nonzero()[:, 0].to(self.start.intrinsics.device)
+        return moving.flatten().nonzero()[:, 0]
 
     @property
     def unknowns(self) -> int:
@@ -220,9 +219,7 @@ def _without_loose_poses(problem: _Problem, rotation: Tensor, translation: Tenso
     return problem.at(problem.start, rotation, translation), problem
 
 
-def _check(
-    pixels: Tensor, target: Tensor, cameras: Cameras, settings: BundleSettings, held_moment: int | None
-) -> None:
+def _check(pixels: Tensor, target: Tensor, cameras: Cameras, settings: BundleSettings, held_moment: int | None) -> None:
     rotation, _ = cameras.extrinsics
     views = rotation.shape[0]
     if target.ndim != 2 or target.shape[-1] != 3:
