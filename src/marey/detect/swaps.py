@@ -92,7 +92,7 @@ def correct_swaps(keypoints: Keypoints2D, cameras: Cameras) -> tuple[Keypoints2D
     return apply_swaps(keypoints, state), report
 
 
-def correct_swaps_in_view(keypoints: Keypoints2D) -> tuple[Keypoints2D, SwapReport]:
+def correct_swaps_in_view(keypoints: Keypoints2D, names: tuple[str, ...] = ()) -> tuple[Keypoints2D, SwapReport]:
     """Exchange left and right where the motion in a view says that the detector mixed them up.
 
     Each view and person is judged alone; the reading of most frames stays. Sides that are mixed up throughout, or cross
@@ -100,13 +100,14 @@ def correct_swaps_in_view(keypoints: Keypoints2D) -> tuple[Keypoints2D, SwapRepo
 
     Args:
         keypoints: (V, T, P) with slot p one person in all frames.
+        names: of the views, for the notes.
     """
     halves = halves_of(keypoints.skeleton).to(keypoints.score.device)
     state = torch.zeros((*keypoints.batch_shape, 2), dtype=torch.bool, device=keypoints.score.device)
     if keypoints.score.numel() and halves.any():
         motion = _motion(keypoints, halves)
         state = _cheapest_sequence(torch.full_like(state, _PRIOR, dtype=motion.dtype), motion)
-    report = SwapReport(halves=state, notes=_notes(state, is_seen(keypoints).any(-1), ()))
+    report = SwapReport(halves=state, notes=_notes(state, is_seen(keypoints).any(-1), names))
     return apply_swaps(keypoints, state), report
 
 

@@ -14,10 +14,10 @@ precision too.
 `absolute_joints` goes on to the posterior of every joint: given t, a joint is its prior `P_j + t` with the covariance
 C_j, measured by its pixels (a Kalman update with two numbers); the uncertainty of t is added to all.
 
-Two unknowns leave no trace in the pixels, exactly or nearly, and come in by their priors alone. A body larger by a
-factor s stands s times further away and looks the same: the covariance gains `(sd(s)/s)^2 X X^T`. A focal length longer
-by a factor f puts it f times further away: `(sd(f)/f)^2 z^2` along the optical axis (to the first order in the body's
-depth over its distance).
+Two unknowns leave no trace in the pixels and come in by their priors alone. A body larger by a factor s stands s times
+further away and looks exactly the same; a focal length longer by a factor s puts a body nearly s times further away.
+Either way the covariance gains `(sd(s)/s)^2 X X^T`, along the ray through the joint. (For the focal length that is too
+much across the optical axis, where the two effects of a longer lens cancel; it keeps the joints on their pixels.)
 
 Full-perspective placement with weights: Sarandi et al., MeTRAbs (2021), section 3.3, there without covariances.
 """
@@ -142,8 +142,7 @@ def absolute_joints(
     relative_covariance: Tensor,
     pixel_covariance: Tensor | None = None,
     weights: Tensor | None = None,
-    size_deviation: Tensor | float = 0.0,
-    focal_deviation: Tensor | float = 0.0,
+    distance_deviation: Tensor | float = 0.0,
     robust: bool = True,
 ) -> AbsoluteJoints:
     """Place relative joints by their pixels, and move each by its own pixels as far as its covariance allows.
@@ -156,8 +155,8 @@ def absolute_joints(
             to joint.
         pixel_covariance: broadcastable to (..., J, 2, 2), square pixels; None: 1.
         weights: broadcastable to (..., J), multiplied into the information of the pixels.
-        size_deviation: broadcastable to (...), relative standard deviation of the size of the whole body.
-        focal_deviation: broadcastable to (...), relative standard deviation of the focal length.
+        distance_deviation: broadcastable to (...), relative standard deviation of the distance by what the pixels do
+            not show: the size of the whole body, the focal length.
         robust: as of `place_by_projection`.
 
     Raises:
@@ -180,14 +179,8 @@ def absolute_joints(
     kept = torch.eye(3, dtype=at.dtype, device=at.device) - gain @ jacobian
     own = kept @ problem.spread
     shared = kept @ placement.covariance[..., None, :, :] @ kept.mT
-    size, focal = (
-        torch.as_tensor(value, dtype=at.dtype, device=at.device)[..., None, None, None].square()
-        for value in (size_deviation, focal_deviation)
-    )
-    along = torch.zeros_like(own)
-    along[..., 2, 2] = 1.0
-    depth = at[..., 2].square()[..., None, None]
-    covariance = (own + own.mT) / 2 + shared + size * at[..., None] * at[..., None, :] + focal * depth * along
+    further = torch.as_tensor(distance_deviation, dtype=at.dtype, device=at.device)[..., None, None, None].square()
+    covariance = (own + own.mT) / 2 + shared + further * at[..., None] * at[..., None, :]
     return AbsoluteJoints(positions=at, covariance=covariance, placement=placement)
 
 

@@ -51,7 +51,7 @@ def gather_monocular_evidence(
             f"enough for the detector {detector}"
         )
     own = take_slots(noisy, association.slots)
-    keypoints, swaps = correct_swaps_in_view(own)
+    keypoints, swaps = correct_swaps_in_view(own, cameras.names)
     guess = _taken(detections.monocular, association.slots)
     return Evidence(
         keypoints=keypoints,

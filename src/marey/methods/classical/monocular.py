@@ -146,8 +146,7 @@ def place_people(
         cameras,
         relative_covariance=guess_covariance(score, keypoints.skeleton, noise),
         pixel_covariance=keypoints.covariance,
-        size_deviation=(size.deviation.square() + noise.shared_depth**2).sqrt(),
-        focal_deviation=focal_deviation,
+        distance_deviation=distance_deviation(size, noise, focal_deviation),
     )
     rotation = cameras.extrinsics[0].to(score.dtype)[0]
     positions = camera_to_world(placed.positions, cameras)
@@ -172,6 +171,11 @@ def guess_covariance(score: Tensor, skeleton: Skeleton, noise: GuessNoise) -> Te
     return torch.diag_embed((axes * score.clamp_min(noise.least_score)[..., None] ** -noise.score_power).square())
 
 
+def distance_deviation(size: BodySize, noise: GuessNoise, focal_deviation: float) -> Tensor:
+    """Relative standard deviation (P,) of everybody's distance by errors that last."""
+    return (size.deviation.square() + noise.shared_depth**2 + focal_deviation**2).sqrt()
+
+
 def at_the_origin(cameras: Cameras) -> Cameras:
     """The cameras with their own frame for the world."""
     eye = torch.eye(3, dtype=cameras.dtype, device=cameras.device)
@@ -184,7 +188,7 @@ def at_the_origin(cameras: Cameras) -> Cameras:
 
 def _notes(size: BodySize, prior: SizePrior, estimator: MonocularEstimator) -> tuple[str, ...]:
     """How tall everybody was taken to be, and what the distance owes to that."""
-    depth = (size.deviation.square() + estimator.noise.shared_depth**2 + estimator.focal_deviation**2).sqrt()
+    depth = distance_deviation(size, estimator.noise, estimator.focal_deviation)
     why = "the given stature" if estimator.stature is not None else f"adults' {prior.stature:.2f} m"
     rows = zip(size.measured.tolist(), size.stature.tolist(), depth.tolist(), strict=True)
     return tuple(
