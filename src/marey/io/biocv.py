@@ -63,7 +63,7 @@ def read_biocv(
 
 def _entry(path: Path) -> CameraEntry:
     lines = [line for line in read_camera_text(path).split("\n") if line.strip()]
-    if len(lines) not in (_LINES, _LINES + 1):
+    if len(lines) not in (_LINES, _LINES + 1) or (len(lines) == _LINES and lines[-1].split() == ["0", "0", "0", "1"]):
         raise FormatError(
             f"{path}: {len(lines)} lines, expected width, height, 3 rows of the intrinsics, 3 or 4 of the pose and one "
             "of the distortion; is it cut off?"

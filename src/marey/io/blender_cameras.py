@@ -114,9 +114,10 @@ def _intrinsics(where: str, table: Mapping[str, Any], size: Array) -> Array:
     if sensor <= 0 or (aspect <= 0).any():
         raise FormatError(f"{where}: 'sensor_width' and 'pixel_aspect' have to be above 0")
     stretch = aspect[0] / aspect[1]
-    focal = number("lens") / sensor * width
-    center_x = width / 2 - number("shift_x") * width - _CORNER
-    center_y = height / 2 + number("shift_y") * width * stretch - _CORNER
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused as intrinsics
+        focal = number("lens") / sensor * width
+        center_x = width / 2 - number("shift_x") * width - _CORNER
+        center_y = height / 2 + number("shift_y") * width * stretch - _CORNER
     return np.array([[focal, 0, center_x], [0, focal * stretch, center_y], [0, 0, 1]])
 
 

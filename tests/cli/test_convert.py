@@ -1,0 +1,48 @@
+"""`marey convert` as a command."""
+
+import pytest
+
+from marey.cli.convert import parse_unit
+from marey.cli.main import main
+from marey.core import InputError
+
+TOML = """[cam_1]
+size = [640, 480]
+matrix = [[700, 0, 320], [0, 700, 240], [0, 0, 1]]
+distortions = [0, 0, 0, 0]
+rotation = [0, 0, 0]
+translation = [0, 0, 3000]
+
+[cam_2]
+size = [640, 480]
+matrix = [[700, 0, 320], [0, 700, 240], [0, 0, 1]]
+distortions = [0, 0, 0, 0]
+rotation = [0, 0, 0]
+translation = [2000, 0, 3000]
+"""
+
+
+def test_convert__from_toml_to_colmap(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(TOML)
+    words = ["convert", str(tmp_path / "a.toml"), str(tmp_path / "model"), "--to", "colmap", "--unit"]
+    assert main([*words, "mm"]) == 0
+    assert capsys.readouterr().out.startswith("toml -> colmap: 2 cameras (cam_1, cam_2)\nwrote ")
+    assert " 2.0 0.0 3.0 2 cam_2" in (tmp_path / "model" / "images.txt").read_text()
+    assert main([*words, "0.002"]) == 0
+    assert " 4.0 0.0 6.0 2 cam_2" in (tmp_path / "model" / "images.txt").read_text()
+
+
+def test_convert__missing_unit_and_unknown_format_are_one_line(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(TOML)
+    assert main(["convert", str(tmp_path / "a.toml"), str(tmp_path / "b.toml")]) == 2
+    assert "the file does not state its unit: pass unit='mm'" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "a.toml"), str(tmp_path / "b.toml"), "--from", "fbx"]) == 2
+    assert "no format is called 'fbx'" in capsys.readouterr().err
+
+
+def test_unit__name_or_metres():
+    assert parse_unit(None) is None
+    assert parse_unit("cm") == "cm"
+    assert parse_unit("0.5") == 0.5
+    with pytest.raises(InputError, match="got '5 cm'"):
+        parse_unit("5 cm")
