@@ -127,10 +127,8 @@ def joint_angles(motion: Motion) -> JointAngles:
             or on which nothing hangs, are left out.
     """
     names: list[str] = []
-    values, deviations = (
-        [motion.translation.new_zeros(motion.length, 0)],
-        [motion.translation.new_zeros(motion.length, 0)],
-    )
+    none = motion.translation.new_zeros(motion.length, 0)
+    values, deviations = [none], [none]
     for reading, left in _all_readings():
         path = _path(reading, left, motion.tree)
         if not path:

@@ -68,9 +68,12 @@ class Chain:
         lever = posed.positions[:, joints, None] - origins[:, None]
         moves = self.carries[joints[:, None], self.moving] & (joints[:, None] != self.moving)
         lever = torch.where(moves[..., None], lever, 0.0)
-        turned = torch.linalg.cross(axes[:, None], lever[..., None, :])  # (B, M, A, axis, 3)
-        identity = torch.eye(3, dtype=turned.dtype, device=turned.device).expand(*turned.shape[:2], 3, 3)
-        return torch.cat((identity, turned.flatten(2, 3).mT), -1)
+        result = lever.new_empty(*lever.shape[:2], 3, 3 + 3 * len(self.moving))
+        result[..., :3] = torch.eye(3)
+        for row, (u, v) in enumerate(((1, 2), (2, 0), (0, 1))):  # of the cross product of axis and lever
+            turned = axes[:, None, ..., u] * lever[..., v, None] - axes[:, None, ..., v] * lever[..., u, None]
+            result[:, :, row, 3:] = turned.flatten(-2)
+        return result
 
     def by_offsets(self, posed: Posed, joints: Tensor) -> Tensor:
         """How joints (M,) follow the bones: (B, M, 3, K, 3); the root's has no effect."""

@@ -52,6 +52,11 @@ class Poses:
         names = ("offsets", "targets", "whitening", "mean", "deviation")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
+    def to(self, dtype: torch.dtype) -> Poses:
+        """The poses in another precision."""
+        names = ("offsets", "targets", "whitening", "mean", "deviation")
+        return replace(self, habits=self.habits.to(dtype), **{name: getattr(self, name).to(dtype) for name in names})
+
     def solve(self, start: Tensor, *, loss: RobustLoss, tolerance: float, max_iterations: int) -> LeastSquaresSolution:
         """Fit the poses from a start (B, 3 + 4 A)."""
         return levenberg_marquardt(

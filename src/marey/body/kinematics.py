@@ -28,7 +28,9 @@ from marey.geometry.robust import RobustLoss
 from marey.geometry.rotations import quaternion_to_matrix
 
 BLOCK = 256
-"""Poses solved at once, about 0.3 MB each: a block stops when its last pose does."""
+"""Poses solved at once, about 0.3 MB each."""
+FEW_ITERATIONS = 7
+"""After which most poses have converged, and the others go on alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,9 +153,9 @@ class _People:
         start, _ = first_guess(self.chain, self.habits, poses.offsets, self.places[frames, person].flatten(0, 1))
         for _ in range(self.config.calibration_rounds):
             poses = with_offsets(poses, offsets)
-            solution = self._solve(poses, start)
+            start = self._solve_fast(poses, start)
+            solution = self._solve(poses, start, max_iterations=0)
             offsets = better_offsets(poses, solution, offsets, average)
-            start = solution.parameters
         return offsets
 
     def posed(self, offsets: Tensor, *, memory: float) -> tuple[Tensor, Tensor]:
@@ -212,8 +214,8 @@ class _People:
             rows = slice(first, first + BLOCK)
             t, p = frame[rows], person[rows]
             poses = self._poses(t, p, offsets[p], tuple(part[t, p] for part in expected))
-            solution = self._solve(poses, start[rows])
-            parameters[rows] = solution.parameters
+            parameters[rows] = self._solve_fast(poses, start[rows])
+            solution = self._solve(poses, parameters[rows], max_iterations=0)
             whole = torch.cholesky_inverse(torch.linalg.cholesky(solution.information))
             blocks = whole[:, 3:, 3:].reshape(-1, count, 3, count, 3)
             covariance[rows] = blocks.diagonal(dim1=1, dim2=3).movedim(-1, 1)
@@ -256,10 +258,21 @@ class _People:
             deviation=deviation,
         )
 
-    def _solve(self, poses: Poses, start: Tensor) -> LeastSquaresSolution:
+    def _solve_fast(self, poses: Poses, start: Tensor) -> Tensor:
+        """Parameters of the poses, in single precision; those that take long go on without the others."""
+        poses, start = poses.to(torch.float32), start.float()
+        solution = self._solve(poses, start, max_iterations=FEW_ITERATIONS)
+        parameters = solution.parameters
+        rest = (~solution.converged).nonzero()[:, 0]
+        if len(rest) and self.config.max_iterations > FEW_ITERATIONS:
+            more = self.config.max_iterations - FEW_ITERATIONS
+            parameters[rest] = self._solve(poses.take(rest), parameters[rest], max_iterations=more).parameters
+        return parameters.double()
+
+    def _solve(self, poses: Poses, start: Tensor, *, max_iterations: int) -> LeastSquaresSolution:
         return poses.solve(
             start,
             loss=RobustLoss("huber", self.config.largest),
             tolerance=self.config.tolerance,
-            max_iterations=self.config.max_iterations,
+            max_iterations=max_iterations,
         )

@@ -9,7 +9,7 @@ tell.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -69,6 +69,10 @@ class Habits:
     """(A, 3)"""
     limits: Tensor
     """(A, 2) of the turn."""
+
+    def to(self, dtype: torch.dtype) -> Habits:
+        """The habits in another precision."""
+        return Habits(**{field.name: getattr(self, field.name).to(dtype) for field in fields(self)})
 
 
 def habits_of(body: BodyTree) -> Habits:
