@@ -26,6 +26,8 @@ FAR = 100.0
 """Metres between cameras beyond which the unit is doubted."""
 WELL_MM, BADLY_MM = 25.0, 80.0
 """Median errors of people's joints up to which cameras are good, and beyond which they cannot be used."""
+REACHABLE = 0.8
+"""Cameras are told to be improvable if adjusting them lowers the median error to this share."""
 ODD_VIEW = 2.5
 """A view disagrees when the others place its joints this many times farther off than they do the median view's."""
 THIGH = (0.18, 0.65)
@@ -48,10 +50,16 @@ def check_cameras(cameras: Cameras) -> tuple[Finding, ...]:
             )
         )
     if not findings:
-        findings.append(
-            Finding(severity="good", text="Lenses, fields of view and places of the cameras are plausible.")
-        )
+        findings.append(Finding(severity="good", text=f"Lenses and fields of view are plausible{_distances(cameras)}."))
     return tuple(findings)
+
+
+def _distances(cameras: Cameras) -> str:
+    """How far apart the cameras stand, to be read and compared with the room."""
+    if len(cameras.intrinsics) < 2:
+        return ""
+    apart = torch.pdist(cameras.centers)
+    return f"; the cameras stand {apart.min().item():.2f} to {apart.max().item():.2f} m apart"
 
 
 def _check_lens(camera: Cameras, name: str) -> list[Finding]:
@@ -167,8 +175,16 @@ def _see_the_middle(cameras: Cameras) -> list[bool]:
     return seen
 
 
-def check_people(agreement: PeopleAgreement, names: tuple[str, ...]) -> tuple[Finding, ...]:
-    """What the agreement of the views about people says about the cameras."""
+def check_people(
+    agreement: PeopleAgreement, names: tuple[str, ...], *, reachable_px: float | None = None
+) -> tuple[Finding, ...]:
+    """What the agreement of the views about people says about the cameras.
+
+    Args:
+        agreement: of V views.
+        names: of the views.
+        reachable_px: the median error that cameras adjusted to other frames of the same people have, if that is known.
+    """
     px, mm = agreement.median_px, agreement.median_mm
     text = f"People's joints reproject {px:.1f} px off in the median, {mm:.0f} mm at their distance."
     findings = [
@@ -181,6 +197,15 @@ def check_people(agreement: PeopleAgreement, names: tuple[str, ...]) -> tuple[Fi
             "cameras with marey calibrate --refine-with-people, or calibrate anew.",
         )
     ]
+    if reachable_px is not None and reachable_px < REACHABLE * px:
+        findings.append(
+            Finding(
+                severity="notice",
+                text=f"Slightly other cameras agree better: {reachable_px:.1f} px instead of {px:.1f} px, on frames that "
+                "they were not adjusted to.",
+                advice="Refine the cameras with marey calibrate --refine-with-people, or calibrate anew.",
+            )
+        )
     unseen = agreement.unseen_px
     usual = float(unseen.nanmedian()) if unseen.isfinite().any() else torch.nan
     findings += [

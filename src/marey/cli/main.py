@@ -1,8 +1,9 @@
 """The command `marey`: finds the sub-command, parses its options, words its errors.
 
 Every sub-command is one module with a frozen dataclass `Options`, whose fields and docstrings are the command line, and
-a function `run(options: Options) -> None`. What loads torch or tyro is imported when a command is called for, so that
-`marey --help` is immediate.
+a function `run(options: Options) -> None`. A name may have two words (`calibrate check`); it goes before the name of
+one word, so that a folder called `check` is given as `./check`. What loads torch or tyro is imported when a command is
+called for, so that `marey --help` is immediate.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "estimate": Command("marey.cli.estimate:run", "3D joints from the videos, images or keypoints of several cameras"),
+    "calibrate": Command("marey.cli.calibrate:run", "calibrate cameras from films of a board, refine them with people"),
+    "calibrate check": Command("marey.cli.calibrate:check", "say what an existing calibration is worth"),
+    "calibrate board": Command("marey.cli.calibrate:board", "write a calibration board to print"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert camera files from one format to another"),
@@ -82,6 +86,8 @@ def _parse(name: str, words: list[str]) -> tuple[Callable[[Any], None], Any]:
 
     from marey.core.errors import InputError
 
+    if words and f"{name} {words[0]}" in COMMANDS:
+        name, words = f"{name} {words[0]}", words[1:]
     if name not in COMMANDS:
         near = get_close_matches(name, COMMANDS, n=1)
         guess = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(COMMANDS)}"

@@ -231,7 +231,8 @@ def _checked_by_people(
     calibration = Calibration(cameras=evidence.cameras)
     names = camera_names(evidence.cameras)
     about, heights = _about_people(evidence.keypoints, evidence.cameras, agreement)
-    findings = (*check_people(agreement, names), *about, *_odd(evidence.cameras))
+    reachable = _reachable(evidence, recording.fps or DEFAULT_FPS)
+    findings = (*check_people(agreement, names, reachable_px=reachable), *about, *_odd(evidence.cameras))
     return _report(
         replace(calibration, notes=(*notes, *heights)),
         facts,
@@ -239,6 +240,14 @@ def _checked_by_people(
         agreement=agreement,
         title=f"{facts['Calibration']}, checked by people",
     )
+
+
+def _reachable(evidence: Evidence, fps: float) -> float | None:
+    """The median error of cameras adjusted to some of the frames, on others; None where people tell too little."""
+    try:
+        return refine_with_people(evidence.keypoints, evidence.cameras, fps=fps).after.median_px
+    except InputError:
+        return None
 
 
 def refine_calibration(
