@@ -274,7 +274,8 @@ def _verdict(level: Level, evidence: Evidence, error_px: float, error_mm: float,
         return f"{words}: {problems[0]}"
     if evidence == "file" or not math.isfinite(error_px):
         return f"{words}, as far as the file alone can tell." if evidence == "file" else f"{words}."
-    metric = f", {error_mm:.1f} mm at its distance" if math.isfinite(error_mm) else ""
+    whose = "their" if evidence == "people" else "its"
+    metric = f", {error_mm:.1f} mm at {whose} distance" if math.isfinite(error_mm) else ""
     return f"{words}: {what[evidence]} within {error_px:.2f} px{metric}."
 
 

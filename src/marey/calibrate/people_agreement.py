@@ -23,10 +23,12 @@ class PeopleAgreement:
     """(N, 3) the joints in the world, metres: linear triangulation from all views, none of them left out."""
     residuals: Tensor
     """(V, N, 2) seen minus projected, pixels; NaN = not seen."""
+    residuals_mm: Tensor
+    """(V, N) their length at the distance of the joints, millimetres."""
     error_px: Tensor
     """(V,) median length of the residuals; NaN for a view that shares no joint."""
     error_mm: Tensor
-    """(V,) median of the same at the distance of the joints, millimetres."""
+    """(V,) the same in millimetres at the distance of the joints."""
     unseen_px: Tensor
     """(V,) median distance in pixels between what the view saw and where the *other* views say the joint is; large in
     the view that is wrong. NaN where fewer than two others see its joints."""
@@ -42,8 +44,8 @@ class PeopleAgreement:
 
     @property
     def median_mm(self) -> float:
-        """Median over the views of their errors at the distance of the joints."""
-        return float(self.error_mm.nanmedian())
+        """The same at the distance of the joints, millimetres."""
+        return float(self.residuals_mm.nanmedian())
 
 
 def agree_about_people(keypoints: Keypoints2D, cameras: Cameras, *, views: int = 2) -> PeopleAgreement:
@@ -67,14 +69,15 @@ def agree_about_people(keypoints: Keypoints2D, cameras: Cameras, *, views: int =
     there = residuals.isfinite().all(-1)
     depth = world_to_camera(points[None].expand(len(pixels), -1, 3), cameras)[..., 2]
     focal = cameras.intrinsics[:, [0, 1], [0, 1]].mean(-1)
-    metres = residuals.norm(dim=-1) * depth / focal[:, None]
+    residuals_mm = 1000 * residuals.norm(dim=-1) * depth / focal[:, None]
     shared = there.double() @ there.double().T
     return PeopleAgreement(
         pixels=pixels,
         points=points,
         residuals=residuals,
         error_px=residuals.norm(dim=-1).nanmedian(-1).values,
-        error_mm=1000 * metres.nanmedian(-1).values,
+        residuals_mm=residuals_mm,
+        error_mm=residuals_mm.nanmedian(-1).values,
         unseen_px=_unseen_error(pixels, cameras),
         pair_px=pairwise_sampson_distance(undistort_pixels(pixels, cameras)[0], cameras).nanmedian(-1).values,
         pair_joints=shared.long(),

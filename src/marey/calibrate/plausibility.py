@@ -201,8 +201,8 @@ def check_people(
         findings.append(
             Finding(
                 severity="notice",
-                text=f"Slightly other cameras agree better: {reachable_px:.1f} px instead of {px:.1f} px, on frames that "
-                "they were not adjusted to.",
+                text=f"Slightly other cameras agree better: {reachable_px:.1f} px instead of {px:.1f} px, on frames "
+                "that they were not adjusted to.",
                 advice="Refine the cameras with marey calibrate --refine-with-people, or calibrate anew.",
             )
         )

@@ -47,7 +47,7 @@ def cards(assessment: Assessment, rigid_mm: float | None) -> str:
     items = [
         (f"{len(assessment.views)}", plural(len(assessment.views), "camera", "cameras").split()[-1]),
         (number(assessment.error_px, 2, "px"), f"{median}reprojection error{'' if median else ', rms'}"),
-        (number(assessment.error_mm, 1, "mm"), "the same at its distance"),
+        (number(assessment.error_mm, 1, "mm"), f"the same at {'their' if median else 'its'} distance"),
     ]
     if rigid_mm is not None:
         items.append((number(rigid_mm, 2, "mm"), "board found again, rigid, rms"))

@@ -190,7 +190,7 @@ def check_calibration(
             raise InputError("a board, but no recording of it; give the videos or image folders that show it")
         cameras = read_cameras(file, unit=config.unit, dtype=torch.float64)
         calibration = Calibration(cameras=cameras)
-        report = _report(calibration, facts, findings=check_cameras(cameras), title=Path(file).name)
+        report = _report(calibration, facts, findings=check_cameras(cameras), title=f"{Path(file).name}, checked")
     else:
         facts["Inputs"] = _listed(inputs)
         recording = _opened(inputs, config, stages, calibration=file)
@@ -219,7 +219,7 @@ def _checked_by_board(
         replace(calibration, notes=(*recording.notes, *calibration.notes)),
         {**facts, "Board": board.spec},
         findings=_odd(calibration.cameras),
-        title=f"{facts['Calibration']}, checked",
+        title=f"{Path(facts['Calibration']).name}, checked by a board",
     )
 
 
@@ -238,7 +238,7 @@ def _checked_by_people(
         facts,
         findings=findings,
         agreement=agreement,
-        title=f"{facts['Calibration']}, checked by people",
+        title=f"{Path(facts['Calibration']).name}, checked by people",
     )
 
 
