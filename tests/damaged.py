@@ -1,6 +1,8 @@
 """What every reader has to bear: files that are cut off anywhere, or changed anywhere."""
 
 import contextlib
+import random
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -31,3 +33,47 @@ def read_changed(read: Callable[[Path], Any], path: Path, content: bytes, junk: 
         warnings.simplefilter("ignore")
         with contextlib.suppress(MareyError):
             read(path)
+
+
+TOKENS = (
+    *(b"nan", b"inf", b"-1", b"0", b"1e308", b"1e-320", b"9" * 400, b"1,5", b"true", b"null", b"-", b"="),
+    *(
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b"<",
+        b">",
+        b"&",
+        b'"',
+        b"'",
+        b"#",
+        b",",
+        b"\n",
+        b"\r",
+        b"\x00",
+        b"\xff",
+        b"\xe2\x80\xa8",
+    ),
+)
+"""What breaks parsers."""
+
+
+def mutated(content: bytes, chance: random.Random) -> bytes:
+    """`content` with one to four random changes: tokens, bytes, parts repeated or removed, numbers replaced."""
+    changed = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        place, kind = chance.randrange(len(changed) + 1), chance.randrange(5)
+        if kind == 0:
+            changed[place : place + chance.randint(0, 12)] = chance.choice(TOKENS)
+        elif kind == 1:
+            changed[place : place + 1] = bytes([chance.randrange(256)])
+        elif kind == 2:
+            start = chance.randrange(len(changed) + 1)
+            changed[place:place] = changed[start : start + chance.randint(0, 60)]
+        elif kind == 3:
+            del changed[place : place + chance.randint(0, 60)]
+        elif numbers := list(re.finditer(rb"[0-9.]+", changed)):
+            number = chance.choice(numbers)
+            changed[number.start() : number.end()] = chance.choice(TOKENS)
+    return bytes(changed)

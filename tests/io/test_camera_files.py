@@ -1,5 +1,7 @@
 """Which format a file is, and the way there and back through each."""
 
+import os
+import random
 import warnings
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from damaged import mutated, read_changed
 from marey.core import CalibrationError, Cameras, FormatError, InputError
 from marey.io.camera_files import CAMERA_FORMATS, camera_format, read_cameras, target_camera_format, write_cameras
 from synthetic import some_rotations
@@ -163,3 +166,32 @@ def test_write__without_places_is_told(tmp_path, name):
     lenses = Cameras(intrinsics=rig.intrinsics, distortion=torch.zeros(3, 0), image_size=rig.image_size)
     with pytest.raises(CalibrationError, match="has no rotation and translation"):
         write_cameras(tmp_path / "rig", lenses, format=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CAMERA_FORMATS)
+def test_read__mutated_files_are_typed_errors_or_cameras(tmp_path, name):
+    """MAREY_FUZZ inputs a format, 3000 if that is not set, each file of a rig changed in turn."""
+    rig = tmp_path / "rig"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        write_cameras(rig, cameras(), format=name)
+    files = [rig] if rig.is_file() else sorted(path for path in rig.rglob("*") if path.is_file())
+    contents = [path.read_bytes() for path in files]
+    chance = random.Random(len(name))
+    for turn in range(int(os.environ.get("MAREY_FUZZ", "3000"))):
+        place = turn % len(files)
+        changed = mutated(contents[place], chance)
+        read_changed(lambda _: read_cameras(rig, format=name), files[place], changed, b"", 0, 0)
+        files[place].write_bytes(contents[place])
+
+
+@pytest.mark.realdata
+def test_recording__takes_a_qualisys_calibration(shared_data):
+    from marey.io.recordings import open_recording
+
+    demo = shared_data / "pose2sim_demo"
+    poses = sorted((demo / "balancing" / "pose").glob("*_json"))
+    recording = open_recording(poses, calibration=demo / "calibration" / "Calib.qca.txt")
+    assert recording.cameras.names == ("cam_01", "cam_02", "cam_03", "cam_04")
+    assert recording.cameras.distortion[0, 0] == pytest.approx(-0.046183)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.core import CalibrationError, Cameras, FormatError, InputError, MareyError
-from marey.io.camera_toml import read_camera_toml, write_camera_toml
+from marey.io.camera_toml import read_camera_toml, write_caliscope_toml, write_camera_toml
 
 POSE2SIM = """
 [cam_10]
@@ -187,6 +187,42 @@ def test_write__file_holds_what_other_programs_expect(tmp_path):
     assert plain["rotation"] == pytest.approx([0.1, -0.2, 0.3], abs=1e-12)
     assert plain["translation"] == [4, 5, 6]
     assert document["metadata"]["unit"] == "m"
+
+
+def test_read__freemocap_says_the_pose_twice(tmp_path):
+    text = POSE2SIM.replace(
+        "translation = [ 1.0, 2.0, 3.0]",
+        "translation = [ 1.0, 2.0, 3.0]\nworld_position = [ 3.0, -2.0, -1.0]\n"
+        "world_orientation = [ [0, 0, -1], [0, 1, 0], [1, 0, 0]]",
+    ).replace("[metadata]", '[metadata]\ncharuco_square_size = 39\ncharuco_board_object = "x"')
+    cameras = read_camera_toml(written(tmp_path, text))
+    assert torch.allclose(cameras.centers[0], torch.tensor([3.0, -2, -1]), atol=1e-6)
+
+
+def test_read__decimal_commas_are_too_many_numbers(tmp_path):
+    with pytest.raises(FormatError, match=r"'translation' is .* expected numbers of shape"):
+        read_camera_toml(written(tmp_path, POSE2SIM.replace("[ 1.0, 2.0, 3.0]", "[ 1,0, 2,0, 3,0]")))
+
+
+def test_read__places_beyond_all_numbers_and_too_large_a_file(tmp_path, monkeypatch):
+    with pytest.raises(CalibrationError, match="beyond all numbers"):
+        read_camera_toml(written(tmp_path, POSE2SIM.replace("[ 1.0, 2.0, 3.0]", "[ 1e300, 2.0, 3.0]")))
+    monkeypatch.setattr("marey.io.camera_parts.MOST_BYTES", 100)
+    with pytest.raises(FormatError, match="larger than"):
+        read_camera_toml(written(tmp_path, POSE2SIM))
+
+
+def test_write__native_caliscope_tables(tmp_path):
+    cameras = read_camera_toml(written(tmp_path, POSE2SIM), dtype=torch.float64)
+    write_caliscope_toml(tmp_path / "camera_array.toml", cameras)
+    document = tomllib.loads((tmp_path / "camera_array.toml").read_text())
+    assert document["cameras"].keys() == {"2", "10"}
+    camera = document["cameras"]["2"]
+    assert (camera["cam_id"], camera["size"], camera["ignore"]) == (2, [640, 480], False)
+    assert camera["matrix"] == [[500, 0, 320], [0, 500, 240], [0, 0, 1]]
+    assert camera["distortions"] == [0.1, 0.2, 0.3, 0.4, 0.5]
+    assert np.array(camera["rotation"]) == pytest.approx(np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]]), abs=1e-12)
+    assert camera["translation"] == [1, 2, 3]
 
 
 def test_write__needs_one_rig(tmp_path):
