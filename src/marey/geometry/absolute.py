@@ -228,26 +228,14 @@ class _Problem:
         weights: Tensor | None,
     ) -> _Problem:
         _check(relative, pixels)
-        dtype = relative.dtype
-        ideal, warp = undistort_pixels(pixels.to(dtype), cameras)
-        batch = cameras.batch_shape
-        scale = inverse_2x2(cameras.intrinsics[..., :2, :2].to(dtype))
-        scale = scale.reshape(*batch, *(1,) * (ideal.ndim - 1 - len(batch)), 2, 2)
-        points = pixels_to_normalised(ideal, cameras)
-        shape = points.shape[:-1]
-        carry = scale @ warp
-        eye = torch.eye(2, dtype=dtype, device=points.device)
-        noise = carry @ (eye if pixel_covariance is None else pixel_covariance.to(dtype)) @ carry.mT
-        spread = torch.zeros(3, 3, dtype=dtype, device=points.device)
-        if relative_covariance is not None:
-            spread = relative_covariance.to(dtype)
-        share = torch.ones((), dtype=dtype, device=points.device) if weights is None else weights.to(dtype)
-        try:
-            noise, spread, share = noise.expand(*shape, 2, 2), spread.expand(*shape, 3, 3), share.expand(shape)
-        except RuntimeError as error:
-            raise ShapeError(
-                f"covariances and weights: expected shapes that broadcast to the joints {tuple(shape)}; {error}"
-            ) from error
+        shape, dtype = relative.shape[:-1], relative.dtype
+        points, carry = _normalised(pixels.to(dtype), cameras)
+        eye = torch.eye(3, dtype=dtype, device=points.device)
+        noise = eye[:2, :2] if pixel_covariance is None else pixel_covariance
+        noise = carry @ _spread_over(noise.to(dtype), (*shape, 2, 2)) @ carry.mT
+        spread = torch.zeros_like(eye) if relative_covariance is None else relative_covariance
+        spread = _spread_over(spread.to(dtype), (*shape, 3, 3))
+        share = _spread_over(eye[0, 0] if weights is None else weights.to(dtype), shape)
         there = points.isfinite().all(-1) & relative.isfinite().all(-1) & (share > 0)
         there = there & noise.isfinite().all(-1).all(-1) & spread.isfinite().all(-1).all(-1)
         share = torch.where(there, share, 0.0)
@@ -256,7 +244,7 @@ class _Problem:
         return cls(
             relative=torch.where(there[..., None], relative, 0.0),
             points=points,
-            noise=torch.where(there[..., None, None], noise, eye),
+            noise=torch.where(there[..., None, None], noise, eye[:2, :2]),
             spread=torch.where(spread.isfinite(), spread, 0.0),
             share=share,
             ray=torch.cat((center, torch.ones_like(center[..., :1])), -1).detach(),
@@ -281,13 +269,10 @@ class _Problem:
         share = self.share / _positive(self.share.sum(-1))[..., None]
         mean = (share[..., None] * self.relative).sum(-2)
         size, seen = (
-            _positive((share * values.square().sum(-1)).sum(-1)).sqrt()
-            for values in (
-                self.relative[..., :2] - mean[..., None, :2],
-                self.points - self.ray[..., None, :2],
-            )
+            (share * values.square().sum(-1)).sum(-1)
+            for values in (self.relative[..., :2] - mean[..., None, :2], self.points - self.ray[..., None, :2])
         )
-        depth = size / seen
+        depth = torch.where((size > 0) & (seen > 0), _positive(size).sqrt() / _positive(seen).sqrt(), 0.0)
         return self.ray * depth[..., None] - mean
 
     def linearised(self, place: Tensor) -> _System:
@@ -350,6 +335,24 @@ def _check(relative: Tensor, pixels: Tensor) -> None:
             f"expected relative joints (..., J, 3) and their pixels (..., J, 2) of the same shape, got "
             f"{tuple(relative.shape)} and {tuple(pixels.shape)}"
         )
+
+
+def _normalised(pixels: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Ideal normalised coordinates (..., J, 2) of pixels, and their derivative (..., J, 2, 2) by the pixels."""
+    ideal, warp = undistort_pixels(pixels, cameras)
+    batch = cameras.batch_shape
+    scale = inverse_2x2(cameras.intrinsics[..., :2, :2].to(pixels.dtype))
+    scale = scale.reshape(*batch, *(1,) * (ideal.ndim - 1 - len(batch)), 2, 2)
+    return pixels_to_normalised(ideal, cameras), scale @ warp
+
+
+def _spread_over(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    try:
+        return values.expand(shape)
+    except RuntimeError as error:
+        raise ShapeError(
+            f"covariances and weights: expected shapes that broadcast to the joints, {shape}, got {tuple(values.shape)}"
+        ) from error
 
 
 def _derivative(projected: Tensor, near: Tensor) -> Tensor:

@@ -34,8 +34,9 @@ class SizePrior:
     """Metres: the mean of adults, both sexes together."""
     stature_deviation: float = 0.09
     """Metres; 0 if the person's own stature is given."""
-    proportion_deviation: float = 0.03
-    """Relative: of the body's proportions, and of where a detector sees hips, shoulders and ankles."""
+    proportion_deviation: float = 0.04
+    """Relative: people's trunks are longer or shorter for their stature (0.026), and detectors mean points by hip,
+    shoulder and ankle that lie some centimetres from the anatomists' (0.03)."""
     detector_deviation: float = 0.05
     """Relative: by how much the size of a detector's 3D guess errs for one person in one view."""
     jitter: float = 0.5
