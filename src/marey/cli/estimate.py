@@ -38,7 +38,8 @@ class Options:
     people: int | None = _DEFAULTS.people
     """How many people to follow; if not given, everyone but bystanders, whom few of the views see."""
     format: str = ",".join(_DEFAULTS.formats)
-    """Which of trc, csv and npz to write, separated by commas."""
+    """Which of trc, csv, npz, c3d (joints), bvh, glb (rotating joints) and mot (joint angles) to write, separated by
+    commas."""
     cameras: CameraUse = _DEFAULTS.cameras
     """adjusted: within the accuracy of a calibration, if the views disagree without; as-given: never."""
     skeleton: str | None = _DEFAULTS.skeleton

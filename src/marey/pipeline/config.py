@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from marey.core import InputError
 from marey.geometry.triangulation import Method
 from marey.io.camera_parts import Unit
 from marey.refine.refine import Refinement
 
-Format = Literal["trc", "csv", "npz"]
+Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d"]
 CameraUse = Literal["adjusted", "as-given"]
 
-__all__ = ["FORMATS", "CameraUse", "EstimateConfig", "Format", "Method", "Refinement", "Unit"]
+__all__ = ["DEFAULT_FORMATS", "FORMATS", "CameraUse", "EstimateConfig", "Format", "Method", "Refinement", "Unit"]
 
-FORMATS: tuple[Format, ...] = ("trc", "csv", "npz")
+FORMATS: tuple[Format, ...] = get_args(Format)
+DEFAULT_FORMATS: tuple[Format, ...] = ("trc", "csv", "npz")
+"""The joints, one file each for OpenSim, spreadsheets and Python. Rotations (bvh, glb, mot) take a few milliseconds a
+frame and person, so they are made on demand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,8 @@ class EstimateConfig:
     cameras: CameraUse = "adjusted"
     """`adjusted`: within the accuracy of a calibration (about 0.3 degrees, 1 cm), and only if that lowers the median
     reprojection error by a tenth or more; the notes say so. `as-given`: never."""
-    formats: tuple[Format, ...] = FORMATS
-    """Files to write."""
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    """Files to write: joints as trc, csv, npz, c3d; the motion of joints that rotate as bvh, glb; joint angles as mot."""
     skeleton: str | None = None
     """Of the keypoint files, where their joint count does not say it; see `marey info skeletons`."""
     unit: Unit | None = None
