@@ -12,7 +12,9 @@ from torch import Tensor
 
 from marey.calibrate.calibration import BoardObservations, Calibration, Finding, Rejection
 from marey.calibrate.extrinsics_findings import extrinsics_findings
+from marey.calibrate.motion_findings import moved_findings
 from marey.calibrate.placement import connected_groups, place_cameras, possible_orders
+from marey.calibrate.timing_findings import timing_findings
 from marey.core import CalibrationError, Cameras, InputError
 from marey.geometry.bundle import BundleSettings, CameraPrior
 from marey.geometry.bundle_cameras import DISTORTION_NAMES, FreeIntrinsics
@@ -56,6 +58,8 @@ class ExtrinsicsConfig:
     farther than the median picture, contradicts them."""
     huber: float = 2.0
     """Standard deviations beyond which a corner pulls no harder."""
+    time_offsets: bool = True
+    """Whether to look for views whose clocks are off, where the board moves from moment to moment."""
 
 
 _DEFAULTS = ExtrinsicsConfig()
@@ -91,7 +95,11 @@ def calibrate_extrinsics(
     pictures, group_notes = _connected(pictures, config)
     placed = pictures.placed()
     result, pictures, more_notes = _adjusted(pictures, placed, config)
-    return _calibration(pictures, result, (*notes, *group_notes, *more_notes), ())
+    # a late view moves its boards to and fro, which a camera in two places would explain in part
+    findings = timing_findings(pictures.observations, pictures.listed, result) if config.time_offsets else ()
+    if not findings:
+        findings = moved_findings(pictures.observations, pictures.pixels, result, pictures.contradicting)
+    return _calibration(pictures, result, (*notes, *group_notes, *more_notes), findings)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +132,9 @@ class _Pictures:
         bound = (_TIMES_MEDIAN * rms.nanmedian(1, keepdim=True).values).clamp_min(config.false_board)
         flat = rms.isfinite()
         false = flat & (rms > bound)
-        rejected = _rejections(seen.any(-1) & ~flat, lambda view, moment: _FEW.format(int(seen[view, moment].sum())))
+        few, lost = seen.any(-1) & ~enough, enough & ~flat
+        rejected = _rejections(few, lambda view, moment: _FEW.format(int(seen[view, moment].sum())))
+        rejected += _rejections(lost, lambda view, moment: _LOST)
         rejected += _rejections(false, lambda view, moment: _FALSE.format(float(rms[view, moment])))
         good = (flat & ~false)[..., None, None]
         pixels = torch.where(good & seen[..., None], pixels, torch.nan)
@@ -207,7 +217,8 @@ class _Pictures:
         return replace(self, pixels=left, contradicting=contradicting)
 
 
-_FEW = "only {} corners of the board were seen, or they lie on a line: too few to fix its pose"
+_FEW = "only {} corners of the board were seen, too few to rely on"
+_LOST = "the corners lie on a line, or no place of the board explains them"
 _FALSE = "the corners do not lie on the board, at best {:.0f} px off: probably something else was taken for it"
 _CONTRADICTION = "{} saw the board of this moment elsewhere, {:.0f} px off: a false board, or not the same moment"
 

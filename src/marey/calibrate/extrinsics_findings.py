@@ -23,6 +23,9 @@ MANY_LEFT_OUT = 0.2
 SCALE_OFF = 0.01
 """Relative error of the board's triangulated size beyond which its printed size is doubted."""
 
+STIFF = 10.0
+"""Degrees by which a board has to be turned for its two possible poses in a picture to be told apart."""
+
 Severity = Literal["good", "notice", "problem"]
 
 
@@ -32,6 +35,7 @@ def extrinsics_findings(calibration: Calibration, least_shared: int) -> tuple[Fi
         *_errors(calibration),
         *_places(calibration),
         *_pairs(calibration, least_shared),
+        *_variety(calibration),
         *_left_out(calibration),
         *_rigidity(calibration),
         *_distances(calibration),
@@ -112,6 +116,25 @@ def _pairs(calibration: Calibration, least_shared: int) -> list[Finding]:
             )
         )
     return findings
+
+
+def _variety(calibration: Calibration) -> list[Finding]:
+    """Whether the board was turned: one flat board alone does not tell which way it is tilted."""
+    assert calibration.board_rotation is not None
+    normals = calibration.board_rotation[:, :, 2]
+    normals = normals[normals.isfinite().all(-1)]
+    cosine = (normals @ normals.T).clamp(-1, 1).abs().amin()
+    angle = float(cosine.acos().rad2deg())
+    if angle >= STIFF:
+        return []
+    return [
+        Finding(
+            severity="problem",
+            text=f"The board was hardly turned (by {angle:.0f} degrees): a flat board that keeps its orientation looks "
+            "the same tilted one way and the other, so the cameras may be far from where they seem to be.",
+            advice="Show the board tilted in many directions.",
+        )
+    ]
 
 
 def _left_out(calibration: Calibration) -> list[Finding]:

@@ -65,6 +65,8 @@ class RelativePose:
     translation: Tensor
     rms: Tensor
     """() of the boards that agree, pixels."""
+    disagreement: Tensor
+    """() mean robust loss of the boards tried, over its greatest value: 0 where all agree, 1 where none does."""
 
 
 def place_cameras(
@@ -129,6 +131,7 @@ def relative_pose(
     )
     rho, _ = RobustLoss("geman_mcclure", AGREEMENT)(error)
     best = rho.sum(-1).argmin()
+    disagreement = rho[best].mean() / AGREEMENT**2
     start = replace(
         cameras,
         rotation=torch.stack((torch.eye(3, dtype=torch.float64), rotation[best])),
@@ -143,7 +146,9 @@ def relative_pose(
     settings = BundleSettings(loss=RobustLoss("huber", 2.0), tolerance=1e-4, max_iterations=50)
     result = adjust_rigid_bundle(pair, target, start, poses=board, settings=settings)
     end, shift = result.cameras.extrinsics
-    return RelativePose(rotation=end[1], translation=shift[1], rms=result.rms.square().mean().sqrt())
+    return RelativePose(
+        rotation=end[1], translation=shift[1], rms=result.rms.square().mean().sqrt(), disagreement=disagreement
+    )
 
 
 def _judged(

@@ -57,7 +57,7 @@ class FreeIntrinsics:
 
         Raises:
             InputError: there are fewer coefficients than are to be adjusted, or the terms do not fit the views.
-            CalibrationError: the coefficients of a tilted sensor, or more than a fisheye camera has, are to be adjusted.
+            CalibrationError: a tilted sensor's coefficients, or more than a fisheye camera has, are to be adjusted.
         """
         there = cameras.distortion.shape[-1]
         if not 0 <= self.distortion <= min(there, len(DISTORTION_NAMES)):
