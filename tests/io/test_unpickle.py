@@ -81,6 +81,10 @@ HOSTILE = {
     "a huge array of objects": array_of(b"\x8a\x06\x00\x00\x00\x00\x00\x01\x85", b"]", b"O"),
     "an array of records": array_of(b"K\x01\x85", b"U\x08" + bytes(8), b"f4,f4"),
     "an array of text beyond Unicode": array_of(b"K\x01\x85", b"U\x04\xff\xff\xff\xff", b"U1"),
+    "a huge array of empty texts": array_of(b"\x8a\x06\x00\x00\x00\x00\x00\x01\x85", b"U\x00", b"U0"),
+    "numbers that collide": b"}"
+    + b"".join(b"L%dL\nN" % (i * (2**61 - 1)) for i in range(1, 4)).replace(b"L\nN", b"L\nNs")
+    + b".",
     "a giant string": b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"x.",
     "giant bytes": b"\x80\x03B" + struct.pack("<I", 2**32 - 1) + b"x.",
     "a giant number": b"I" + b"9" * 5000 + b"\n.",

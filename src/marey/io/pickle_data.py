@@ -22,6 +22,8 @@ DEEPEST = 100
 _SLACK = 16 << 20
 """Bytes that arrays and copies may take beyond twice the length of the stream."""
 _MOST_DIMENSIONS = 32
+_LARGEST_KEY = 1 << 60
+"""Python's hash of larger numbers is not their own, so that many can be made to collide."""
 _NUMBER = re.compile(r"[<>=|]?(b1|i[1248]|u[1248]|f[248]|c8|c16|f16|c32|[SU]\d{1,8})")
 _OBJECT = re.compile(r"\|?O[48]?")
 
@@ -96,6 +98,8 @@ def hashable(key: Any) -> Any:
 
 
 def _scalar_key(key: Any) -> Any:
+    if isinstance(key, int) and abs(key) > _LARGEST_KEY:
+        raise FormatError(f"the pickle uses a number above {_LARGEST_KEY} as a key; refused")
     if key is None or isinstance(key, str | bytes | int | float | np.generic):
         return key
     raise FormatError(f"the pickle uses a {type(key).__name__} as a key or member of a set; refused")
@@ -139,7 +143,8 @@ def _from_bytes(budget: Budget, content: Any, element: np.dtype[Any], count: int
         raise FormatError(f"the pickle holds an array of {count} '{element}' with other bytes; it is damaged")
     budget.charge(2 * len(raw))
     if not raw:
-        return np.empty(count, element)
+        budget.charge(4 * count)  # text of no length takes room all the same
+        return np.zeros(count, element)
     if element.kind == "U" and int(np.frombuffer(raw, np.dtype("u4").newbyteorder(element.byteorder)).max()) > 0x10FFFF:
         raise FormatError("the pickle holds text that is not Unicode; it is damaged")
     return np.frombuffer(raw, element).copy()

@@ -14,6 +14,7 @@ import io
 import math
 import os
 import pickletools
+import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -63,7 +64,9 @@ def restricted_load(file: str | os.PathLike[str] | bytes | BinaryIO, *, allowed:
     """
     where, data = _content(file)
     try:
-        return _Machine(data, frozenset(allowed)).run()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python, about escapes that it does not know in damaged text
+            return _Machine(data, frozenset(allowed)).run()
     except FormatError as error:
         raise FormatError(f"{where}: {error}") from None
     except _DAMAGED as error:
@@ -124,6 +127,9 @@ class _Machine:
         values = self.stack
         self.stack = self.marks.pop()
         return values
+
+    def pop_mark(self, _: Any) -> None:
+        self.since_mark()
 
     def pop(self, _: Any) -> None:
         if self.stack:
@@ -223,7 +229,8 @@ class _Machine:
             array = build_array(self.budget, *state[-4:])
             self.stack[-1] = array
             for place in target.places:
-                self.memo[place] = array
+                if self.memo[place] is target:  # and not something that was remembered there since
+                    self.memo[place] = array
         else:
             raise FormatError(f"the pickle changes the state of a {type(target).__name__}; refused")
 
@@ -253,7 +260,7 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "EMPTY_SET": lambda machine, _: machine.stack.append(set()),
     "MARK": _Machine.mark,
     "POP": _Machine.pop,
-    "POP_MARK": lambda machine, _: (machine.since_mark(), None)[1],
+    "POP_MARK": _Machine.pop_mark,
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
     "LIST": lambda machine, _: _push(machine, machine.since_mark()),
     "TUPLE": lambda machine, _: _push(machine, tuple(machine.since_mark())),
