@@ -7,7 +7,14 @@ import torch
 from detect.rig import ring, seen_by, walker
 from marey.core import Skeleton, skeleton
 from marey.detect.noise import NoiseModel, with_noise
-from marey.detect.swaps import _cheapest_sequence, apply_swaps, correct_swaps, halves_of
+from marey.detect.swaps import (
+    _cheapest_sequence,
+    apply_swaps,
+    correct_swaps,
+    correct_swaps_in_view,
+    exchange_sides,
+    halves_of,
+)
 
 MODEL = NoiseModel(spread=(0.03,) * 4, score_power=0.0)
 
@@ -157,3 +164,36 @@ def test_cheapest_sequence__equals_trying_all():
             costs[states] = (preference[view, :, 0, half] * s).sum() + (motion[view, :, 0, half] * differ).sum()
         best = min(costs, key=costs.__getitem__)
         assert found[view, :, 0, half].long().tolist() == list(best)
+
+
+@pytest.mark.parametrize("places", [[(0, 5, 9)], [(0, 0, 3), (0, 30, 40)], [(0, 12, 20, 1)], [(1, 3, 4, 0), (0, 7, 9)]])
+def test_correct_swaps_in_view__spans_of_one_view_by_the_motion_alone(places):
+    clean, _ = recording(views=2, sigma=1.0)
+    truth = spans((2, 40, 1, 2), *places)
+    corrected, report = correct_swaps_in_view(apply_swaps(clean, truth), ("a", "b"))
+    assert torch.equal(report.halves, truth)
+    torch.testing.assert_close(corrected.positions, clean.positions)
+    assert {note.partition(",")[0] for note in report.notes} == {"ab"[place[0]] for place in places}
+
+
+def test_correct_swaps_in_view__the_reading_of_most_frames_stays():
+    clean, _ = recording(views=1, sigma=1.0)
+    _, report = correct_swaps_in_view(apply_swaps(clean, spans((1, 40, 1, 2), (0, 4, 40))))
+    assert torch.equal(report.halves, spans((1, 40, 1, 2), (0, 0, 4)))
+
+
+def test_correct_swaps_in_view__nothing_to_do():
+    clean, _ = recording(views=1)
+    assert correct_swaps_in_view(clean)[0] is clean
+    assert not correct_swaps_in_view(clean[:, :0])[1].halves.any()
+    assert not correct_swaps_in_view(clean[:, :1])[1].halves.any()
+
+
+def test_exchange_sides__of_other_values_of_the_joints():
+    table = skeleton("coco_17")
+    values = torch.arange(17.0)[None, None, None, :, None].expand(1, 2, 1, 17, 3)
+    halves = spans((1, 2, 1, 2), (0, 1, 2, 1))
+    changed = exchange_sides(values, halves, table)
+    left, right = table.index("left_knee"), table.index("right_knee")
+    assert changed[0, :, 0, left, 0].tolist() == [left, right]
+    assert changed[0, 1, 0, table.index("left_wrist"), 0] == table.index("left_wrist")

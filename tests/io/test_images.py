@@ -36,6 +36,13 @@ def exif(orientation, order=">"):
     return mark + struct.pack(f"{order}HIHHHIHHI", 42, 8, 1, 274, 3, 1, orientation, 0, 0)
 
 
+def exif_with_focal(millimetres, kind=3):
+    """Orientation 6, and a directory of details with FocalLengthIn35mmFilm as a 16-bit or a 32-bit number."""
+    value = struct.pack(">HH", millimetres, 0) if kind == 3 else struct.pack(">I", millimetres)
+    first = struct.pack(">HHHIHH", 2, 274, 3, 1, 6, 0) + struct.pack(">HHII", 34665, 4, 1, 38)
+    return b"MM" + struct.pack(">HI", 42, 8) + first + struct.pack(">IHHHI", 0, 1, 41989, kind, 1) + value
+
+
 def tiff(pixels, orientation):
     height, width = pixels.shape[:2]
     data = pixels.tobytes()
@@ -237,3 +244,22 @@ def test_read_image__a_png_that_claims_more_than_its_bytes_can_hold(tmp_path):
     (tmp_path / "a.png").write_bytes(small[:12] + claim + zlib.crc32(claim).to_bytes(4, "big") + small[33:])
     with pytest.raises(FormatError, match="bytes cannot hold 10000x10000"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("millimetres", "kind", "expected"), [(26, 3, 26.0), (28, 4, 28.0), (0, 3, None)])
+def test_read_image_header__focal_length(tmp_path, millimetres, kind, expected):
+    (tmp_path / "a.png").write_bytes(png(PICTURE, (b"eXIf", exif_with_focal(millimetres, kind))))
+    header = read_image_header(tmp_path / "a.png")
+    assert header.film_focal == expected
+    assert header.orientation == 6
+
+
+@pytest.mark.parametrize("length", [20, 38, 45])
+def test_read_image_header__details_cut_off(tmp_path, length):
+    (tmp_path / "a.png").write_bytes(png(PICTURE, (b"eXIf", exif_with_focal(26)[:length])))
+    assert read_image_header(tmp_path / "a.png").film_focal is None
+
+
+def test_read_image_header__no_focal_length(tmp_path):
+    (tmp_path / "a.png").write_bytes(png(PICTURE, (b"eXIf", exif(6))))
+    assert read_image_header(tmp_path / "a.png").film_focal is None

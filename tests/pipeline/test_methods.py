@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from marey.core import CalibrationError, InputError
-from marey.methods.classical import ClassicalEstimator
+from marey.methods.classical import ClassicalEstimator, MonocularEstimator
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.methods import METHODS, build_estimator, choose_method
 from synthetic import some_cameras
@@ -33,6 +33,26 @@ def test_choose_method__what_is_missing(views, cameras, error, match):
         choose_method("auto", views=views, cameras=known, keypoints_only=True)
 
 
+def test_choose_method__one_view_needs_no_calibration():
+    name, why = choose_method("auto", views=1, cameras=None)
+    assert name == "monocular"
+    assert "one view" in why
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "match"),
+    [("classical", 1, "2 or more views"), ("monocular", 3, "takes 1 view"), ("monocular", 1, "mediapipe")],
+)
+def test_choose_method__asked_for_what_cannot_be(name, views, match):
+    with pytest.raises(InputError, match=match):
+        choose_method(name, views=views, cameras=some_cameras(views=views), keypoints_only=True)
+
+
+def test_choose_method__as_asked():
+    cameras = some_cameras(views=2)
+    assert choose_method("classical", views=2, cameras=cameras) == ("classical", "Method classical, as asked.")
+
+
 def test_choose_method__unknown():
     with pytest.raises(InputError, match="classical"):
         choose_method("guess", views=2, cameras=None)
@@ -41,6 +61,11 @@ def test_choose_method__unknown():
 def test_build_estimator__takes_what_it_knows_from_the_settings():
     estimator = build_estimator("classical", EstimateConfig(triangulation="dlt"))
     assert estimator == ClassicalEstimator(triangulation="dlt")
+
+
+def test_build_estimator__takes_what_is_known_of_the_recording():
+    estimator = build_estimator("monocular", EstimateConfig(stature=1.8), focal_deviation=0.05)
+    assert estimator == MonocularEstimator(stature=1.8, focal_deviation=0.05)
 
 
 @pytest.mark.parametrize("name", METHODS)

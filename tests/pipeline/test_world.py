@@ -36,6 +36,7 @@ def test_find_up__along_the_body(axis):
 def test_find_up__nobody_is_z():
     joints = standing("x").map(lambda t: torch.full_like(t, torch.nan) if t.is_floating_point() else t)
     assert find_up(joints) == ("z", "Up is taken to be z: nobody is seen from head to foot.")
+    assert find_up(joints, otherwise="-y")[0] == "-y"
 
 
 @pytest.mark.parametrize("axis", AXES)
