@@ -88,7 +88,7 @@ def test_read__cut_anywhere(tmp_path):
         try:
             assert len(read_mot(path).times) <= 2
         except FormatError:
-            assert place < FILE.index("pelvis_tilt")
+            assert place <= FILE.index("pelvis_ty")  # no name after a tab
 
 
 @settings(deadline=None, max_examples=100)

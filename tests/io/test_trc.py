@@ -52,7 +52,9 @@ def test_read__cut_off_row_and_missing_rows_warn(tmp_path):
         ("\t2\t2\tmm", "\t2\t3\tmm", "3 markers in line 3, but line 4 names 2"),
         ("\t2\t2\tmm", "\t2\tx\tmm", "NumMarkers is 'x'"),
         ("1001.0", "1o01", "line 8: '1o01' is not a number"),
+        ("1001.0", "1001,0", "line 8: '1001,0' is not a number; decimal commas"),
         ("3.0\n", "3.0\t4\n", "line 8: 9 cells, expected 8"),
+        ("2\t0.010", "1e300\t0.010", "no frame number"),
         ("2\t0.010", "\t0.010", "no frame number"),
     ],
 )
@@ -65,6 +67,25 @@ def test_read__malformed(tmp_path, old, new, message):
 def test_read__no_such_file(tmp_path):
     with pytest.raises(InputError, match="cannot read"):
         read_trc(tmp_path / "absent.trc")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_read__cut_anywhere(tmp_path):
+    for place in range(len(FILE)):
+        path = written(tmp_path, FILE[:place])
+        if place < FILE.index("\t\tX1"):
+            with pytest.raises(FormatError):
+                read_trc(path)
+        else:
+            assert len(read_trc(path).frames) <= 2
+
+
+def test_read__bytes_that_are_no_text_and_an_endless_line(tmp_path):
+    (tmp_path / "walk.trc").write_bytes(b"PathFileType\xff\xfe")
+    with pytest.raises(FormatError, match="not a text file"):
+        read_trc(tmp_path / "walk.trc")
+    with pytest.raises(FormatError, match="a line of"):
+        read_trc(written(tmp_path, FILE + "1\t" * (5 << 20)))
 
 
 def test_write__exact_text_with_gaps_empty(tmp_path):

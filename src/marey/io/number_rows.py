@@ -23,7 +23,8 @@ def parse_number_rows(
 ) -> npt.NDArray[np.float64]:
     """Read lines of `width` numbers into a table (N, width); lines without text are skipped.
 
-    A last row without a line feed behind it that is too short was cut off: it is left out with a warning.
+    A last row without a line feed behind it that is too short, or ends within a number such as `1e-`, was cut off: it is
+    left out with a warning.
 
     Args:
         path: The file, for messages.
@@ -42,10 +43,10 @@ def parse_number_rows(
         cells = line.split(separator)
         if not line.strip():
             continue
+        if place == len(lines) - 1 and (len(cells) < width or (len(cells) == width and not is_number(cells[-1]))):
+            warnings.warn(f"{path}: the last row is cut off and left out", stacklevel=3)
+            continue
         if len(cells) != width:
-            if place == len(lines) - 1 and len(cells) < width:
-                warnings.warn(f"{path}: the last row is cut off and left out", stacklevel=3)
-                continue
             _refuse_width(path, first + place, cells, width)
         rows.append(cells)
         places.append(first + place)
@@ -67,7 +68,21 @@ def parse_number(path: str | os.PathLike[str], text: str, what: str) -> float:
         value = float(text)
         if np.isfinite(value):
             return value
-    raise FormatError(f"{path}: {what} is '{text[:40]}', expected a number{_hint(text)}")
+    raise FormatError(f"{path}: {what} is '{text[:40]}', expected a number{decimal_comma_hint(text)}")
+
+
+def is_number(text: str) -> bool:
+    """Whether Python reads a text as a number; NaN and infinity are some."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def decimal_comma_hint(text: str) -> str:
+    """What to add to the message about a text that is no number, if decimal commas may be why."""
+    return "; decimal commas? export it with decimal points" if _COMMA.search(text) else ""
 
 
 def _numbers(path: str | os.PathLike[str], rows: list[list[str]], places: list[int]) -> npt.NDArray[np.float64]:
@@ -75,17 +90,12 @@ def _numbers(path: str | os.PathLike[str], rows: list[list[str]], places: list[i
         return np.array(rows, dtype=np.float64)
     for place, row in zip(places, rows, strict=True):
         for cell in row:
-            try:
-                float(cell)
-            except ValueError:
-                raise FormatError(f"{path}, line {place}: '{cell.strip()[:40]}' is not a number{_hint(cell)}") from None
+            if not is_number(cell):
+                hint = decimal_comma_hint(cell)
+                raise FormatError(f"{path}, line {place}: '{cell.strip()[:40]}' is not a number{hint}")
     raise FormatError(f"{path}: rows of numbers cannot be read")
 
 
 def _refuse_width(path: str | os.PathLike[str], place: int, cells: list[str], width: int) -> None:
-    hint = _hint(" ".join(cells)) if any(_COMMA.fullmatch(cell.strip()) for cell in cells) else ""
+    hint = decimal_comma_hint(" ".join(cells)) if any(_COMMA.fullmatch(cell.strip()) for cell in cells) else ""
     raise FormatError(f"{path}, line {place}: {len(cells)} numbers, expected {width}{hint}")
-
-
-def _hint(text: str) -> str:
-    return "; decimal commas? export it with decimal points" if _COMMA.search(text) else ""

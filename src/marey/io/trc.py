@@ -15,11 +15,15 @@ import numpy.typing as npt
 
 from marey.core.errors import FormatError, InputError, ShapeError
 from marey.io.atomic import atomic_path
+from marey.io.number_rows import decimal_comma_hint, is_number
+from marey.io.text import LONGEST_LINE, read_text_limited
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _DECIMALS = {"m": 6, "mm": 3}
 """Of the written coordinates: a micrometre either way."""
 
+
+_MOST_FRAMES = 1 << 53
 
 FIELDS = (
     "DataRate",
@@ -70,7 +74,7 @@ def read_trc(path: str | os.PathLike[str]) -> TrcFile:
         raise FormatError(f"{path}: unit '{unit}', expected one of {', '.join(METRES)}")
     rows = _rows(path, lines, separator, 2 + 3 * len(names))
     table = np.array(rows, dtype=np.float64).reshape(len(rows), 2 + 3 * len(names))
-    if not np.isfinite(table[:, :2]).all():
+    if not (np.isfinite(table[:, :2]).all() and (np.abs(table[:, 0]) < _MOST_FRAMES).all()):
         raise FormatError(f"{path}: a row has no frame number or no time")
     expected = _number(path, header, "NumFrames")
     if expected != len(rows):
@@ -86,16 +90,10 @@ def read_trc(path: str | os.PathLike[str]) -> TrcFile:
 
 
 def _lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path}: not a TRC file: it is not text") from error
-    lines = text.split("\n")
+    lines = read_text_limited(path, longest_line=LONGEST_LINE).split("\n")
     if len(lines) < 5 or not lines[0].startswith("PathFileType"):
         raise FormatError(f"{path}: not a TRC file; expected five header lines, the first starting with PathFileType")
-    return [line.rstrip("\r") for line in lines]
+    return lines
 
 
 def _header(path: Path, lines: list[str], separator: str) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -127,10 +125,11 @@ def _rows(path: Path, lines: list[str], separator: str, width: int) -> list[list
         cells = line.split(separator)
         if not any(cells):
             continue
-        filled = [float(cell) if cell else math.nan for cell in _checked(path, place, cells, width)]
-        if place == len(lines) and len(cells) < width:  # no line feed after it: the writer was interrupted
+        if place == len(lines) and (len(cells) < width or not is_number(cells[-1].strip() or "nan")):
+            # no line feed after it: the writer was interrupted
             warnings.warn(f"{path}: the last row is cut off and left out", stacklevel=3)
             continue
+        filled = [float(cell) if cell else math.nan for cell in _checked(path, place, cells, width)]
         rows.append(filled + [math.nan] * (width - len(filled)))
     return rows
 
@@ -140,10 +139,8 @@ def _checked(path: Path, place: int, cells: list[str], width: int) -> list[str]:
     if any(cells[width:]):
         raise FormatError(f"{path}, line {place}: {len(cells)} cells, expected {width}")
     for cell in cells[:width]:
-        try:
-            float(cell or "nan")
-        except ValueError:
-            raise FormatError(f"{path}, line {place}: '{cell[:40]}' is not a number") from None
+        if not is_number(cell or "nan"):
+            raise FormatError(f"{path}, line {place}: '{cell[:40]}' is not a number{decimal_comma_hint(cell)}")
     return cells[:width]
 
 
