@@ -119,12 +119,13 @@ def assess(
     found = (*calibration.findings, *findings)
     level = judge(found)
     error_px, error_mm = _overall(calibration, agreement)
+    pairs = _pairs(calibration, agreement)
     return Assessment(
         evidence=evidence,
         level=level,
-        verdict=_verdict(level, evidence, error_px, error_mm, found),
+        verdict=_verdict(level, evidence, (error_px, error_mm), found, compared=bool(pairs)),
         views=views,
-        pairs=_pairs(calibration, agreement),
+        pairs=pairs,
         error_px=error_px,
         error_mm=error_mm,
         findings=found,
@@ -266,9 +267,15 @@ def _pairs(calibration: Calibration, agreement: PeopleAgreement | None) -> tuple
     )
 
 
-def _verdict(level: Level, evidence: Evidence, error_px: float, error_mm: float, findings: Sequence[Finding]) -> str:
+def _verdict(
+    level: Level, evidence: Evidence, errors: tuple[float, float], findings: Sequence[Finding], *, compared: bool
+) -> str:
+    """One sentence; `compared`: views were compared with each other."""
+    error_px, error_mm = errors
     words = {"good": "Good", "usable": "Usable, with reservations", "not usable": "Not usable as it is"}[level]
     what = {"boards": "the views agree about the board", "people": "the views agree about people's joints"}
+    if not compared and evidence == "boards":
+        what["boards"] = "the lenses describe the board"
     problems = [finding.text for finding in findings if finding.severity == "problem"]
     if problems:
         return f"{words}: {problems[0]}"

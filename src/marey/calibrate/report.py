@@ -232,7 +232,7 @@ def _rejected(report: CalibrationReport) -> str:
     if observations is None:
         return ""
     rejected = tables.all_rejections(report.calibration)
-    listed = tables.rejections_list(rejected, camera_names(report.calibration.cameras), observations.moments)
+    listed = tables.rejections_list(rejected, observations, camera_names(report.calibration.cameras))
     return tables.figures(rejected_pictures(report.calibration, rejected)) + listed
 
 

@@ -13,6 +13,7 @@ import torch
 
 from marey.calibrate.assessment import camera_names, used_corners
 from marey.calibrate.calibration import BoardObservations, Calibration, Rejection
+from marey.calibrate.picture_names import observed_name
 from marey.core import Image
 
 WORST = 6
@@ -59,7 +60,7 @@ def worst_pictures(calibration: Calibration) -> list[BoardPicture]:
         seen = observations.pixels[view, moment]
         projected = seen - residuals[view, moment]
         error = float(squared[view, moment].sqrt())
-        caption = f"{names[view]}, frame {observations.moments[moment]}: {error:.2f} px"
+        caption = f"{names[view]}, {observed_name(observations, view, moment)}: {error:.2f} px"
         pictures.append(_picture(image, seen.numpy(), projected.double().numpy(), caption))
     return pictures
 
@@ -75,12 +76,19 @@ def rejected_pictures(calibration: Calibration, rejected: Sequence[Rejection]) -
         image = _frame(observations, rejection.view, rejection.moment)
         if image is None:
             continue
-        caption = f"{names[rejection.view]}, frame {observations.moments[rejection.moment]}: {rejection.why}"
+        caption = rejection_text(rejection, observations, names)
         seen = observations.pixels[rejection.view, rejection.moment].numpy()
         pictures.append(_picture(image, seen, None, caption))
         if len(pictures) == REJECTED:
             break
     return pictures
+
+
+def rejection_text(rejection: Rejection, observations: BoardObservations, names: Sequence[str]) -> str:
+    """Which camera, which picture, and why it was left out."""
+    picture = observed_name(observations, rejection.view, rejection.moment)
+    why = rejection.why if picture in rejection.why else f"{picture}: {rejection.why}"
+    return f"{names[rejection.view]}, {why}"
 
 
 def _worst_places(squared: torch.Tensor) -> Iterator[tuple[int, int]]:

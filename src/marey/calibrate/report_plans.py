@@ -106,7 +106,8 @@ def pair_graph(assessment: Assessment, cameras: Cameras) -> str:
         )
         at = 0.34 if many else 0.5  # in the middle of many cameras all numbers would lie on each other
         x, y = ax + at * (bx - ax), ay + at * (by - ay)
-        labels.append(f'<text class="count" x="{x:.1f}" y="{y + 4:.1f}">{pair.pictures or "none"}</text>')
+        if pair.pictures or not many:
+            labels.append(f'<text class="count" x="{x:.1f}" y="{y + 4:.1f}">{pair.pictures or "none"}</text>')
     nodes = [f'<circle class="node" cx="{x:.1f}" cy="{y:.1f}" r="9"/>' for x, y in places]
     names = _labels([view.name for view in assessment.views], places, np.full_like(places, [WIDTH / 2, HEIGHT / 2]))
     what = "boards" if assessment.evidence == "boards" else "joints"
@@ -154,8 +155,9 @@ def short_name(name: str) -> str:
 
 
 def _labels(names: Sequence[str], places: Array, inward: Array) -> list[str]:
-    """Names beside places, on the side that `inward` (V, 2) is not on, kept within the drawing."""
-    labels = []
+    """Names beside places, on the side that `inward` (V, 2) is not on, kept within the drawing and off each other."""
+    labels: list[str] = []
+    taken: list[tuple[float, float, float]] = []
     for name, (x, y), (toward_x, toward_y) in zip(names, places, inward, strict=True):
         away = np.array([x - toward_x, y - toward_y])
         away = away / max(float(np.linalg.norm(away)), 1e-9)
@@ -163,6 +165,10 @@ def _labels(names: Sequence[str], places: Array, inward: Array) -> list[str]:
         half = 3.6 * len(shown)
         at_x = min(max(x + (14 + half) * away[0], half + 4), WIDTH - half - 4)
         at_y = min(max(y + 22 * away[1] + 4, 14), HEIGHT - 6)
+        step = 14 if away[1] >= 0 else -14
+        while any(abs(at_x - x_) < half + half_ and abs(at_y - y_) < 13 for x_, y_, half_ in taken):
+            at_y += step
+        taken.append((at_x, at_y, half))
         labels.append(
             f'<text class="name" x="{at_x:.1f}" y="{at_y:.1f}">{escape(shown)}<title>{escape(name)}</title></text>'
         )

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from marey.calibrate.assessment import Assessment, Parameter, ViewAssessment
-from marey.calibrate.calibration import Calibration, Finding, Rejection
-from marey.calibrate.report_pictures import BoardPicture
+from marey.calibrate.calibration import BoardObservations, Calibration, Finding, Rejection
+from marey.calibrate.report_pictures import BoardPicture, rejection_text
 from marey.viz.report_fragments import number, percent, plural, table
 
 MANY_REJECTIONS = 200
@@ -47,8 +47,9 @@ def cards(assessment: Assessment, rigid_mm: float | None) -> str:
     items = [
         (f"{len(assessment.views)}", plural(len(assessment.views), "camera", "cameras").split()[-1]),
         (number(assessment.error_px, 2, "px"), f"{median}reprojection error{'' if median else ', rms'}"),
-        (number(assessment.error_mm, 1, "mm"), f"the same at {'their' if median else 'its'} distance"),
     ]
+    if math.isfinite(assessment.error_mm):
+        items.append((number(assessment.error_mm, 1, "mm"), f"the same at {'their' if median else 'its'} distance"))
     if rigid_mm is not None:
         items.append((number(rigid_mm, 2, "mm"), "board found again, rigid, rms"))
     if assessment.evidence == "boards":
@@ -149,13 +150,12 @@ def figures(pictures: Iterable[BoardPicture]) -> str:
     return f'<div class="pictures">{shown}</div>' if shown else ""
 
 
-def rejections_list(rejected: Sequence[Rejection], names: Sequence[str], moments: Sequence[int]) -> str:
+def rejections_list(rejected: Sequence[Rejection], observations: BoardObservations, names: Sequence[str]) -> str:
     """Boards left out: how many for which reason, then each of them."""
     if not rejected:
         return "<p>No board was left out.</p>"
     listed = "".join(
-        f"<li>{escape(names[rejection.view])}, frame {moments[rejection.moment]}: {escape(rejection.why)}</li>"
-        for rejection in rejected[:MANY_REJECTIONS]
+        f"<li>{escape(rejection_text(rejection, observations, names))}</li>" for rejection in rejected[:MANY_REJECTIONS]
     )
     rest = len(rejected) - MANY_REJECTIONS
     more = f"<p>\u2026 and {rest:,} more, which report.json holds.</p>" if rest > 0 else ""
@@ -198,10 +198,10 @@ def _parameter(parameter: Parameter, digits: int) -> str:
         value = math.degrees(value)
         deviation = None if deviation is None else math.degrees(deviation)
     name = {"rx": "right", "ry": "down", "rz": "forward"}.get(parameter.name, parameter.name)
-    return f"<small>{name}</small> {value:.{digits}f} <small>{_spread(parameter, deviation, digits)}</small>"
+    return f"<small>{name}</small> {value:.{digits}f} <small>{_spread(parameter, deviation)}</small>"
 
 
-def _spread(parameter: Parameter, deviation: float | None, digits: int) -> str:
+def _spread(parameter: Parameter, deviation: float | None) -> str:
     if deviation is None:
         return ""
     if math.isnan(deviation):
@@ -210,7 +210,7 @@ def _spread(parameter: Parameter, deviation: float | None, digits: int) -> str:
         return "held"
     if parameter.unit == "m":
         return f"\u00b1 {1000 * deviation:.1f} mm"
-    return f"\u00b1 {deviation:.{digits + 1}f}"
+    return f"\u00b1 {deviation:.2g}"
 
 
 def _name(name: str) -> str:
