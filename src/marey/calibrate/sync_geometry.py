@@ -142,6 +142,25 @@ def epipolar_residual(first: Tensor, second: Tensor, matrix: Tensor) -> tuple[Te
     return (a * x + b * y + c) * steepness, by_first * steepness[..., None], by_second * steepness[..., None]
 
 
+def median_distance(views: Sequence[ViewMotion], tracks: Sequence[Tensor], matrices: Tensor, clocks: Clocks) -> float:
+    """Median epipolar distance in pixels at the moments used; everybody goes with who is nearest. NaN without any."""
+    moments = used_moments(views, clocks)
+    if moments is None:
+        return math.nan
+    people = max(track.shape[1] for track in tracks)
+    seen = torch.stack(
+        [
+            _padded(on_grid(track, view.times, clocks.to_view(index, moments.flatten())), people)
+            for index, (view, track) in enumerate(zip(views, tracks, strict=True))
+        ]
+    )
+    pairs = torch.triu_indices(len(views), len(views), 1)
+    place = _partners(seen, pairs, matrices)[..., None, None].expand(-1, -1, -1, *seen.shape[3:])
+    first, second = seen[pairs[0]], seen[pairs[1]].gather(2, place)
+    distance = epipolar_residual(first, second, matrices[pairs[0], pairs[1]][:, None, None, None])[0]
+    return float(distance.abs().nanmedian())
+
+
 def refine_clocks(
     views: Sequence[ViewMotion], tracks: Sequence[Tensor], matrices: Tensor, start: Clocks, *, held: int, drift: float
 ) -> RefinedClocks:

@@ -17,7 +17,14 @@ from torch import Tensor
 
 from marey.calibrate.sync_affine import affine_matrices
 from marey.calibrate.sync_evidence import COHERENCE, pair_evidence
-from marey.calibrate.sync_geometry import Clocks, RefinedClocks, ideal_tracks, refine_clocks, with_geometry
+from marey.calibrate.sync_geometry import (
+    Clocks,
+    RefinedClocks,
+    ideal_tracks,
+    median_distance,
+    refine_clocks,
+    with_geometry,
+)
 from marey.calibrate.sync_offsets import LOBE, CoarseOffsets, find_offsets
 from marey.calibrate.sync_sides import with_sides
 from marey.calibrate.sync_signals import ViewMotion, view_motion
@@ -101,6 +108,20 @@ class Synchronisation:
 
 
 _DEFAULTS = SynchroniseConfig()
+
+
+def disagreement(
+    keypoints_per_view: Sequence[Keypoints2D], times_per_view: Sequence[Tensor], cameras: Cameras, clocks: Clocks
+) -> float:
+    """Median epipolar distance in pixels between what two views see at the same moment, over joints, people and pairs.
+
+    NaN where no two views share half a second. Arguments as in `synchronise`.
+    """
+    views = [
+        view_motion(_consistent(keypoints), times.double().cpu(), least_score=_DEFAULTS.least_score)
+        for keypoints, times in zip(keypoints_per_view, times_per_view, strict=True)
+    ]
+    return median_distance(views, ideal_tracks(views, cameras), fundamental_matrices(cameras.to(torch.float64)), clocks)
 
 
 def synchronise(

@@ -42,6 +42,9 @@ class Options:
     commas."""
     cameras: CameraUse = _DEFAULTS.cameras
     """adjusted: within the accuracy of a calibration, if the views disagree without; as-given: never."""
+    sync: str = _DEFAULTS.sync
+    """auto: shift views that are surely not synchronous; none; or offsets such as cam_1=0.12,cam_2=-3f (seconds,
+    frames), or the synchronisation.json that `marey synchronize` wrote."""
     skeleton: str | None = _DEFAULTS.skeleton
     """Of the keypoint files, if their joint count does not say it; see `marey info skeletons`."""
     unit: Unit | None = _DEFAULTS.unit
@@ -72,6 +75,7 @@ def run(options: Options) -> None:
             detector=options.detector,
             cameras=options.cameras,
             formats=parse_formats(options.format),
+            sync=options.sync,
             skeleton=options.skeleton,
             unit=options.unit,
             fps=options.fps,

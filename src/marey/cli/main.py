@@ -32,6 +32,9 @@ COMMANDS = {
     "calibrate": Command("marey.cli.calibrate:run", "calibrate cameras from films of a board, refine them with people"),
     "calibrate check": Command("marey.cli.calibrate:check", "say what an existing calibration is worth"),
     "calibrate board": Command("marey.cli.calibrate:board", "write a calibration board to print"),
+    "synchronize": Command(
+        "marey.cli.synchronize:run", "find how the clocks of the cameras are set from people's motion"
+    ),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert camera files from one format to another"),

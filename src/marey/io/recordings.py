@@ -41,6 +41,7 @@ def open_recording(
     skeleton: str | Skeleton | None = None,
     unit: Unit | None = None,
     fps: float | None = None,
+    mixed_rates: bool = False,
 ) -> Recording:
     """Open videos, image folders, OpenPose JSON folders or a Caliscope csv as one recording of V views.
 
@@ -58,6 +59,8 @@ def open_recording(
         unit: Of the calibration's translations, see `read_cameras`.
         fps: Frames per second, for inputs that do not say it. Where they do and it differs by more than 1 %, this is
             taken, with a warning.
+        mixed_rates: Views may have different frame rates, for those who bring them to one time. The recording's rate
+            is the highest, and its length that of the shortest view.
 
     Raises:
         InputError: nothing usable was given, or the views do not go together.
@@ -70,7 +73,7 @@ def open_recording(
     if len(paths) == 1 and paths[0].suffix.lower() == ".csv":
         recording = _open_caliscope(paths[0], fps)
     else:
-        recording = _open_views(find_views(paths), skeleton, fps)
+        recording = _open_views(find_views(paths), skeleton, fps, mixed_rates=mixed_rates)
     if calibration is None:
         return recording
     return with_cameras(recording, read_cameras(calibration, unit=unit))
@@ -127,7 +130,9 @@ def _open_caliscope(path: Path, fps: float | None) -> Recording:
     )
 
 
-def _open_views(views: Sequence[ViewInput], skeleton: str | Skeleton | None, fps: float | None) -> Recording:
+def _open_views(
+    views: Sequence[ViewInput], skeleton: str | Skeleton | None, fps: float | None, *, mixed_rates: bool = False
+) -> Recording:
     keypoints = {view_key(view.name): view for view in views if view.kind == "keypoints"}
     pictures = {view_key(view.name): view for view in views if view.kind != "keypoints"}
     if keypoints and pictures and keypoints.keys() != pictures.keys():
@@ -144,10 +149,15 @@ def _open_views(views: Sequence[ViewInput], skeleton: str | Skeleton | None, fps
         files = [read_openpose_folder(keypoints[key].path, skeleton=skeleton) for key, _ in named]
         detections, more = align_keypoints(names, files, from_zero=bool(pictures))
         notes += more
-    notes += note_lengths(names, sources, None if detections is None else detections.batch_shape[1])
-    rate, more = _agreed_rate(names, [None if source is None else source.fps for source in sources], fps)
-    notes += more
-    notes += note_drift(names, sources, rate)
+    rates = [None if source is None else source.fps for source in sources]
+    known = [rate for rate in rates if rate]
+    if mixed_rates and known and max(known) > (1 + RATE_TOLERANCE) * min(known):
+        rate = max(known)
+    else:
+        notes += note_lengths(names, sources, None if detections is None else detections.batch_shape[1])
+        rate, more = _agreed_rate(names, rates, fps)
+        notes += more
+        notes += note_drift(names, sources, rate)
     return Recording(
         names=names,
         frames=sources,

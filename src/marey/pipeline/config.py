@@ -47,6 +47,10 @@ class EstimateConfig:
     """Of the calibration's translations, where the file does not say it."""
     fps: float | None = None
     """Frames per second, where the inputs do not say it."""
+    sync: str = "auto"
+    """Clocks of the views. `auto`: views that are surely off by a frame or more are shifted, if they agree better then,
+    and views of different frame rates are brought to one; the notes say so. `none`: never. Or offsets in seconds or
+    frames, such as `cam_1=0.12,cam_2=-3f`, or the path of a synchronisation.json."""
     field_of_view: float | None = None
     """Of a single camera without calibration: degrees along the larger side of the image. None: what the image's EXIF
     says, else 55."""

@@ -19,12 +19,13 @@ from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
 from marey.pipeline.assumed_camera import single_camera
 from marey.pipeline.config import EstimateConfig
-from marey.pipeline.detections import FoundKeypoints, find_detections
+from marey.pipeline.detections import FoundKeypoints
 from marey.pipeline.evidence import Evidence, gather_evidence
 from marey.pipeline.methods import build_estimator, choose_method, requirements
 from marey.pipeline.monocular_evidence import gather_monocular_evidence
 from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
 from marey.pipeline.progress import Stages
+from marey.pipeline.synchronisation import common_length, found_in_one_time
 from marey.pipeline.world import find_up
 from marey.refine.refine import refine
 
@@ -68,7 +69,12 @@ def estimate(
     paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     with stages("open the recording"):
         recording = open_recording(
-            paths, calibration=calibration, skeleton=config.skeleton, unit=config.unit, fps=config.fps
+            paths,
+            calibration=calibration,
+            skeleton=config.skeleton,
+            unit=config.unit,
+            fps=config.fps,
+            mixed_rates=config.sync != "none",
         )
         from_files = recording.detections is not None and config.detector == "auto"
         name, why = choose_method(
@@ -77,11 +83,17 @@ def estimate(
         single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
         if single is not None:
             recording = dataclasses.replace(recording, cameras=single.cameras)
-    span = frame_range(frames, recording.length)
+    span = frame_range(frames, common_length(recording))
     rate, rate_note = _rate(recording)
     with stages.bar("find keypoints", total=len(span) * len(recording.names)) as done:
-        found = find_detections(
-            recording, span, detector=config.detector, people=config.people, folder=folder, progress=done
+        recording, found, sync_notes = found_in_one_time(
+            recording,
+            span,
+            sync=config.sync,
+            detector=config.detector,
+            people=config.people,
+            folder=folder,
+            done=done,
         )
     recording = dataclasses.replace(recording, detections=None)  # a long recording is held once, in `found`
     with stages("who is who, and which view errs"):
@@ -118,6 +130,7 @@ def estimate(
             *camera_notes,
             *rate_note,
             *found_notes,
+            *sync_notes,
             *evidence.notes,
             *result.notes,
             *refine_notes,
