@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from claims import RESULTS, ROOT, Outcome, table  # the line above makes it findable from anywhere
 
-PAGES = ("README.md", "docs/benchmarks.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/methods/monocular.md")
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -28,7 +28,24 @@ def claims_table(results: Path) -> str:
     return table(Outcome(**entry) for entry in document["outcomes"])
 
 
-TABLES = {"claims": claims_table}
+def one_camera_table(results: Path) -> str:
+    """Each video alone: distance, its interval, and the pose beside the detector's own."""
+    views = json.loads((results / "one_camera.json").read_text(encoding="utf-8"))["views"]
+    head = (
+        "| video | root depth: mean error | bias | stated deviation | in the 90 % interval | in the 50 % interval "
+        "| PA-MPJPE | of the landmarks as they come |\n|---|---:|---:|---:|---:|---:|---:|---:|"
+    )
+    rows = (
+        f"| {name} | {view['depth_error_percent']:.1f} % | {view['depth_bias_percent']:+.1f} % "
+        f"| {view['stated_deviation_percent']:.1f} % | {100 * view['interval_90']:.0f} % "
+        f"| {100 * view['interval_50']:.0f} % | {view['pa_mpjpe_mm']:.0f} mm "
+        f"| {view['world_landmarks_pa_mpjpe_mm']:.0f} mm |"
+        for name, view in views.items()
+    )
+    return "\n".join((head, *rows))
+
+
+TABLES = {"claims": claims_table, "one-camera": one_camera_table}
 
 
 def rendered(page: str, results: Path) -> str:
