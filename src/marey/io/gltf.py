@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from marey.core.errors import InputError
 from marey.core.motion import Motion
-from marey.geometry.rotations import matrix_to_quaternion
 from marey.io.atomic import atomic_path
 from marey.io.bone_mesh import bone_mesh, rest_positions
 from marey.io.gltf_container import VERTICES, GltfParts
+from marey.io.motion_keys import MotionKeys, motion_keys
 
 _COLOURS = ((0.10, 0.35, 0.75), (0.85, 0.33, 0.10), (0.15, 0.55, 0.25), (0.60, 0.25, 0.60), (0.75, 0.60, 0.10))
 
@@ -66,7 +63,7 @@ class _Scene:
 
     def add_person(self, motion: Motion, name: str, *, colour: tuple[float, float, float]) -> None:
         """Nodes, skin, mesh and keys of one person."""
-        keys = _Keys.of(motion, name)
+        keys = motion_keys(motion, name, kind="glTF")
         holder = len(self.nodes)
         first = holder + 1
         self.nodes.append({"name": name, "children": [first]})
@@ -75,7 +72,7 @@ class _Scene:
         skin = self.parts.add("skins", self._skin(motion, name, first))
         self.roots += [holder, len(self.nodes)]
         self.nodes.append({"name": f"{name}_bones", "mesh": self._mesh(motion, name, colour), "skin": skin})
-        self._animate(keys, holder=holder, first=first)
+        self._animate(keys, motion.fps, holder=holder, first=first)
 
     def _skin(self, motion: Motion, name: str, first: int) -> dict[str, Any]:
         inverse = np.tile(np.eye(4, dtype=np.float32), (len(motion.tree), 1, 1))
@@ -103,14 +100,14 @@ class _Scene:
             "meshes", {"name": name, "primitives": [{"attributes": attributes, "material": material}]}
         )
 
-    def _animate(self, keys: _Keys, *, holder: int, first: int) -> None:
-        times = self.parts.accessor(keys.times, "SCALAR", bounds=True)
+    def _animate(self, keys: MotionKeys, fps: float, *, holder: int, first: int) -> None:
+        times = self.parts.accessor((keys.frames / fps).astype(np.float32), "SCALAR", bounds=True)
         self._channel(first, "translation", times, self.parts.accessor(keys.translation, "VEC3"))
         for place, quaternions in enumerate(keys.rotations):
             self._channel(first + place, "rotation", times, self.parts.accessor(quaternions, "VEC4"))
-        if len(keys.changes) > 1 or not keys.shown[0]:
+        if not keys.always:
             scale = np.repeat(keys.shown[:, None], 3, axis=1).astype(np.float32)
-            changes = self.parts.accessor(keys.changes, "SCALAR", bounds=True)
+            changes = self.parts.accessor((keys.changes / fps).astype(np.float32), "SCALAR", bounds=True)
             self._channel(holder, "scale", changes, self.parts.accessor(scale, "VEC3"), interpolation="STEP")
 
     def _channel(self, node: int, way: str, times: int, values: int, interpolation: str = "LINEAR") -> None:
@@ -123,47 +120,7 @@ class _Scene:
         return self.parts.glb(head) if binary else self.parts.text(head)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Keys:
-    """What the animation of one person consists of."""
-
-    times: npt.NDArray[np.float32]
-    """(N,) seconds of the known frames."""
-    translation: npt.NDArray[np.float32]
-    """(N, 3) metres, of the root."""
-    rotations: npt.NDArray[np.float32]
-    """(K, N, 4) quaternions x y z w."""
-    changes: npt.NDArray[np.float32]
-    """(C,) seconds at which the person appears or disappears; the first is 0."""
-    shown: npt.NDArray[np.bool_]
-    """(C,) whether the person is there from then on."""
-
-    @classmethod
-    def of(cls, motion: Motion, name: str) -> _Keys:
-        known = motion.known.cpu().numpy()
-        if not known.any():
-            raise InputError(f"motion '{name}' is known in none of {len(known)} frames: nothing to write as glTF")
-        turning = np.flatnonzero(np.concatenate(([True], known[1:] != known[:-1])))
-        turning = np.union1d(turning, len(known) - 1) if len(turning) > 1 else turning  # the end of the recording
-        return cls(
-            times=(np.nonzero(known)[0] / motion.fps).astype(np.float32),
-            translation=motion.translation.detach().cpu()[known].float().numpy(),
-            rotations=_continuous(motion.rotations.detach().cpu().double()[known]),
-            changes=(turning / motion.fps).astype(np.float32),
-            shown=known[turning],
-        )
-
-
-def _continuous(rotations: torch.Tensor) -> npt.NDArray[np.float32]:
-    """(N, K, 3, 3) to quaternions (K, N, 4) of which neighbours in time are never opposite in sign."""
-    quaternions = matrix_to_quaternion(rotations).numpy()
-    dots = (quaternions[1:] * quaternions[:-1]).sum(-1, keepdims=True)
-    signs = np.cumprod(np.where(dots < 0, -1.0, 1.0), axis=0)
-    quaternions[1:] *= signs
-    return np.ascontiguousarray(quaternions.transpose(1, 0, 2), dtype=np.float32)
-
-
-def _joint_node(motion: Motion, keys: _Keys, *, place: int, name: str, first: int) -> dict[str, Any]:
+def _joint_node(motion: Motion, keys: MotionKeys, *, place: int, name: str, first: int) -> dict[str, Any]:
     offset = keys.translation[0] if place == 0 else motion.offsets[place].detach().cpu().float().numpy()
     node: dict[str, Any] = {
         "name": name,

@@ -23,8 +23,8 @@ def parse_number_rows(
 ) -> npt.NDArray[np.float64]:
     """Read lines of `width` numbers into a table (N, width); lines without text are skipped.
 
-    A last row without a line feed behind it that is too short, or ends within a number such as `1e-`, was cut off: it is
-    left out with a warning.
+    A last row without a line feed behind it that is too short, or ends within a number such as `1e-`, was cut off: it
+    is left out with a warning.
 
     Args:
         path: The file, for messages.
