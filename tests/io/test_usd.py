@@ -31,7 +31,8 @@ def test_write__text(tmp_path):
     text = (tmp_path / "out.usda").read_text()
     assert text.startswith(
         '#usda 1.0\n(\n    defaultPrim = "People"\n    endTimeCode = 2\n    framesPerSecond = 25\n'
-        '    metersPerUnit = 1\n    startTimeCode = 0\n    timeCodesPerSecond = 25\n    upAxis = "Y"\n)\n\ndef Xform "People"\n{\n'
+        '    metersPerUnit = 1\n    startTimeCode = 0\n    timeCodesPerSecond = 25\n    upAxis = "Y"\n)\n\n'
+        'def Xform "People"\n{\n'
         'def SkelRoot "Ann" (\n'
     )
     assert 'uniform token[] joints = ["pelvis", "pelvis/left_knee", "pelvis/left_knee/_1"]\n' in text
