@@ -24,8 +24,8 @@ _SMOOTHING = 1.2
 """Frames of the slowest view over which motion is smoothed."""
 _BLOCK = 1.5
 """Seconds of one stretch of motion."""
-_BLOCKS = 8
-"""Stretches that are used of a long recording, those that hold the most motion in each eighth."""
+_BLOCKS = 6
+"""Stretches that are used of a long recording, those that hold the most motion in each sixth."""
 _SPACING = 1 / 60
 """Seconds between the moments used."""
 _MOMENTS = 32
@@ -142,8 +142,13 @@ def epipolar_residual(first: Tensor, second: Tensor, matrix: Tensor) -> tuple[Te
     return (a * x + b * y + c) * steepness, by_first * steepness[..., None], by_second * steepness[..., None]
 
 
-def median_distance(views: Sequence[ViewMotion], tracks: Sequence[Tensor], matrices: Tensor, clocks: Clocks) -> float:
-    """Median epipolar distance in pixels at the moments used; everybody goes with who is nearest. NaN without any."""
+def median_distance(
+    views: Sequence[ViewMotion], tracks: Sequence[Tensor], matrices: Tensor, clocks: Clocks, *, chosen: Tensor
+) -> float:
+    """Median epipolar distance in pixels of pairs of which one view is chosen (V,); people go with who is nearest.
+
+    At the moments that are used for refinement; NaN without any.
+    """
     moments = used_moments(views, clocks)
     if moments is None:
         return math.nan
@@ -155,6 +160,7 @@ def median_distance(views: Sequence[ViewMotion], tracks: Sequence[Tensor], matri
         ]
     )
     pairs = torch.triu_indices(len(views), len(views), 1)
+    pairs = pairs[:, chosen[pairs[0]] ^ chosen[pairs[1]]]
     place = _partners(seen, pairs, matrices)[..., None, None].expand(-1, -1, -1, *seen.shape[3:])
     first, second = seen[pairs[0]], seen[pairs[1]].gather(2, place)
     distance = epipolar_residual(first, second, matrices[pairs[0], pairs[1]][:, None, None, None])[0]

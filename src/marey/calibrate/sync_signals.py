@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ _CUT = 2.5
 """Standard deviations at which the weights of `local_line` end."""
 _FAR = 0.5
 """Of a person's size: detections of two frames that are farther apart are different people."""
+_MOST_FOLLOWED = 5
+"""People of one view; the orders of more are too many to try."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +27,7 @@ class ViewMotion:
     times: Tensor
     """(T,) seconds, ascending, float64."""
     positions: Tensor
-    """(T, P, J, 2) pixels, float64, NaN = not seen."""
+    """(T, P, J, 2) pixels, float64, NaN = not seen; a slot is one person for as long as that person is seen."""
     size: float
     """Pixels: of a person, see `person_size`."""
     shape: Tensor
@@ -54,6 +57,7 @@ def view_motion(keypoints: Keypoints2D, times: Tensor, *, least_score: float) ->
     sizes = person_size(positions)
     there = seen.any(-1)
     size = float(sizes[there].median()) if there.any() else math.nan
+    positions = followed(positions, size)
     return ViewMotion(
         times=times.double(),
         positions=positions,
@@ -71,19 +75,37 @@ def _mean_person(positions: Tensor) -> Tensor:
     return torch.where(everybody, positions.nansum(1) / usual.clamp_min(1), torch.nan)
 
 
+def followed(positions: Tensor, size: float) -> Tensor:
+    """Sort people (T, P, J, 2) so that everybody keeps a slot while seen.
+
+    From each frame to the next the order with the least sum of distances is taken, of all orders; the orders are then
+    composed over time by doubling. Recordings of more than five people stay as they are.
+    """
+    frames, people = positions.shape[:2]
+    if not 1 < people <= _MOST_FOLLOWED or frames < 2:
+        return positions
+    between = (positions[:-1, :, None] - positions[1:, None]).square().sum(-1).sqrt().nanmedian(-1).values
+    cost = torch.where(between.isnan(), torch.inf, between).clamp_max(_FAR * size)
+    orders = torch.tensor(list(itertools.permutations(range(people))))
+    best = orders[cost[:, torch.arange(people), orders].sum(-1).argmin(-1)]
+    order = torch.cat((torch.arange(people)[None], best))
+    reach = 1
+    while reach < frames:
+        order = torch.cat((order[:reach], order[reach:].gather(1, order[:-reach])))
+        reach *= 2
+    return positions.gather(1, order[..., None, None].expand_as(positions))
+
+
 def _vertical_energy(positions: Tensor, times: Tensor) -> Tensor:
-    """Mean |dy / dt| (T,) of the joints of people (T, P, J, 2) who are found in the next frame again.
+    """Mean |dy / dt| (T,) of the joints of people (T, P, J, 2) who keep their slots.
 
     Vertical, because cameras that stand upright agree on it wherever they stand; the mean over joints does not mind
     left and right exchanged. A joint that leaps counts as much as one that runs: speeds are cut at four times the
-    usual.
+    usual, and who leaps as a whole is somebody else.
     """
-    here, there = positions[:-1], positions[1:]
-    between = (here[:, :, None] - there[:, None]).square().sum(-1).sqrt().nanmedian(-1).values  # (T - 1, P, P)
-    distance, partner = torch.where(between.isnan(), torch.inf, between).min(-1)
-    next_there = there.gather(1, partner[..., None, None].expand_as(here))
-    step = (next_there - here)[..., 1].abs() / times.diff()[:, None, None]
-    step = torch.where((distance < _FAR)[..., None], step, torch.nan).flatten(1)
+    move = positions.diff(dim=0)
+    same = move.square().sum(-1).sqrt().nanmedian(-1).values < _FAR
+    step = torch.where(same[..., None], move[..., 1].abs() / times.diff()[:, None, None], torch.nan).flatten(1)
     step = step.clamp_max(4 * float(step.nanmedian()) if step.isfinite().any() else math.inf)
     return torch.cat((step.nanmean(-1), torch.full_like(times[:1], torch.nan)))
 

@@ -111,17 +111,23 @@ _DEFAULTS = SynchroniseConfig()
 
 
 def disagreement(
-    keypoints_per_view: Sequence[Keypoints2D], times_per_view: Sequence[Tensor], cameras: Cameras, clocks: Clocks
+    keypoints_per_view: Sequence[Keypoints2D],
+    times_per_view: Sequence[Tensor],
+    cameras: Cameras,
+    clocks: Clocks,
+    *,
+    chosen: Tensor,
 ) -> float:
-    """Median epipolar distance in pixels between what two views see at the same moment, over joints, people and pairs.
+    """Median epipolar distance in pixels between what chosen views (V,) and the other views see at the same moment.
 
-    NaN where no two views share half a second. Arguments as in `synchronise`.
+    NaN where no two views share half a second. The other arguments are those of `synchronise`.
     """
     views = [
         view_motion(_consistent(keypoints), times.double().cpu(), least_score=_DEFAULTS.least_score)
         for keypoints, times in zip(keypoints_per_view, times_per_view, strict=True)
     ]
-    return median_distance(views, ideal_tracks(views, cameras), fundamental_matrices(cameras.to(torch.float64)), clocks)
+    matrices = fundamental_matrices(cameras.to(torch.float64))
+    return median_distance(views, ideal_tracks(views, cameras), matrices, clocks, chosen=chosen)
 
 
 def synchronise(

@@ -186,8 +186,10 @@ def _shifted_if_sure(
     kept = torch.where(off, 1.0, 0.0)
     clocks = Clocks(offset=result.offset * kept, rate=1 + (result.rate - 1) * kept)
     views = [detections.keypoints for detections in sample.detections]
-    before = disagreement(views, [sample.times[reference]] * len(views), recording.cameras, _still(len(views)))
-    after = disagreement(views, sample.times, recording.cameras, clocks)
+    before = disagreement(
+        views, [sample.times[reference]] * len(views), recording.cameras, _still(len(views)), chosen=off
+    )
+    after = disagreement(views, sample.times, recording.cameras, clocks, chosen=off)
     if not after < (1 - IMPROVEMENT) * before:
         return recording, found, ()
     said = [note for note, moved in zip(result.notes, _moved(off, reference), strict=False) if moved]
