@@ -234,6 +234,7 @@ def test_read__repeated_names_are_numbered(tmp_path):
         ("Frames: 2", "Frames: two", "Frames is 'two'"),
         ("Frame Time: 0.0333333\n", "", "line 27: expected Frame Time"),
         ("0.0333333", "0", "Frame Time is 0, expected seconds above 0"),
+        ("0.0333333", "1e-320", "Frame Time is 1e-320, expected seconds above 0"),
         ("0.0333333", "0,0333", "Frame Time is '0,0333', expected a number; decimal commas"),
         ("100 90 -50", "100 90", "line 29: 9 numbers, expected 10"),
         ("100 90 -50", "100 90 -50 1", "line 29: 11 numbers, expected 10"),

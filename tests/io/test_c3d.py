@@ -134,6 +134,13 @@ def test_read__malformed(tmp_path, place, new, message):
         read_c3d(written(tmp_path, content[:place] + new + content[place + len(new) :]))
 
 
+def test_read__no_markers_but_analog_channels(tmp_path):
+    content = file()
+    found = read_c3d(written(tmp_path, content[:2] + word(INTEL, 0, 9) + content[6:]))
+    assert found.positions.shape == (2, 0, 3)
+    assert found.names == ()
+
+
 def test_read__rate_that_is_none(tmp_path):
     for rate in (0.0, -1.0, float("nan")):
         with pytest.raises(FormatError, match="POINT:RATE is"):

@@ -220,6 +220,7 @@ def change(path, value):
         (change(["bufferViews", 1, "buffer"], 3), r"there is no buffers\[3\]"),
         (change(["buffers", 0, "byteLength"], 10**6), "fewer than it promises; cut off"),
         (change(["buffers", 0, "uri"], "data:;base64,!!!"), "base64 is damaged"),
+        (change(["buffers", 0, "uri"], "data:;base64,\u00e4"), "base64 is damaged"),
     ],
 )
 def test_read__malformed(tmp_path, apply, message):

@@ -34,6 +34,8 @@ END = "_end"
 _AXES = "XYZ"
 _DECIMALS = 6
 """Written: a millionth of a degree, or of the unit."""
+_SHORTEST = 1e-6
+"""Seconds of a frame that anything could have recorded."""
 _ROUNDING = 2e-3
 """Of the frame rate, by which a frame time in few decimals may differ from that of a whole rate."""
 
@@ -90,8 +92,8 @@ def _motion_header(path: Path, lines: Sequence[str], start: int) -> tuple[float,
             raise FormatError(f"{path}, line {start + 1}: expected {'Frame Time' if found else 'Frames'}: and a number")
         found.append(match[1])
         start += 1
-    if not parse_number(path, found[1], "Frame Time") > 0:
-        raise FormatError(f"{path}: Frame Time is {found[1]}, expected seconds above 0")
+    if not parse_number(path, found[1], "Frame Time") >= _SHORTEST:
+        raise FormatError(f"{path}: Frame Time is {found[1][:40]}, expected seconds above 0")
     return parse_number(path, found[0], "Frames"), found[1], start
 
 

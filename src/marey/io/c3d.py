@@ -206,7 +206,7 @@ def _frames(path: Path, data: bytes, head: _Header, promised: int) -> npt.NDArra
         rows = np.frombuffer(body, np.uint8, (stop - start) * size, start * size).reshape(stop - start, size)
         part = rows[:, : head.points * (16 if head.scale < 0 else 8)].tobytes()
         read = head.numbers.floats(part) if head.scale < 0 else head.numbers.words(part)
-        values[start:stop] = read.reshape(-1, head.points, 4)
+        values[start:stop] = read.reshape(stop - start, head.points, 4)
     return values
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import struct
@@ -209,7 +208,7 @@ class GltfFile:
             head, _, body = uri.partition(",")
             try:
                 return base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
-            except binascii.Error:
+            except ValueError:
                 self.refuse("a buffer's base64 is damaged")
         name = unquote(uri)
         if not name or name in (".", "..") or any(sign in name for sign in "/\\:\0"):
