@@ -7,7 +7,7 @@ from detect.rig import ring, walker
 from marey.core import Detections2D, Keypoints2D, ShapeError
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.detect.settings import AssociationConfig
-from marey.detect.tracking import chain_in_image, track
+from marey.detect.tracking import chain_in_image, rejoin_in_image, track
 from marey.geometry.projection import project
 
 CONFIG = AssociationConfig(fps=30.0)
@@ -150,3 +150,31 @@ def test_chain_in_image__two_people_leave_and_return():
     assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 1) == [[0, 2]]
     assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 3) == [[0, 3], [1, 2], [4]]
     assert chain_in_image(identities, positions, [], 2) == []
+
+
+@pytest.mark.parametrize(
+    ("gap", "shift", "scale", "people"),
+    [(60, 0.0, 1.0, 1), (160, 0.0, 1.0, 2), (30, 2.5, 1.0, 1), (30, 6.0, 1.0, 2), (30, 0.0, 1.6, 2)],
+    ids=["two seconds", "longer than the memory", "walked on", "too far", "another size"],
+)
+def test_rejoin_in_image__somebody_lost_and_found(gap, shift, scale, people):
+    joints, _ = walker(1)
+    figure = 100 * joints[0, 0][:, [1, 2]]  # pixels, 100 in a metre
+    center = figure.mean(0)
+    frames = 40 + gap
+    positions = figure.expand(frames, 1, 17, 2).clone()
+    positions[-20:] = center + scale * (figure - center) + torch.tensor([100 * shift, 0.0])
+    identities = torch.full((frames, 1), -1)
+    identities[:20], identities[-20:] = 3, 7
+    found = rejoin_in_image(identities, positions, [7, 3], CONFIG)
+    assert found == ([[3, 7]] if people == 1 else [[3], [7]])
+
+
+def test_rejoin_in_image__who_are_there_together_are_two_and_the_nearest_goes_on():
+    joints, _ = walker(1)
+    figure = 100 * joints[0, 0][:, [1, 2]]
+    positions = torch.stack((figure, figure + torch.tensor([80.0, 0.0])))[None].repeat(60, 1, 1, 1)
+    identities = torch.tensor([0, 1]).repeat(60, 1)
+    identities[20:40] = -1
+    identities[40:] = torch.tensor([2, 3])
+    assert rejoin_in_image(identities, positions, [0, 1, 2, 3], CONFIG) == [[0, 2], [1, 3]]

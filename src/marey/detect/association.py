@@ -15,7 +15,7 @@ from marey.detect.identities import Person, join, select
 from marey.detect.people import PeopleTracker, Track
 from marey.detect.scene import make_scene, sightings
 from marey.detect.settings import AssociationConfig
-from marey.detect.tracking import chain_in_image, track
+from marey.detect.tracking import chain_in_image, rejoin_in_image, track
 
 _DEFAULTS = AssociationConfig()
 
@@ -67,7 +67,7 @@ def associate(
     _check(detections, cameras, people)
     config = config.fitted(detections.batch_shape[1])
     if detections.batch_shape[0] == 1:
-        return _follow_in_image(detections, people, config)
+        return _follow_in_image(detections, people, config, first_frame)
     identities, tracks = _follow_in_space(detections, cameras, config)
     kept, aside = select(join(tracks, config), people, config)
     names = [[part.identity for part in person.tracks] for person in kept]
@@ -122,8 +122,10 @@ def _follow_in_space(
     return identities, tracker.finish()
 
 
-def _follow_in_image(detections: Detections2D, people: int | None, config: AssociationConfig) -> Association:
-    """The way of a single view: every lasting track is somebody, or there are so many people and theirs are all."""
+def _follow_in_image(
+    detections: Detections2D, people: int | None, config: AssociationConfig, first_frame: int
+) -> Association:
+    """The way of a single view: lasting tracks are people, or there are so many people and all tracks are theirs."""
     tracked = track(detections, config=config)
     assert tracked.track is not None
     identities = tracked.track.cpu()
@@ -132,13 +134,25 @@ def _follow_in_image(detections: Detections2D, people: int | None, config: Assoc
         name for name in frames.argsort(descending=True).tolist() if frames[name] >= config.frames(config.persistence)
     ]
     if people is None:
-        kept = [[name] for name in sorted(lasting)]
+        kept = rejoin_in_image(identities[0], detections.keypoints.positions[0], lasting, config)
     else:
         kept = chain_in_image(identities[0], detections.keypoints.positions[0], lasting, people)
     slots = _slots(identities, kept, len(kept) if people is None else people).to(detections.device)
-    found = ", ".join(f"{sum(int(frames[name]) for name in names)}" for names in kept)
-    note = f"one view: {len(kept)} people followed in the image alone, seen in {found or 0} frames"
-    return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=(note,))
+    notes = _followed(slots[0], kept, first_frame)
+    return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=notes)
+
+
+def _followed(slots: Tensor, kept: list[list[int]], first_frame: int) -> tuple[str, ...]:
+    """Who was followed through a single view; slots (T, P)."""
+    notes = ["one view: people are followed in the image alone"]
+    for person, names in enumerate(kept):
+        frames = (slots[:, person] >= 0).nonzero()[:, 0]
+        lost = f"; lost and found again {len(names) - 1} times" if len(names) > 1 else ""
+        notes.append(
+            f"person {person}: frames {int(frames[0]) + first_frame}-{int(frames[-1]) + first_frame}, seen in "
+            f"{len(frames)} of {len(slots)} frames{lost}"
+        )
+    return tuple(notes)
 
 
 def _handed_over(identities: Tensor, people: list[Person]) -> Tensor:

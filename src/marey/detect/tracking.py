@@ -16,6 +16,10 @@ from marey.detect.settings import AssociationConfig
 
 _BODY_REACH = 0.4
 """Metres: root-mean-square distance of an adult's joints from their mean, which turns pixels into metres."""
+_STEP = 0.5
+"""Metres: by how far the place of somebody who stands may change while nobody looks."""
+_UNALIKE = 1.4
+"""Factor between the sizes in the image of two tracks that are no longer taken for one person."""
 _VELOCITY_GAIN = 0.4
 _VELOCITY_DECAY = 0.9
 _DEFAULTS = AssociationConfig()
@@ -85,6 +89,74 @@ def chain_in_image(identities: Tensor, positions: Tensor, ranked: list[int], peo
             chains.append([name])
             chained.append(path)
     return chains
+
+
+def rejoin_in_image(
+    identities: Tensor, positions: Tensor, names: list[int], config: AssociationConfig = _DEFAULTS
+) -> list[list[int]]:
+    """Take tracks of one view that follow each other for one person, where one may have walked from one to the other.
+
+    A track continues whoever was lost less than `config.memory` before it begins, no farther away than a walk of that
+    time at twice `config.pace` (and half a metre), and about as large; of several, the nearest.
+
+    Args:
+        identities: (T, P) of `track`, for one view.
+        positions: (T, P, J, 2) pixels.
+        names: the tracks' numbers.
+        config: assumptions; lengths in metres are taken to be those of an adult.
+
+    Returns:
+        For each person, in the order of appearance, the numbers of the tracks.
+    """
+    positions = positions.detach().cpu().double()
+    pieces = [_Piece.of(identities, positions, name) for name in names]
+    chains: list[list[_Piece]] = []
+    for piece in sorted(pieces, key=lambda piece: piece.first):
+        fitting = [chain for chain in chains if chain[-1].may_be(piece, config)]
+        if fitting:
+            min(fitting, key=lambda chain: chain[-1].leap_to(piece)).append(piece)
+        else:
+            chains.append([piece])
+    return [[piece.name for piece in chain] for chain in chains]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Piece:
+    """One track of a view."""
+
+    name: int
+    first: int
+    last: int
+    """Frames."""
+    start: Tensor
+    end: Tensor
+    """(2,) pixels, the middle of the joints in those frames."""
+    reach: float
+    """Pixels, median root-mean-square distance of the joints from their middle."""
+
+    @classmethod
+    def of(cls, identities: Tensor, positions: Tensor, name: int) -> _Piece:
+        frames, slots = torch.nonzero(identities == name, as_tuple=True)
+        joints = positions[frames, slots]
+        middle = joints.nanmean(-2)
+        reach = (joints - middle[:, None]).square().sum(-1).nanmean(-1).sqrt().nanmedian()
+        return cls(
+            name=name,
+            first=int(frames[0]),
+            last=int(frames[-1]),
+            start=middle[0],
+            end=middle[-1],
+            reach=max(float(reach), 1.0),
+        )
+
+    def leap_to(self, later: _Piece) -> float:
+        return float((later.start - self.end).norm())
+
+    def may_be(self, later: _Piece, config: AssociationConfig) -> bool:
+        seconds = (later.first - self.last) / config.fps
+        small, large = sorted((self.reach, later.reach))
+        walk = (2 * config.pace * seconds + _STEP) * large / _BODY_REACH
+        return 0 < seconds <= config.memory and large <= _UNALIKE * small and self.leap_to(later) <= walk
 
 
 def _leap(path: Tensor, other: Tensor) -> float:
