@@ -86,13 +86,13 @@ class Chain:
 
 def split(parameters: Tensor) -> tuple[Tensor, Tensor]:
     """The place (..., 3) and the quaternions (..., A, 4) of poses."""
-    return parameters[..., :3], parameters[..., 3:].reshape(*parameters.shape[:-1], -1, 4)
+    return parameters[..., :3], parameters[..., 3:].reshape(*parameters.shape[:-1], parameters.shape[-1] // 4, 4)
 
 
 def moved(parameters: Tensor, step: Tensor) -> Tensor:
     """Poses after a step."""
     place, quaternions = split(parameters)
-    turn = rotvec_to_quaternion(step[..., 3:].reshape(*step.shape[:-1], -1, 3))
+    turn = rotvec_to_quaternion(step[..., 3:].reshape(*step.shape[:-1], step.shape[-1] // 3 - 1, 3))
     turned = torch.nn.functional.normalize(_product(quaternions, turn), dim=-1)
     return torch.cat((place + step[..., :3], turned.flatten(-2)), -1)
 

@@ -47,9 +47,10 @@ class KinematicsConfig:
     """Seconds over which turns that points do not tell are remembered."""
     largest: float = 4.0
     """Standard deviations beyond which a joint counts less and less, by the loss of Huber."""
-    calibration_frames: int = 120
+    calibration_frames: int = 60
     """Frames from which bones are measured, at most."""
-    calibration_rounds: int = 4
+    calibration_rounds: int = 3
+    """Steps of the bones, with all poses solved before each."""
     tolerance: float = 1e-5
     """Relative change of the cost that ends the iterations of a pose."""
     max_iterations: int = 25
@@ -73,7 +74,7 @@ def inverse_kinematics(joints: Joints3D, *, fps: float, config: KinematicsConfig
 
     The covariance of a rotation is its block of the inverse of the normal equations. It counts the uncertainty of the
     joints in that frame and of what is undetermined, not that of the bones. The result is in double precision and has
-    no gradient. Cost: about 1.5 ms a frame and person on one core; memory: a few kB a frame and person.
+    no gradient. Cost: about 4 ms a frame and person on one core; memory: a few kB a frame and person.
 
     Args:
         joints: (T, P) in any world; their covariances decide what counts how much.
@@ -141,14 +142,14 @@ class _People:
 
     def measured_bones(self) -> Tensor:
         """Offsets (P, K, 3) metres."""
+        if not self.known.any():
+            return (STATURE * self.body.rest_offsets).expand(self.known.shape[1], -1, -1)
         frames = frames_to_measure(self.known, self.config.calibration_frames)
-        person = torch.arange(frames.shape[0])[:, None].expand(frames.shape)
+        person = torch.arange(len(frames))[:, None].expand(frames.shape)
         known = self.known[frames, person]
         places = torch.where(known[..., None, None], self.places[frames, person], torch.nan)
         average = average_person(self.body, places, asymmetry=self.config.asymmetry)
         offsets = average.offsets
-        if not known.any():
-            return offsets
         poses = self._poses(frames.flatten(), person.flatten(), offsets[person.flatten()])
         start, _ = first_guess(self.chain, self.habits, poses.offsets, self.places[frames, person].flatten(0, 1))
         for _ in range(self.config.calibration_rounds):

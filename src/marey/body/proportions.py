@@ -28,6 +28,8 @@ _PUT_IN = 0.012
 idea of a joint to another's: along limbs, along hips and shoulders, for joints that are measured and that are not."""
 _MIDDLE = 0.004
 """Statures by which joints of the middle are off it."""
+_LOOSE = 1e-6
+"""Inverse square metres, inverse square radians: information that changes no result but makes matrices regular."""
 INDEPENDENT_FRAMES = 25
 """A recording counts as so many frames at most: neighbouring frames err alike, and some errors never change."""
 
@@ -123,7 +125,9 @@ def better_offsets(poses: Poses, solution: LeastSquaresSolution, offsets: Tensor
     by_offsets = (torch.where(known[..., None, None], by_offsets, 0.0) * root[..., None]).flatten(1, 2)
     by_step = (torch.where(known[..., None, None], by_step[:, :count], 0.0) * root[..., None]).flatten(1, 2)
     mixed = by_step.mT @ by_offsets
-    factor = torch.linalg.cholesky(solution.information)
+    # of people who are never known nothing tells the place
+    loose = _LOOSE * torch.eye(solution.information.shape[-1]).to(solution.information)
+    factor = torch.linalg.cholesky(solution.information + loose)
     taken = torch.linalg.solve_triangular(factor, mixed, upper=False)
     system = by_offsets.mT @ by_offsets - taken.mT @ taken
     gradient = (by_offsets.mT @ residual.flatten(1)[..., None])[..., 0]
@@ -143,10 +147,12 @@ def with_offsets(poses: Poses, offsets: Tensor) -> Poses:
 def frames_to_measure(known: Tensor, count: int) -> Tensor:
     """Indices (P, N) of N <= `count` frames for each person, evenly among those in which they are known (T, P).
 
+    Somebody has to be known in some frame.
+
     Frames repeat for people who are known in fewer than others; the first frames stand for who is never known.
     """
     seen = known.sum(0)
-    number = max(1, min(count, int(seen.max()) if seen.numel() else 0))
+    number = min(count, int(seen.max()))
     order = known.to(torch.int8).argsort(dim=0, descending=True, stable=True)
     ranks = (torch.arange(number) + 0.5) / number * seen[:, None]
-    return order.T.gather(1, ranks.long().clamp_max(max(len(known) - 1, 0)))
+    return order.T.gather(1, ranks.long())
