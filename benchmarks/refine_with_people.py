@@ -23,12 +23,12 @@ import torch
 from torch import Tensor
 
 from marey.calibrate.people import PeopleRefinement, PeopleRefinementConfig, refine_with_people
+from marey.calibrate.people_evidence import gather_people
 from marey.core import Cameras, Recording
 from marey.geometry.alignment import align
 from marey.geometry.projection import reprojection_error
 from marey.geometry.triangulation import triangulate
 from marey.io.recordings import open_recording
-from marey.pipeline.evidence import gather_evidence
 from measure import describe, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,8 +76,8 @@ def refined(recording: Recording, frames: slice, config: PeopleRefinementConfig)
     assert recording.detections is not None
     assert recording.cameras is not None
     rate = FPS / (frames.step or 1)
-    evidence = gather_evidence(
-        recording.detections[:, frames], recording.cameras, detector="openpose", fps=rate, people=1, adjust=False
+    evidence = gather_people(
+        recording.detections[:, frames], recording.cameras, detector="openpose", fps=rate, people=1
     )
     return refine_with_people(evidence.keypoints, recording.cameras, fps=rate, config=config)
 

@@ -106,6 +106,6 @@ def _disagreement(names: tuple[str, ...], together: Tensor, usual: float) -> Fin
         severity="problem" if float(together.nan_to_num(0).amax()) > BAD_PX else "notice",
         text=f"The views do not agree where the board is: {errors}, though each picture by itself fits its lens within "
         f"{usual:.1f} px.",
-        advice=f"A camera, {names[order[0]]} first of all, has been moved since the calibration, or the videos are out "
-        "of step: calibrate the places anew, with --intrinsics and this file.",
+        advice=f"A camera, {names[order[0]]} first of all, has been moved or zoomed since the calibration, or the "
+        "videos are out of step: calibrate anew, if only the places changed with --intrinsics and this file.",
     )

@@ -21,6 +21,7 @@ from marey.calibrate.intrinsics import IntrinsicCalibration, IntrinsicsConfig, c
 from marey.calibrate.lens_models import LensModelName
 from marey.calibrate.people import PeopleRefinementConfig, refine_with_people
 from marey.calibrate.people_agreement import PeopleAgreement, agree_about_people
+from marey.calibrate.people_evidence import gather_people
 from marey.calibrate.plausibility import camera_heights, check_cameras, check_people, check_stature
 from marey.calibrate.report import CalibrationReport, write_calibration_report
 from marey.calibrate.rigidity import board_rigidity
@@ -32,7 +33,6 @@ from marey.io.camera_parts import Unit
 from marey.io.camera_toml import write_camera_toml
 from marey.io.recordings import open_recording, with_cameras
 from marey.pipeline.detections import find_detections
-from marey.pipeline.evidence import Evidence, gather_evidence
 from marey.pipeline.outputs import DEFAULT_FPS
 from marey.pipeline.progress import Stages
 from marey.pipeline.world import find_up
@@ -226,15 +226,14 @@ def _checked_by_board(
 def _checked_by_people(
     recording: Recording, facts: Mapping[str, str], folder: Path | None, config: CalibrateConfig, stages: Stages
 ) -> CalibrationReport:
-    evidence, notes = _people(recording, folder, config, stages)
-    agreement = agree_about_people(evidence.keypoints, evidence.cameras)
-    calibration = Calibration(cameras=evidence.cameras)
-    names = camera_names(evidence.cameras)
-    about, heights = _about_people(evidence.keypoints, evidence.cameras, agreement)
-    reachable = _reachable(evidence, recording.fps or DEFAULT_FPS)
-    findings = (*check_people(agreement, names, reachable_px=reachable), *about, *_odd(evidence.cameras))
+    keypoints, cameras, notes = _people(recording, folder, config, stages)
+    agreement = agree_about_people(keypoints, cameras)
+    about, heights = _about_people(keypoints, cameras, agreement)
+    reachable = _reachable(keypoints, cameras, recording.fps or DEFAULT_FPS)
+    found = check_people(agreement, camera_names(cameras), reachable_px=reachable)
+    findings = (*found, *about, *_odd(cameras))
     return _report(
-        replace(calibration, notes=(*notes, *heights)),
+        Calibration(cameras=cameras, notes=(*notes, *heights)),
         facts,
         findings=findings,
         agreement=agreement,
@@ -242,10 +241,10 @@ def _checked_by_people(
     )
 
 
-def _reachable(evidence: Evidence, fps: float) -> float | None:
+def _reachable(keypoints: Keypoints2D, cameras: Cameras, fps: float) -> float | None:
     """The median error of cameras adjusted to some of the frames, on others; None where people tell too little."""
     try:
-        return refine_with_people(evidence.keypoints, evidence.cameras, fps=fps).after.median_px
+        return refine_with_people(keypoints, cameras, fps=fps).after.median_px
     except InputError:
         return None
 
@@ -279,11 +278,11 @@ def refine_calibration(
     stages = Stages(progress)
     facts = {"Calibration": str(Path(file)), "Refined with": _listed(inputs)}
     recording = _opened(inputs, config, stages, calibration=file)
-    evidence, notes = _people(recording, folder, config, stages)
+    keypoints, cameras, notes = _people(recording, folder, config, stages)
     with stages("adjust"):
         result = refine_with_people(
-            evidence.keypoints,
-            evidence.cameras,
+            keypoints,
+            cameras,
             fps=recording.fps or DEFAULT_FPS,
             config=PeopleRefinementConfig(intrinsics=intrinsics),
         )
@@ -336,8 +335,8 @@ def _search(
 
 def _people(
     recording: Recording, folder: Path | None, config: CalibrateConfig, stages: Stages
-) -> tuple[Evidence, tuple[str, ...]]:
-    """Keypoints of people with identities, sides and noise, and the notes on the way; cameras as they are given."""
+) -> tuple[Keypoints2D, Cameras, tuple[str, ...]]:
+    """Keypoints of people, the cameras as they are given, and the notes on the way."""
     if recording.cameras is None or not recording.cameras.has_extrinsics:
         raise CalibrationError("the calibration holds no camera positions: people cannot tell them from nothing")
     if len(recording.names) < 2:
@@ -348,16 +347,14 @@ def _people(
             recording, span, detector=config.detector, people=config.people, folder=folder, progress=step
         )
     with stages("who is who"):
-        evidence = gather_evidence(
+        evidence = gather_people(
             found.detections,
             recording.cameras.to(found.detections.keypoints.positions.dtype),
             detector=found.detector,
             fps=recording.fps or DEFAULT_FPS,
             people=config.people,
-            adjust=False,
         )
-    evidence = replace(evidence, cameras=recording.cameras)
-    return evidence, (*recording.notes, *found.notes, *evidence.notes)
+    return evidence.keypoints, recording.cameras, (*recording.notes, *found.notes, *evidence.notes)
 
 
 def _about_people(
