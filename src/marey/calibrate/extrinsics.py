@@ -98,7 +98,7 @@ def calibrate_extrinsics(
     # a late view moves its boards to and fro, which a camera in two places would explain in part
     findings = timing_findings(pictures.observations, pictures.listed, result) if config.time_offsets else ()
     if not findings:
-        findings = moved_findings(pictures.observations, pictures.pixels, result, pictures.contradicting)
+        findings = moved_findings(pictures.observations, pictures.listed, result)
     return _calibration(pictures, result, (*notes, *group_notes, *more_notes), findings)
 
 
@@ -170,9 +170,7 @@ class _Pictures:
             self,
             observations=_restricted(self.observations, views),
             cameras=self.cameras[views],
-            poses=PlanarPoses(
-                rotation=poses.rotation[views], translation=poses.translation[views], rms=poses.rms[views]
-            ),
+            poses=poses.of(views),
             listed=self.listed[views],
             pixels=self.pixels[views],
             rejected=rejected,
@@ -207,9 +205,13 @@ class _Pictures:
             for name, count in zip(self.observations.names, turned.sum(1).tolist(), strict=True)
             if count
         )
+        if not turned.any():
+            return self, ()
         listed = self.listed.gather(2, index)
         given = self.observations.pixels.gather(2, index.to(self.observations.pixels.device))
-        return replace(self, listed=listed, pixels=listed, observations=replace(self.observations, pixels=given)), notes
+        poses = planar_poses(listed, self.observations.board.points, self.cameras)
+        observations = replace(self.observations, pixels=given)
+        return replace(self, listed=listed, pixels=listed, poses=poses, observations=observations), notes
 
     def without(self, contradicting: Tensor) -> _Pictures:
         """Leave boards (V, M) out."""
@@ -299,7 +301,7 @@ def _adjusted(
     pictures, notes = pictures.in_order(pictures.located(placed))
     cameras, free = placed, FreeIntrinsics()
     prior = replace(config.prior, rotation=torch.inf, center=torch.inf)
-    located = locate_target(pictures.listed, board, cameras)
+    located = locate_target(pictures.listed, board, cameras, poses=pictures.poses)
     rotation, translation, off = located.rotation, located.translation, located.rms
     spread = _spread_of_corners(pictures, cameras, rotation, translation)
     for turn in range(ROUNDS):
@@ -316,7 +318,7 @@ def _adjusted(
         result = adjust_rigid_bundle(pictures.pixels, board, start, poses=(rotation, translation), settings=settings)
         cameras = result.cameras
         # boards that only a view saw that is left out, and moments without a pose, get one from the cameras
-        located = locate_target(pictures.listed, board, cameras)
+        located = locate_target(pictures.listed, board, cameras, poses=pictures.poses)
         known = result.rotation.isfinite().all(-1).all(-1)
         rotation = torch.where(known[:, None, None], result.rotation, located.rotation)
         translation = torch.where(known[:, None], result.translation, located.translation)
@@ -358,7 +360,8 @@ def _still_connected(pictures: _Pictures, config: ExtrinsicsConfig) -> None:
         raise CalibrationError(
             f"{count} pictures of the board contradict the others; without them, "
             + _unconnected(groups, shared, pictures.observations.names, config.least_shared)
-            + ". If the videos are not synchronised, synchronise them first"
+            + ". If the board was hardly turned, show it tilted in many directions; if clocks differ, "
+            "synchronise them first"
         )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from marey.calibrate.calibration import BoardObservations, Finding
-from marey.core import InputError
+from marey.core import Cameras, InputError
 from marey.geometry.bundle import BundleSettings
 from marey.geometry.bundle_cameras import FreeIntrinsics, move_cameras
 from marey.geometry.projection import project
@@ -18,116 +18,84 @@ from marey.geometry.robust import RobustLoss
 from marey.geometry.rotations import geodesic_angle
 
 LEAST_MOMENTS = 5
-"""On either side of a knock."""
-KNOCK_SHARE = 0.3
-"""Of all squared residuals: a knock that explains less of them is not told. Real boards that are not quite flat, or not
-quite the same on both sides, reach 0.2 without any camera moving."""
-KNOCK_PIXELS = 1.0
-"""Mean displacement of the picture by a knock that is worth a word."""
-LEFT_OUT = 4
-"""Boards that a view saw elsewhere, from which another place of its camera is tried."""
-AGREEMENT = 3.0
-"""Pixels, or so many times the error of the view that fits worst: boards nearer than this agree on that place."""
+"""On either side of a move."""
+SHARE = 0.3
+"""Of what is unexplained: a move that explains less is not told. Real boards that are not quite flat, or not quite the
+same on both sides, reach 0.2 without any camera moving."""
+LEAST_PIXELS = 1.0
+"""Mean displacement of the picture by a move that is worth a word."""
+FAR = 20.0
+"""Pixels: corners that are farther off say little about a move until it has been tried."""
+LOSS = RobustLoss("huber", 2.0)
 
 
 def moved_findings(
-    observations: BoardObservations, pixels: Tensor, result: RigidBundleAdjustment, contradicting: Tensor
+    observations: BoardObservations, listed: Tensor, result: RigidBundleAdjustment
 ) -> tuple[Finding, ...]:
-    """Name cameras that stood elsewhere during a part of the recording.
+    """Name the camera that stood elsewhere during a part of the recording.
 
-    A large move shows in boards that contradict: if these agree among each other on another place of the camera, it
-    moved. A small one hides in the residuals: every camera and every moment is tried as that of a single knock. With
-    two views alone, either of them may be the one that moved.
+    Every camera and every moment is tried, by one Newton step, as that of a single move; the one that explains most is
+    adjusted in earnest, with two places for the camera, and told if that explains much. Boards that were left out
+    because they contradict take part: the move may be why. With two views alone, either may be the one that moved.
 
     Args:
-        observations: V views, with the corners in the order that the views share.
-        pixels: (V, M, C, 2) those that were used; NaN = not used.
+        observations: V views.
+        listed: (V, M, C, 2) all corners that may be the board's, in the order that the views share; NaN = not seen.
         result: the adjustment.
-        contradicting: (V, M) boolean, boards left out because other views saw them elsewhere.
     """
-    large = [_displaced(observations, pixels, result, contradicting[view], view) for view in range(len(pixels))]
-    found = tuple(finding for finding in large if finding is not None)
-    return found or _knocked(observations, pixels, result)
+    order = torch.tensor(observations.moments).argsort()
+    poses = result.rotation[order], result.translation[order]
+    pixels = torch.where(poses[0].isfinite().all(-1).all(-1)[:, None, None], listed[:, order], torch.nan)
+    target = observations.board.points
+    corners = target @ poses[0].mT + poses[1][:, None]
+    squared = (project(corners[None], result.cameras) - pixels).square().sum(-1)
+    known = squared.isfinite()
+    weights = torch.where(known, 1 / (1 + squared / FAR**2), 0.0)
+    shares = moment_shares(pixels, target, result.cameras, poses, weights=weights)
+    seen = known.any(-1)
+    knock = likeliest_knock(shares, seen, least_moments=LEAST_MOMENTS)
+    if knock is None or knock.gain < SHARE * float((weights * torch.where(known, squared, 0.0)).sum()):
+        return ()
+    split = _split(pixels, target, result.cameras, poses, knock)
+    if split is None:
+        return ()
+    later = torch.arange(len(order)) >= knock.moment
+    shift = float((split.centers[knock.view] - split.centers[-1]).norm())
+    angle = float(geodesic_angle(split.extrinsics[0][knock.view], split.extrinsics[0][-1]))
+    away = project(corners[None], split[[-1]]) - project(corners[None], split[[knock.view]])
+    if away[0].norm(dim=-1)[known[knock.view]].mean() < LEAST_PIXELS:
+        return ()
+    here, there = order[seen[knock.view] & ~later], order[seen[knock.view] & later]
+    return (_finding(observations, knock.view, here, there, shift, angle),)
 
 
-def _displaced(
-    observations: BoardObservations, pixels: Tensor, result: RigidBundleAdjustment, left_out: Tensor, view: int
-) -> Finding | None:
-    """Whether the boards that a view saw elsewhere agree on another place of its camera."""
-    used = pixels.isfinite().all(-1).any(-1)
-    elsewhere = left_out & used.any(0) & result.rotation.isfinite().all(-1).all(-1)
-    if int(elsewhere.sum()) < LEFT_OUT:
-        return None
-    # a second camera, free to stand where it likes, sees what the first one must not have seen
-    own = torch.where(elsewhere[:, None, None], observations.pixels[view].to(pixels), torch.nan)
-    cameras = replace(result.cameras, names=())
-    settings = BundleSettings(
-        loss=RobustLoss("cauchy", AGREEMENT), held_views=tuple(range(len(pixels))), max_iterations=100
-    )
+def _split(
+    pixels: Tensor, target: Tensor, cameras: Cameras, poses: tuple[Tensor, Tensor], knock: Knock
+) -> Cameras | None:
+    """Adjust cameras of which one has two places: (V + 1,), the last its second. None if that explains too little."""
+    later = (torch.arange(pixels.shape[1]) >= knock.moment)[:, None, None]
+    own = pixels[knock.view]
+    both = torch.cat((pixels, torch.where(later, own, torch.nan)[None]))
+    both[knock.view] = torch.where(later, torch.nan, own)
+    nameless = replace(cameras, names=())
+    copy = move_cameras(nameless[[knock.view]], knock.step[None], FreeIntrinsics())
+    joined: Cameras = Cameras.cat([nameless, copy])
+    settings = BundleSettings(loss=LOSS, tolerance=1e-5, max_iterations=100)
     try:
-        second = adjust_rigid_bundle(
-            torch.cat((pixels, own[None])),
-            observations.board.points,
-            cameras[[*range(len(pixels)), view]],
-            poses=(result.rotation, result.translation),
-            settings=settings,
-        )
+        one = adjust_rigid_bundle(pixels, target, nameless, poses=poses, settings=settings)
+        two = adjust_rigid_bundle(both, target, joined, poses=poses, settings=settings)
     except InputError:
         return None
-    off = second.residuals[-1].square().sum(-1).nanmean(-1).sqrt()
-    bound = max(AGREEMENT, AGREEMENT * float(result.rms[result.rms.isfinite()].max()))
-    agree = elsewhere & (off < bound)
-    if int(agree.sum()) < max(LEFT_OUT, int(elsewhere.sum()) / 2):
-        return None
-    rotation, _ = second.cameras.extrinsics
-    angle = geodesic_angle(rotation[view], rotation[-1])
-    shift = (second.cameras.centers[view] - second.cameras.centers[-1]).norm()
-    return _finding(observations, view, used[view], agree, float(shift), float(angle))
-
-
-def _knocked(observations: BoardObservations, pixels: Tensor, result: RigidBundleAdjustment) -> tuple[Finding, ...]:
-    """The single knock, of one camera before one moment, that explains most, if it explains enough."""
-    order = torch.tensor(observations.moments).argsort()
-    shares = moment_shares(
-        pixels[:, order],
-        observations.board.points,
-        result.cameras,
-        (result.rotation[order], result.translation[order]),
-        weights=result.weights[:, order],
-    )
-    seen = (result.weights > 0).any(-1)[:, order]
-    knock = likeliest_knock(shares, seen, least_moments=LEAST_MOMENTS)
-    if knock is None:
-        return ()
-    squared = result.residuals.square().sum(-1)
-    total = (result.weights * torch.where(squared.isfinite(), squared, 0.0)).sum()
-    if knock.gain < KNOCK_SHARE * total or _displacement(observations, result, knock) < KNOCK_PIXELS:
-        return ()
-    later = torch.zeros(len(order), dtype=torch.bool)
-    later[order[knock.moment :]] = True
-    used = (result.weights > 0).any(-1)[knock.view]
-    shift, angle = float(knock.step[3:].norm()), float(knock.step[:3].norm())
-    return (_finding(observations, knock.view, used & ~later, used & later, shift, angle),)
-
-
-def _displacement(observations: BoardObservations, result: RigidBundleAdjustment, knock: Knock) -> float:
-    """How far the knock moves the boards in the picture, on average, pixels."""
-    camera = result.cameras[[knock.view]]
-    corners = observations.board.points @ result.rotation.mT + result.translation[:, None]
-    seen = result.weights[knock.view] > 0
-    away = project(corners[None], move_cameras(camera, knock.step[None], FreeIntrinsics())) - project(
-        corners[None], camera
-    )
-    return float(away[0].norm(dim=-1)[seen].nanmean())
+    enough = two.cost_history[-1] < (1 - SHARE) * one.cost_history[-1]
+    return two.cameras if enough else None
 
 
 def _finding(
-    observations: BoardObservations, view: int, here: Tensor, elsewhere: Tensor, shift: float, angle: float
+    observations: BoardObservations, view: int, here: Tensor, there: Tensor, shift: float, angle: float
 ) -> Finding:
-    """Between the last moment (M,) of one place and the first of the other, metres and radians."""
+    """Say that a camera moved, by metres and radians, after the moments `here` and before the moments `there`."""
     moments, name = torch.tensor(observations.moments), observations.names[view]
-    parts = sorted((moments[here], moments[elsewhere]), key=lambda part: float(part.double().mean()))
-    start, end = sorted((int(parts[0].max()), int(parts[1].min())))
+    start, end = int(moments[here].max()), int(moments[there].min())
     degrees = float(torch.tensor(angle).rad2deg())
     told = name
     if len(observations.names) == 2:

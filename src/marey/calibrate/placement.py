@@ -90,7 +90,7 @@ def place_cameras(
             pixels[pair],
             target,
             cameras[pair],
-            poses=PlanarPoses(rotation=poses.rotation[pair], translation=poses.translation[pair], rms=poses.rms[pair]),
+            poses=poses.of(pair),
             orders=orders,
         )
         rotation[new] = found.rotation @ rotation[known]

@@ -36,6 +36,8 @@ DISAGREEMENT = 0.1
 """Of a pair of views, from which on whole frames are tried."""
 LEAST_SHARED = 5
 """Boards that a pair has to share at an offset for it to be tried."""
+FAR, FAR_SHARE = 5.0, 0.03
+"""Pixels, and the share of corners farther off than that, from which on whole frames are tried at all."""
 ROUNDS = 6
 LOSS = RobustLoss("cauchy", 2.0)
 
@@ -49,7 +51,9 @@ class TimeOffsets:
     deviation: Tensor
     """(V,) one standard deviation; 0 for the first."""
     error: Tensor
-    """() median reprojection error with the clocks put right, pixels."""
+    """() median reprojection error with the clocks put right to whole frames, pixels."""
+    error_before: Tensor
+    """() the same with the clocks as they are."""
 
 
 def timing_findings(
@@ -62,12 +66,11 @@ def timing_findings(
         listed: (V, M, C, 2) all corners that may be the board's; NaN = not seen.
         result: the adjustment.
     """
-    plain = _agreement(observations, listed, result.cameras)
     found = estimate_time_offsets(observations, listed, result.cameras)
     if found is None:
         return ()
     late = (found.late.abs() > LATE_FRAMES) & (found.late.abs() > LATE_DEVIATIONS * found.deviation)
-    if not late.any() or found.error > LATE_GAIN * plain:
+    if not late.any() or found.error > LATE_GAIN * found.error_before:
         return ()
     names = observations.names
     told = ", ".join(
@@ -79,7 +82,7 @@ def timing_findings(
         Finding(
             severity="problem",
             text=f"The clocks differ: against {names[0]}, {told}. Put right, the median reprojection error falls from "
-            f"{plain:.2f} to {float(found.error):.2f} px.",
+            f"{float(found.error_before):.2f} to {float(found.error):.2f} px.",
             advice="Synchronise the videos, or give their offsets, and calibrate again.",
         ),
     )
@@ -100,21 +103,29 @@ def estimate_time_offsets(observations: BoardObservations, listed: Tensor, camer
     Returns:
         None where the board hardly moves from frame to frame, or views share too few moments.
     """
-    whole, cameras = _whole_frames(observations, listed, cameras)
+    poses = planar_poses(listed, observations.board.points, cameras)
+    whole = torch.zeros(len(listed), dtype=torch.long)
+    first = _one_round(observations, listed, poses, cameras)
+    if first is None:
+        return None
+    if first.far_off > FAR_SHARE:
+        whole, cameras = _whole_frames(observations, listed, poses, cameras)
     for _ in range(ROUNDS):
-        pixels = _taken(listed, *_places(observations.moments, whole))
-        found = _one_round(observations, pixels, cameras)
+        index = _places(observations.moments, whole)
+        found = _one_round(observations, _taken(listed, *index), _taken_poses(poses, *index), cameras)
         if found is None:
             return None
-        step, deviation, cameras, error = found
+        step, deviation, cameras = found.late, found.deviation, found.cameras
         certain = (step.abs() > 0.5) & (step.abs() > LATE_DEVIATIONS * deviation)
         if not certain.any():
-            return TimeOffsets(late=whole + step, deviation=deviation, error=error)
+            return TimeOffsets(late=whole + step, deviation=deviation, error=found.error, error_before=first.error)
         whole = whole + torch.where(certain, step.round().long(), 0)
     return None
 
 
-def _whole_frames(observations: BoardObservations, listed: Tensor, cameras: Cameras) -> tuple[Tensor, Cameras]:
+def _whole_frames(
+    observations: BoardObservations, listed: Tensor, poses: PlanarPoses, cameras: Cameras
+) -> tuple[Tensor, Cameras]:
     """How late views are in whole frames (V,), from how well pairs agree, and the cameras placed accordingly."""
     board, moments = observations.board.points, observations.moments
     orders = torch.arange(len(board))[None]
@@ -124,7 +135,6 @@ def _whole_frames(observations: BoardObservations, listed: Tensor, cameras: Came
     translation = torch.zeros(views, 3, dtype=torch.float64)
     has = listed.isfinite().all(-1).any(-1).double()
     changed = False
-    poses = planar_poses(listed, board, cameras)
     for known, new in spanning_tree(has @ has.T):
 
         def tried(offset: int, known: int = known, new: int = new) -> RelativePose | None:
@@ -134,11 +144,7 @@ def _whole_frames(observations: BoardObservations, listed: Tensor, cameras: Came
             pair = _taken(listed[[known, new]], index, there)
             if int(pair.isfinite().all(-1).any(-1).all(0).sum()) < LEAST_SHARED:
                 return None
-            own = PlanarPoses(
-                rotation=_taken(poses.rotation[[known, new]], index, there),
-                translation=_taken(poses.translation[[known, new]], index, there),
-                rms=_taken(poses.rms[[known, new]], index, there),
-            )
+            own = _taken_poses(poses.of([known, new]), index, there)
             return relative_pose(pair, board, cameras[[known, new]], orders=orders, poses=own)
 
         found = {0: tried(0)}
@@ -173,12 +179,33 @@ def _taken(values: Tensor, index: Tensor, there: Tensor) -> Tensor:
     return torch.where(there.reshape(*there.shape, *free), moved, torch.nan)
 
 
-def _one_round(
-    observations: BoardObservations, pixels: Tensor, cameras: Cameras
-) -> tuple[Tensor, Tensor, Cameras, Tensor] | None:
-    """How late views still are (V,), with deviations (V,), the cameras, and the median reprojection error ()."""
+def _taken_poses(poses: PlanarPoses, index: Tensor, there: Tensor) -> PlanarPoses:
+    """The poses (V, M, 2) at other places of M, NaN where there is none."""
+    return PlanarPoses(
+        rotation=_taken(poses.rotation, index, there),
+        translation=_taken(poses.translation, index, there),
+        rms=_taken(poses.rms, index, there),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Round:
+    """What one adjustment tells."""
+
+    late: Tensor
+    """(V,) frames by which views still are late."""
+    deviation: Tensor
+    cameras: Cameras
+    error: Tensor
+    """() median reprojection error, pixels."""
+    far_off: float
+    """Share of the corners that are far from where they should be."""
+
+
+def _one_round(observations: BoardObservations, pixels: Tensor, poses: PlanarPoses, cameras: Cameras) -> _Round | None:
+    """Adjust cameras and boards, then take one Newton step in all clocks and places together."""
     board = observations.board.points
-    located = locate_target(pixels, board, cameras)
+    located = locate_target(pixels, board, cameras, poses=poses)
     settings = BundleSettings(loss=LOSS, tolerance=1e-4, max_iterations=50)
     try:
         result = adjust_rigid_bundle(
@@ -207,9 +234,16 @@ def _one_round(
     clocks = step.reshape(-1, shares.size)[:, 6]
     deviation = covariance.diagonal().reshape(-1, shares.size)[:, 6].sqrt()
     zero = torch.zeros(1, dtype=torch.float64)
-    error = result.residuals.norm(dim=-1).nanmedian()
-    # a view that is late sees an earlier pose
-    return torch.cat((zero, -clocks)), torch.cat((zero, deviation)), result.cameras, error
+    distance = result.residuals.norm(dim=-1)
+    distance = distance[distance.isfinite()]
+    return _Round(
+        # a view that is late sees an earlier pose
+        late=torch.cat((zero, -clocks)),
+        deviation=torch.cat((zero, deviation)),
+        cameras=result.cameras,
+        error=distance.median(),
+        far_off=float((distance > FAR).double().mean()),
+    )
 
 
 def _velocity(moments: tuple[int, ...], rotation: Tensor, translation: Tensor) -> Tensor:
@@ -227,9 +261,3 @@ def _velocity(moments: tuple[int, ...], rotation: Tensor, translation: Tensor) -
     result = torch.full((len(frames), 6), torch.nan, dtype=torch.float64)
     result[order[1:-1]] = inner
     return result
-
-
-def _agreement(observations: BoardObservations, listed: Tensor, cameras: Cameras) -> float:
-    """Median reprojection error of the boards as listed, pixels, clocks as they are."""
-    found = _one_round(observations, listed, cameras)
-    return float("nan") if found is None else float(found[3])

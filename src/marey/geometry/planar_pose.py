@@ -44,6 +44,10 @@ class PlanarPoses:
     rms: Tensor
     """(V, M, 2) root mean square distance of the points seen from where the pose projects them, pixels."""
 
+    def of(self, views: list[int]) -> PlanarPoses:
+        """Those of some views."""
+        return PlanarPoses(rotation=self.rotation[views], translation=self.translation[views], rms=self.rms[views])
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetPoses:
