@@ -44,6 +44,7 @@ function start() {
   scene.resize();
   scene.fit("people");
   bands.update();
+  player.seek(Math.max(0, strip.known.findIndex((share) => share > 0))); // the first frame that shows somebody
   goToAddress(player, data);
   drawAll();
   window.addEventListener("hashchange", () => goToAddress(player, data));
