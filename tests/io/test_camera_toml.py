@@ -199,6 +199,11 @@ def test_read__freemocap_says_the_pose_twice(tmp_path):
     assert torch.allclose(cameras.centers[0], torch.tensor([3.0, -2, -1]), atol=1e-6)
 
 
+def test_read__endless_key_is_refused_at_once(tmp_path):
+    with pytest.raises(FormatError, match="a key of more than 100 parts"):
+        read_camera_toml(written(tmp_path, "a." * 100_000 + "a = 1"))
+
+
 def test_read__decimal_commas_are_too_many_numbers(tmp_path):
     with pytest.raises(FormatError, match=r"'translation' is .* expected numbers of shape"):
         read_camera_toml(written(tmp_path, POSE2SIM.replace("[ 1.0, 2.0, 3.0]", "[ 1,0, 2,0, 3,0]")))

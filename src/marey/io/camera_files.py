@@ -88,7 +88,6 @@ _FOLDERS = {
     "biocv": ("*.calib",),
     "opencap": ("*.pickle", "*.pkl", "*/cameraIntrinsicsExtrinsics.pickle"),
 }
-_TWO_NUMBERS = re.compile(r"\s*\d+\s*\n\s*\d+\s*\n")
 _TOML_MATRIX = re.compile(r"^[ \t]*matrix[ \t]*=", re.MULTILINE)
 _HEAD = 1 << 20
 """Bytes of a file that are looked at; every key that decides comes well before."""
@@ -219,4 +218,5 @@ def _formats_of_content(text: str) -> list[str]:
         return ["easymocap"]
     if _TOML_MATRIX.search(start):
         return ["toml"]
-    return ["biocv"] if _TWO_NUMBERS.match(text.replace("\r\n", "\n")) else []
+    first_lines = [line.strip() for line in start.splitlines() if line.strip()][:2]
+    return ["biocv"] if len(first_lines) == 2 and all(line.isdecimal() for line in first_lines) else []

@@ -37,6 +37,9 @@ from marey.io.camera_parts import (
 )
 from marey.io.naming import last_number
 
+_MOST_DOTS = 100
+"""In a key; a file of cameras has two."""
+
 
 def read_camera_toml(
     path: str | os.PathLike[str], *, unit: Unit | float | None = None, dtype: torch.dtype = torch.float32
@@ -71,7 +74,10 @@ def read_camera_toml(
 
 def _load(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(read_camera_text(path))
+        text = read_camera_text(path)
+        if any(line.partition("=")[0].count(".") > _MOST_DOTS for line in text.split("\n")):
+            raise FormatError(f"a key of more than {_MOST_DOTS} parts, which the parser would take hours for")
+        return tomllib.loads(text)
     except InputError as error:
         raise InputError(f"cannot read the calibration: {error}") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and FormatError are ValueErrors

@@ -141,11 +141,12 @@ def _images(path: Path, lenses: dict[str, CameraEntry]) -> Iterator[CameraEntry]
     plain = [str(name.with_suffix("") if name.suffix.lower() in IMAGE_SUFFIXES else name) for name in names]
     if len(set(plain)) < len(plain):  # cam.png beside cam.jpg
         plain = list(map(str, names))
-    for (where, words), name in zip(rows, plain, strict=True):
+    values = np.array([parse_numbers(where, " ".join(words[1:8])) for where, words in rows]).reshape(-1, 7)
+    rotations = _rotations([where for where, _ in rows], values[:, :4])
+    for (where, words), name, rotation, shift in zip(rows, plain, rotations, values[:, 4:], strict=True):
         if words[8] not in lenses:
             raise CalibrationError(f"{where}: image '{name}' was taken with camera {words[8]}, which {CAMERAS} lacks")
-        values = parse_numbers(where, " ".join(words[1:8]))
-        yield replace(lenses[words[8]], name=name, pose=(_rotation(where, values[:4]), values[4:]))
+        yield replace(lenses[words[8]], name=name, pose=(rotation, shift))
 
 
 def _image_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
@@ -167,13 +168,17 @@ def _image_rows(path: Path) -> Iterator[tuple[str, list[str]]]:
             )
 
 
-def _rotation(where: str, quaternion: Array) -> Array:
-    """Of w, x, y, z."""
-    length = float(np.linalg.norm(quaternion))
-    if not 0.5 < length < 2:
-        raise FormatError(f"{where}: the rotation {quaternion.tolist()} is not a unit quaternion")
-    matrix: Array = quaternion_to_matrix(torch.tensor(np.roll(quaternion / length, -1))).numpy()
-    return matrix
+def _rotations(places: list[str], quaternions: Array) -> Array:
+    """(N, 3, 3) of quaternions w, x, y, z (N, 4)."""
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(quaternions, axis=1)
+    strange = np.flatnonzero(~((lengths > 0.5) & (lengths < 2)))
+    if len(strange):
+        first = int(strange[0])
+        raise FormatError(f"{places[first]}: the rotation {quaternions[first].tolist()} is not a unit quaternion")
+    units = torch.tensor(np.roll(quaternions / lengths[:, None], -1, axis=1))
+    matrices: Array = quaternion_to_matrix(units).numpy()
+    return matrices
 
 
 def write_colmap(path: str | os.PathLike[str], cameras: Cameras) -> None:
