@@ -104,6 +104,18 @@ def test_arm__turned_inwards(side, sign, down):
     assert _degrees(motion, f"arm_rot_{side[0]}") == pytest.approx(30)
 
 
+@pytest.mark.parametrize(
+    ("axis", "name"),
+    [
+        ((1, 0, 0), "pro_sup_r"),  # the thumb downwards
+        ((0, 1, 0), "wrist_dev_r"),  # the fingers to the thumb's side, forwards
+        ((0, 0, 1), "wrist_flex_r"),  # the fingers to the palm's side, downwards from an arm stretched out
+    ],
+)
+def test_hand__of_a_stretched_arm(axis, name):
+    assert _degrees(_motion({"right_wrist": _about(axis, 20)}), name) == pytest.approx(20)
+
+
 def test_pelvis__has_no_angle_where_it_looks_along_x_of_the_world():
     motion = _motion({"pelvis": _about(Y, 90)})
     for name in ("pelvis_tilt", "pelvis_list", "pelvis_rotation"):

@@ -108,7 +108,7 @@ _RIGHT = (
     _Reading(
         path=("right_wrist",),
         sequence="YZX",
-        names=("pro_sup_r", "wrist_flex_r", "wrist_dev_r"),
+        names=("pro_sup_r", "wrist_dev_r", "wrist_flex_r"),
         needs=("right_index", "right_pinky"),
         arm=(True, True),
     ),

@@ -38,8 +38,8 @@ class Options:
     people: int | None = _DEFAULTS.people
     """How many people to follow; if not given, everyone but bystanders, whom few of the views see."""
     format: str = ",".join(_DEFAULTS.formats)
-    """Which of trc, csv, npz, c3d (joints), bvh, glb (rotating joints) and mot (joint angles) to write, separated by
-    commas."""
+    """What to write, separated by commas: joints as trc, csv, npz, c3d; rotating joints as bvh, glb, usda; joint angles
+    as mot."""
     cameras: CameraUse = _DEFAULTS.cameras
     """adjusted: within the accuracy of a calibration, if the views disagree without; as-given: never."""
     sync: str = _DEFAULTS.sync

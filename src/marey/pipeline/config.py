@@ -10,7 +10,7 @@ from marey.geometry.triangulation import Method
 from marey.io.camera_parts import Unit
 from marey.refine.refine import Refinement
 
-Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d"]
+Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d", "usda"]
 CameraUse = Literal["adjusted", "as-given"]
 
 __all__ = ["DEFAULT_FORMATS", "FORMATS", "CameraUse", "EstimateConfig", "Format", "Method", "Refinement", "Unit"]
@@ -40,7 +40,7 @@ class EstimateConfig:
     """`adjusted`: within the accuracy of a calibration (about 0.3 degrees, 1 cm), and only if that lowers the median
     reprojection error by a tenth or more; the notes say so. `as-given`: never."""
     formats: tuple[Format, ...] = DEFAULT_FORMATS
-    """Files to write: joints as trc, csv, npz, c3d; motion with rotations as bvh, glb; joint angles as mot."""
+    """Files to write: joints as trc, csv, npz, c3d; motion with rotations as bvh, glb, usda; angles as mot."""
     skeleton: str | None = None
     """Of the keypoint files, where their joint count does not say it; see `marey info skeletons`."""
     unit: Unit | None = None

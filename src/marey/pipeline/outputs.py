@@ -20,6 +20,7 @@ from marey.io.mot import write_mot
 from marey.io.npz import write_estimate_npz
 from marey.io.table import write_joint_table
 from marey.io.trc import write_trc
+from marey.io.usd import write_usd
 from marey.pipeline.config import FORMATS, EstimateConfig, Format
 from marey.pipeline.motions import DEFAULT_FPS, motions_of, opensim_coordinates
 from marey.pipeline.world import Axis, to_y_up
@@ -56,7 +57,7 @@ def write_outputs(
 
 def _remove_earlier(folder: Path) -> None:
     """Take away what an earlier run wrote, so that all files of a folder are of one run."""
-    whole = ("estimate.npz", "joints.csv", "motion.glb", "overlay.mp4", "report.html")
+    whole = ("estimate.npz", "joints.csv", "motion.glb", "motion.usda", "overlay.mp4", "report.html")
     for name in (*whole, *(f"person_*.{kind}" for kind in ("trc", "bvh", "mot", "c3d"))):
         for file in folder.glob(name):
             file.unlink()
@@ -152,6 +153,14 @@ def _write_glb(folder: Path, result: _Result) -> list[Path]:
     return [folder / "motion.glb"]
 
 
+def _write_usda(folder: Path, result: _Result) -> list[Path]:
+    """One file with everybody."""
+    if not result.motions:
+        return []
+    write_usd(folder / "motion.usda", list(result.motions.values()))
+    return [folder / "motion.usda"]
+
+
 def _write_mot(folder: Path, result: _Result) -> list[Path]:
     """One file a person."""
     files = {person: folder / f"person_{person}.mot" for person in result.motions}
@@ -169,4 +178,5 @@ _WRITERS: Mapping[Format, Callable[[Path, _Result], list[Path]]] = {
     "glb": _write_glb,
     "mot": _write_mot,
     "c3d": _write_c3d,
+    "usda": _write_usda,
 }
