@@ -48,8 +48,8 @@ class PairEvidence:
     the first frames."""
     log_ratio: Tensor
     """(pairs, L) of the likelihoods of this lag and of none; 0 where too little overlaps to tell."""
-    correlation: Tensor
-    """(pairs, L) of the speeds, in -1..1; NaN where too little overlaps or nothing moves."""
+    overlap: Tensor
+    """(pairs, L) seconds in which both views see somebody."""
     step: float
     """Seconds from lag to lag."""
 
@@ -83,7 +83,7 @@ def pair_evidence(views: Sequence[ViewMotion], *, mirror: Tensor, least_overlap:
     return PairEvidence(
         lags=step * torch.arange(1 - length, length, dtype=torch.float64),
         log_ratio=torch.where(enough, ratio, 0.0),
-        correlation=torch.where(enough, speed, torch.nan),
+        overlap=torch.maximum(sums.frames, speed_frames) * step,
         step=step,
     )
 

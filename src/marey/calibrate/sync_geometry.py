@@ -34,6 +34,8 @@ _CANDIDATES = 96
 """Lags of each pair that are judged, the likeliest ones."""
 _TOLERANCE = 0.02
 """Of a person's size: the epipolar distance at which a joint counts as wrong."""
+_UNRELATED = 1.2
+"""Negative log likelihood of a joint at three times the tolerance: so badly views agree that see different people."""
 _PLACE = 0.1
 """Seconds: how far the coarse offsets may be off, one standard deviation."""
 _STEPS = 10
@@ -84,7 +86,8 @@ def with_geometry(
 ) -> Tensor:
     """Add to the log ratios (pairs, L) how well the cameras agree at the likeliest lags of every pair.
 
-    The log likelihood of a long-tailed error of the epipolar distance, against the usual one among these lags. A view
+    The log likelihood of a long-tailed error of the epipolar distance, against the usual one among these lags, or
+    against that of people who have nothing to do with each other where all lags are worse than that. A view
     whose detector exchanged the sides throughout is read as it fits.
     """
     ratios = evidence.log_ratio.clone()
@@ -95,7 +98,10 @@ def with_geometry(
             both = ((views[i], views[j]), (tracks[i], tracks[j]))
             cost, moments = _disagreement(*both, matrices[i, j], evidence.lags[likely], mirror)
             cost = torch.where(cost.isnan(), torch.inf, cost).amin(0)
-            gain = torch.where(cost.isfinite(), cost[cost.isfinite()].median() - cost, 0.0)
+            usual = (
+                cost[cost.isfinite()].median().clamp_max(_UNRELATED) if cost.isfinite().any() else cost.new_zeros(())
+            )
+            gain = torch.where(cost.isfinite(), usual - cost, 0.0)
             ratios[pair, likely] += moments * INDEPENDENT_JOINTS * gain
     return ratios
 

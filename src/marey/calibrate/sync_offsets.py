@@ -12,6 +12,11 @@ from marey.calibrate.sync_evidence import PairEvidence
 LOBE = 0.2
 """Seconds on either side of the best offset that count as the same answer."""
 _SWEEPS = 20
+_LONGER = 2.0
+_DECISIVE = 12.0
+"""Log likelihood ratio up to which differences count in full."""
+_RIVAL = 0.5
+"""Of the best offset's evidence: from here on another one is no chance."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,7 +41,7 @@ def find_offsets(evidence: PairEvidence, views: int) -> CoarseOffsets:
     A view is joined to those that are placed already where the sum of its evidence with all of them peaks, the surest
     one first (Prim's order); then every view in turn may move to a better place until none does.
     """
-    table = _table(evidence, views)
+    table = _table(evidence, evidence.log_ratio, views)
     places = _grown(table)
     for _ in range(_SWEEPS):
         before = places.clone()
@@ -46,27 +51,30 @@ def find_offsets(evidence: PairEvidence, views: int) -> CoarseOffsets:
         if torch.equal(before, places):
             break
     lobe = max(1, round(LOBE / evidence.step))
-    judged = [
-        _judged(*_scores(table, places, view, torch.arange(views) != view), places[view], lobe) for view in range(views)
-    ]
-    confidence, peak, runner_up = torch.tensor(judged, dtype=torch.float64).unbind(-1)
+    overlap = _table(evidence, evidence.overlap, views)
+    judged = []
+    for view in range(views):
+        others = torch.arange(views) != view
+        scores, first = _scores(table, places, view, others)
+        shared, _ = _scores(overlap, places, view, others)
+        judged.append(_judged(scores, shared, torch.arange(len(scores)) + first - places[view], lobe))
+    confidence, peak, runner_up = torch.stack(judged).unbind(-1)
     return CoarseOffsets(
         offset=evidence.step * (places - places[0]).double(),
         confidence=confidence,
-        pair_confidence=_pair_confidence(table, places, lobe),
+        pair_confidence=_pair_confidence(table, overlap, places, lobe),
         peak=peak,
         runner_up=runner_up,
     )
 
 
-def _table(evidence: PairEvidence, views: int) -> Tensor:
-    """Log ratios (V, V, 2S - 1) by offset of the second view less that of the first, symmetric."""
-    length = evidence.log_ratio.shape[-1]
-    table = evidence.log_ratio.new_zeros(views, views, length)
+def _table(evidence: PairEvidence, values: Tensor, views: int) -> Tensor:
+    """Values (pairs, 2S - 1) by lag as (V, V, 2S - 1) by offset of the second view less that of the first."""
+    table = values.new_zeros(views, views, len(evidence.lags))
     first, second = torch.triu_indices(views, views, 1)
     # a clock that shows more at the same moment has to be put back: offset = -lag
-    table[first, second] = evidence.log_ratio.flip(-1)
-    table[second, first] = evidence.log_ratio
+    table[first, second] = values.flip(-1)
+    table[second, first] = values
     return table
 
 
@@ -96,20 +104,36 @@ def _scores(table: Tensor, places: Tensor, view: int, others: Tensor) -> tuple[T
     return torch.where(known, found, 0.0).sum(0), first
 
 
-def _judged(scores: Tensor, first: int, place: Tensor, lobe: int) -> tuple[float, float, float]:
-    """Probability, evidence and the evidence of the best other offset, for one view."""
-    own = (torch.arange(len(scores)) + first - place).abs() <= lobe
+def _judged(scores: Tensor, shared: Tensor, distance: Tensor, lobe: int) -> Tensor:
+    """Probability, evidence, and the evidence of the best other offset: (..., 3).
+
+    Motion that repeats itself fits as well at other offsets, but for less time. What such rivals would have if they
+    were shared for as long counts, up to twice: that two views were recorded together for longer is no evidence. And of
+    much evidence a tenth is not decisive, as its model is not that right: a rival's distance counts relative to it.
+
+    Args:
+        scores: (..., N) log likelihood ratios.
+        shared: (..., N) seconds in common.
+        distance: (..., N) steps from the offset that is judged.
+        lobe: steps from there that are the same answer.
+    """
+    own = distance.abs() <= lobe
+    here = torch.where(distance == 0, shared, 0.0).sum(-1, keepdim=True)
+    factor = (here / shared.clamp_min(1e-6)).clamp(1.0, _LONGER)
     inside = torch.where(own, scores, -torch.inf)
-    outside = torch.where(own, -torch.inf, scores)
-    none = torch.tensor(len(scores)).log()  # as likely beforehand as all offsets together
-    total = torch.logaddexp(torch.logsumexp(scores, 0), none)
-    return float((torch.logsumexp(inside, 0) - total).exp()), float(inside.max()), float(outside.max())
+    peak = inside.amax(-1, keepdim=True).clamp_min(0.0)
+    rival = ~own & (scores > _RIVAL * peak)
+    behind = (peak - scores * factor) / (peak / _DECISIVE).clamp_min(1.0)
+    evened = torch.where(rival, peak - behind, scores)
+    outside = torch.where(own, -torch.inf, evened)
+    none = torch.tensor(float(scores.shape[-1])).log()  # as likely beforehand as all offsets together
+    total = torch.logaddexp(torch.logsumexp(evened, -1), none)
+    probability = (torch.logsumexp(inside, -1) - total).exp()
+    return torch.stack((probability, inside.amax(-1), outside.amax(-1)), -1).double()
 
 
-def _pair_confidence(table: Tensor, places: Tensor, lobe: int) -> Tensor:
+def _pair_confidence(table: Tensor, overlap: Tensor, places: Tensor, lobe: int) -> Tensor:
     half = table.shape[-1] // 2
-    offset = (places[None] - places[:, None])[..., None]
-    own = (torch.arange(-half, half + 1) - offset).abs() <= lobe
-    inside = torch.logsumexp(torch.where(own, table, -torch.inf), -1)
-    total = torch.logaddexp(torch.logsumexp(table, -1), torch.tensor(float(table.shape[-1])).log())
-    return torch.where(torch.eye(len(table), dtype=torch.bool), 1.0, (inside - total).exp())
+    distance = torch.arange(-half, half + 1) - (places[None] - places[:, None])[..., None]
+    confidence = _judged(table, overlap, distance, lobe)[..., 0]
+    return torch.where(torch.eye(len(table), dtype=torch.bool), 1.0, confidence)

@@ -49,8 +49,8 @@ _ODD_RATE = 0.02
 _BETTER = 8.0
 """Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one."""
 _AFFINE_ROUNDS = 2
-_STILL = 0.02
-"""Sizes of a person per second: slower is the detector's noise."""
+_STILL = 0.03
+"""Of a person's size: joints that stray less from their mean do not move."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +224,7 @@ def _other_rates(
     """Give each doubtful view, the least sure first, the standard frame rate that fits clearly better, if one does."""
     rates = torch.ones(len(views), dtype=torch.float64)
     for view in coarse.confidence.argsort().tolist():
-        if not doubtful[view]:
+        if not doubtful[view] or not _moves(views[view]):
             continue
         stated = 1 / views[view].step
         options = [stated / rate for rate in STANDARD_RATES if _SAME_RATE < abs(stated / rate - 1) < _OTHER_RATE]
@@ -306,8 +306,7 @@ def _doubt(name: str, view: ViewMotion, result: Synchronisation, index: int) -> 
     chance = f"confidence {100 * float(result.confidence[index]):.0f} %"
     if seconds < COHERENCE:
         return f"{name}: nobody is seen in it, so that it cannot be synchronised ({chance})."
-    speed = float(view.energy.nanmedian()) if view.energy.isfinite().any() else 0.0
-    if speed < _STILL:
+    if not _moves(view):
         return f"{name}: people hardly move in it, so that it cannot be synchronised ({chance}); let someone move."
     if result.runner_up[index] > 0.8 * result.peak[index] and result.peak[index] > 5:
         return (
@@ -318,6 +317,13 @@ def _doubt(name: str, view: ViewMotion, result: Synchronisation, index: int) -> 
         f"{name}: no offset fits clearly better than chance ({chance}): the view is too short ({seconds:.1f} s with "
         "people), people move too little, or it has no moment in common with the others. Give its offset."
     )
+
+
+def _moves(view: ViewMotion) -> bool:
+    """Whether half of the joints move by more than the detector's noise."""
+    apart = view.shape - view.shape.nanmean(0)
+    spread = apart.square().sum(-1).nanmean(0).sqrt()
+    return bool(spread.nanmedian() > _STILL)
 
 
 def _apart(views: Sequence[ViewMotion], result: Synchronisation) -> list[str]:
