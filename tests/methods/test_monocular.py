@@ -12,7 +12,7 @@ from marey.detect.noise import NoiseModel, with_noise
 from marey.geometry.projection import world_to_camera
 from marey.methods.classical import MonocularEstimator, place_people
 from marey.methods.classical.body_size import LEG, TRUNK, SizePrior, estimate_size, implied_stature
-from marey.methods.classical.monocular import GuessNoise
+from marey.methods.classical.monocular import DISTANCE, GuessNoise, with_distance_error, without_distance_error
 
 SURE = SizePrior(stature_deviation=0.5, proportion_deviation=0.5, detector_deviation=1e-4, jitter=0.0)
 """Believes the detector's size."""
@@ -173,3 +173,26 @@ def test_estimate_size__jitter_of_the_size_is_halved():
 def test_size_prior__impossible(change):
     with pytest.raises(InputError, match="size prior"):
         SizePrior(**change)
+
+
+def test_distance_error__taken_out_and_put_back():
+    given, _ = observation(noise=0.02)
+    estimate = MonocularEstimator(focal_deviation=0.25)(given)
+    deviation = torch.tensor(estimate.provenance[DISTANCE]).double()
+    assert deviation.shape == (2,)
+    assert (deviation > 0.25).all()
+    center = estimate.cameras.centers[0]
+    passing = without_distance_error(estimate.joints, center, deviation)
+    away = (estimate.joints.positions - center).norm(dim=-1)
+    along = (estimate.joints.positions - center) / away[..., None]
+
+    def spread(joints):
+        return (along[..., None, :] @ joints.covariance @ along[..., None])[..., 0, 0].sqrt()
+
+    assert (spread(passing) < 0.15).all()
+    assert (spread(passing) > 0.01).all()
+    torch.testing.assert_close(
+        spread(estimate.joints), (spread(passing) ** 2 + (deviation[:, None] * away) ** 2) ** 0.5
+    )
+    again = with_distance_error(passing, center, deviation)
+    torch.testing.assert_close(again.covariance, estimate.joints.covariance)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from marey._version import __version__
-from marey.core import Estimate, InputError, Observation, Recording
+from marey.core import Estimate, InputError, Joints3D, Observation, Recording
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
+from marey.methods.classical.monocular import DISTANCE, with_distance_error, without_distance_error
 from marey.pipeline.assumed_camera import single_camera
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import FoundKeypoints
@@ -27,7 +28,7 @@ from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
 from marey.pipeline.progress import Stages
 from marey.pipeline.synchronisation import common_length, found_in_one_time
 from marey.pipeline.world import find_up
-from marey.refine.refine import refine
+from marey.refine.refine import Refinement, refine
 
 _DEFAULTS = EstimateConfig()
 
@@ -116,7 +117,7 @@ def estimate(
     with stages("refine"):
         shared = None if times is None else times.nanmedian(dim=0).values
         refinement = config.refine if len(span) > 1 else "none"  # a single picture has no neighbours in time
-        joints, refine_notes = refine(result.joints, fps=rate, mode=refinement, times=shared)
+        joints, refine_notes = _refined(result, fps=rate, mode=refinement, times=shared)
     up, up_note = find_up(joints, otherwise="z" if single is None or single.placed else "-y")
     camera_notes = () if single is None else single.notes
     result = dataclasses.replace(
@@ -136,7 +137,10 @@ def estimate(
             *refine_notes,
             up_note,
         ),
-        provenance=_provenance(paths, calibration, (name, why), config, evidence, recording, up),
+        provenance={
+            **result.provenance,
+            **_provenance(paths, calibration, (name, why), config, evidence, recording, up),
+        },
     )
     if folder is not None:
         with stages("write files"):
@@ -162,6 +166,18 @@ def _evidence_of(
         adjust=config.cameras == "adjusted",
         first_frame=span.start,
     )
+
+
+def _refined(
+    result: Estimate, *, fps: float, mode: Refinement, times: Tensor | None
+) -> tuple[Joints3D, tuple[str, ...]]:
+    """Refine; the error of one camera's distance is the same in all frames and takes no part in it."""
+    if DISTANCE not in result.provenance or result.cameras is None:
+        return refine(result.joints, fps=fps, mode=mode, times=times)
+    deviation, center = torch.tensor(result.provenance[DISTANCE]), result.cameras.centers[0]
+    passing = without_distance_error(result.joints, center, deviation)
+    joints, notes = refine(passing, fps=fps, mode=mode, times=times)
+    return with_distance_error(joints, center, deviation), notes
 
 
 def frame_range(frames: tuple[int | None, int | None] | None, length: int) -> range:

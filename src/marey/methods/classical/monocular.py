@@ -51,6 +51,9 @@ class GuessNoise:
     """Relative: of the distance, by errors that all joints share and that last (limbs foreshortened alike)."""
 
 
+DISTANCE = "distance_deviation"
+"""In an estimate's provenance: the relative deviation of everybody's distance, (P,), by errors that last."""
+
 _SIZE, _NOISE = SizePrior(), GuessNoise()
 
 
@@ -104,6 +107,7 @@ class MonocularEstimator:
             diagnostics=diagnostics,
             frames=frames,
             notes=_notes(size, prior, self),
+            provenance={DISTANCE: distance_deviation(size, self.noise, self.focal_deviation).tolist()},
         )
 
 
@@ -174,6 +178,29 @@ def guess_covariance(score: Tensor, skeleton: Skeleton, noise: GuessNoise) -> Te
 def distance_deviation(size: BodySize, noise: GuessNoise, focal_deviation: float) -> Tensor:
     """Relative standard deviation (P,) of everybody's distance by errors that last."""
     return (size.deviation.square() + noise.shared_depth**2 + focal_deviation**2).sqrt()
+
+
+def without_distance_error(joints: Joints3D, center: Tensor, deviation: Tensor) -> Joints3D:
+    """Joints (T, P) whose covariance no longer holds the error of the distance, which is the same in all frames.
+
+    A smoother must not see it: it would average out what lasts. Add it again afterwards, `with_distance_error`.
+
+    Args:
+        joints: as `place_people` returns them.
+        center: (3,) of the camera, metres.
+        deviation: (P,) relative.
+    """
+    return replace(joints, covariance=joints.covariance - _distance_covariance(joints, center, deviation))
+
+
+def with_distance_error(joints: Joints3D, center: Tensor, deviation: Tensor) -> Joints3D:
+    """The same with the error of the distance: the inverse of `without_distance_error`."""
+    return replace(joints, covariance=joints.covariance + _distance_covariance(joints, center, deviation))
+
+
+def _distance_covariance(joints: Joints3D, center: Tensor, deviation: Tensor) -> Tensor:
+    ray = deviation.to(joints.dtype)[:, None, None] * (joints.positions - center.to(joints.dtype))
+    return ray[..., None] * ray[..., None, :]
 
 
 def at_the_origin(cameras: Cameras) -> Cameras:
