@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="part of a reader's name")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--keep", type=Path, default=Path("/tmp/marey-fuzz"), help="folder for inputs of findings")
+    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "marey-fuzz", help="for inputs of findings")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     chosen = [target for target in TARGETS if not options.only or options.only in target.name]
