@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from itertools import combinations
-from typing import Literal
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from marey.calibrate.calibration import BoardObservations, Calibration, Finding, Rejection
+from marey.calibrate.deviations import parameter_deviations
+from marey.calibrate.extrinsics_config import TIMES_MEDIAN, ExtrinsicsConfig
 from marey.calibrate.extrinsics_findings import extrinsics_findings
+from marey.calibrate.extrinsics_pictures import Pictures, connect, describe_groups, match_cameras, rejections
 from marey.calibrate.motion_findings import moved_findings
-from marey.calibrate.placement import connected_groups, place_cameras, possible_orders
+from marey.calibrate.placement import connected_groups
 from marey.calibrate.timing_findings import timing_findings
 from marey.core import CalibrationError, Cameras, InputError
-from marey.geometry.bundle import BundleSettings, CameraPrior
+from marey.geometry.bundle import BundleSettings
 from marey.geometry.bundle_cameras import DISTORTION_NAMES, FreeIntrinsics
-from marey.geometry.planar_pose import PlanarPoses, TargetPoses, locate_target, planar_poses
+from marey.geometry.planar_pose import locate_target
 from marey.geometry.projection import project
 from marey.geometry.rigid_bundle import RigidBundleAdjustment, adjust_rigid_bundle
 from marey.geometry.robust import RobustLoss
-from marey.geometry.views import fit_to_image
 
 MEDIAN_TO_SIGMA = 1.1774
 """Median length of a two-dimensional error over its standard deviation along an axis."""
@@ -31,39 +30,10 @@ LEAST_SPREAD = 0.02
 ROUNDS = 4
 """Of adjusting and rejecting."""
 
+__all__ = ["ExtrinsicsConfig", "calibrate_extrinsics"]
 
-@dataclass(frozen=True, kw_only=True)
-class ExtrinsicsConfig:
-    """What is adjusted, what is believed, and what defines the world."""
-
-    intrinsics: Literal["hold", "adjust"] = "hold"
-    """`adjust`: focal lengths, principal points and the distortion terms that the given cameras have, jointly with the
-    extrinsics and from the same boards. Needs boards all over every view's image, or a prior."""
-    prior: CameraPrior = field(default_factory=CameraPrior)
-    """How far intrinsics that are adjusted may be from those given. Default: anywhere."""
-    world_moment: int | None = None
-    """None: the first camera is the world. Else one of `BoardObservations.moments`: the board that lay on the ground
-    then, its first corner the origin, x along its columns, z up, on the side from which the cameras see it."""
-    unconnected: Literal["raise", "leave_out"] = "raise"
-    """What to do if some views share no boards with the others: `leave_out` goes on with the largest group."""
-    least_shared: int = 3
-    """Boards that connect two views."""
-    least_corners: int = 6
-    """Corners without which a picture of the board does not count."""
-    false_board: float = 5.0
-    """Pixels, root mean square: a picture that fits the flat board no better than this alone, and 6 times worse than
-    the view's median picture, shows something else."""
-    contradiction: float = 3.0
-    """Pixels, root mean square: a picture farther off than this from where the other views see the board, and 6 times
-    farther than the median picture, contradicts them."""
-    huber: float = 2.0
-    """Standard deviations beyond which a corner pulls no harder."""
-    time_offsets: bool = True
-    """Whether to look for views whose clocks are off, where the board moves from moment to moment."""
-
-
+_CONTRADICTION = "{} saw the board of this moment elsewhere, {:.0f} px off: a false board, or not the same moment"
 _DEFAULTS = ExtrinsicsConfig()
-_TIMES_MEDIAN = 6.0
 
 
 def calibrate_extrinsics(
@@ -90,9 +60,9 @@ def calibrate_extrinsics(
             intrinsics do not belong to these views.
         InputError: there are fewer than two views, or the pictures were not taken together.
     """
-    given, notes = _matched(observations, cameras)
-    pictures = _Pictures.gather(observations, given, config)
-    pictures, group_notes = _connected(pictures, config)
+    given, notes = match_cameras(observations, cameras)
+    pictures = Pictures.gather(observations, given, config)
+    pictures, group_notes = connect(pictures, config)
     placed = pictures.placed()
     result, pictures, more_notes = _adjusted(pictures, placed, config)
     # a late view moves its boards to and fro, which a camera in two places would explain in part
@@ -102,200 +72,9 @@ def calibrate_extrinsics(
     return _calibration(pictures, result, (*notes, *group_notes, *more_notes), findings)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Pictures:
-    """What is believed so far."""
-
-    observations: BoardObservations
-    cameras: Cameras
-    """(V,) intrinsics as given, float64."""
-    poses: PlanarPoses
-    listed: Tensor
-    """(V, M, C, 2) all corners that were seen on boards, in the order that the views share."""
-    pixels: Tensor
-    """(V, M, C, 2) the same without boards that contradict; NaN = not used."""
-    rejected: tuple[Rejection, ...]
-    contradicting: Tensor
-    """(V, M) boolean: boards left out because the other views see them elsewhere."""
-    least_shared: int
-
-    @classmethod
-    def gather(cls, observations: BoardObservations, cameras: Cameras, config: ExtrinsicsConfig) -> _Pictures:
-        """Take out the pictures that show too little of the board, or something else."""
-        pixels = observations.pixels.to(torch.float64)
-        seen = pixels.isfinite().all(-1)
-        enough = seen.sum(-1) >= min(config.least_corners, seen.shape[-1])
-        poses = planar_poses(
-            torch.where(enough[..., None, None], pixels, torch.nan), observations.board.points, cameras
-        )
-        rms = poses.rms[..., 0]
-        bound = (_TIMES_MEDIAN * rms.nanmedian(1, keepdim=True).values).clamp_min(config.false_board)
-        flat = rms.isfinite()
-        false = flat & (rms > bound)
-        few, lost = seen.any(-1) & ~enough, enough & ~flat
-        rejected = _rejections(few, lambda view, moment: _FEW.format(int(seen[view, moment].sum())))
-        rejected += _rejections(lost, lambda view, moment: _LOST)
-        rejected += _rejections(false, lambda view, moment: _FALSE.format(float(rms[view, moment])))
-        good = (flat & ~false)[..., None, None]
-        pixels = torch.where(good & seen[..., None], pixels, torch.nan)
-        kept = PlanarPoses(
-            rotation=torch.where(good[..., None], poses.rotation, torch.nan),
-            translation=torch.where(good, poses.translation, torch.nan),
-            rms=torch.where(good[..., 0], poses.rms, torch.nan),
-        )
-        return cls(
-            observations=observations,
-            cameras=cameras,
-            poses=kept,
-            listed=pixels,
-            pixels=pixels,
-            rejected=rejected,
-            contradicting=torch.zeros_like(flat),
-            least_shared=config.least_shared,
-        )
-
-    @property
-    def shared(self) -> Tensor:
-        """(V, V) how many boards pairs of views share."""
-        return shared_boards(self.pixels)
-
-    def of(self, views: list[int]) -> _Pictures:
-        """Some of the views alone."""
-        if len(views) == len(self.pixels):
-            return self
-        poses = self.poses
-        place = {view: at for at, view in enumerate(views)}
-        rejected = tuple(replace(item, view=place[item.view]) for item in self.rejected if item.view in place)
-        return replace(
-            self,
-            observations=_restricted(self.observations, views),
-            cameras=self.cameras[views],
-            poses=poses.of(views),
-            listed=self.listed[views],
-            pixels=self.pixels[views],
-            rejected=rejected,
-            contradicting=self.contradicting[views],
-        )
-
-    def placed(self) -> Cameras:
-        """Rough extrinsics."""
-        return place_cameras(
-            self.pixels,
-            self.observations.board.points,
-            self.cameras,
-            poses=self.poses,
-            shared=self.shared,
-            orders=possible_orders(self.observations.board),
-        )
-
-    def located(self, cameras: Cameras) -> TargetPoses:
-        """The boards before placed cameras, with the order in which each view listed the corners."""
-        board = self.observations.board
-        orders = possible_orders(board)
-        return locate_target(self.listed, board.points, cameras, poses=self.poses, orders=orders)
-
-    def in_order(self, located: TargetPoses) -> tuple[_Pictures, tuple[str, ...]]:
-        """With the corners of every view in the same order, and a sentence for each view where they were not."""
-        places = possible_orders(self.observations.board)[located.order]
-        index = places[..., None].expand_as(self.listed)
-        turned = (located.order > 0) & self.listed.isfinite().all(-1).any(-1)
-        notes = tuple(
-            f"{name}: in {count} pictures the corners of the checkerboard were listed the other way round than other "
-            "views saw them; they were turned."
-            for name, count in zip(self.observations.names, turned.sum(1).tolist(), strict=True)
-            if count
-        )
-        if not turned.any():
-            return self, ()
-        listed = self.listed.gather(2, index)
-        given = self.observations.pixels.gather(2, index.to(self.observations.pixels.device))
-        poses = planar_poses(listed, self.observations.board.points, self.cameras)
-        observations = replace(self.observations, pixels=given)
-        return replace(self, listed=listed, pixels=listed, poses=poses, observations=observations), notes
-
-    def without(self, contradicting: Tensor) -> _Pictures:
-        """Leave boards (V, M) out."""
-        left = torch.where(contradicting[..., None, None], torch.nan, self.listed)
-        return replace(self, pixels=left, contradicting=contradicting)
-
-
-_FEW = "only {} corners of the board were seen, too few to rely on"
-_LOST = "the corners lie on a line, or no place of the board explains them"
-_FALSE = "the corners do not lie on the board, at best {:.0f} px off: probably something else was taken for it"
-_CONTRADICTION = "{} saw the board of this moment elsewhere, {:.0f} px off: a false board, or not the same moment"
-
-
-def shared_boards(pixels: Tensor) -> Tensor:
-    """How many boards pairs of views share, (V, V) float64, from pixels (V, M, C, 2)."""
-    has = pixels.isfinite().all(-1).any(-1).double()
-    return has @ has.T
-
-
-def _matched(observations: BoardObservations, cameras: Cameras) -> tuple[Cameras, tuple[str, ...]]:
-    """The cameras of the views in their order, float64 without extrinsics, fitted to the images."""
-    names = observations.names
-    if len(names) < 2:
-        raise InputError("calibrating extrinsics: expected boards of two or more views, got one")
-    if not observations.simultaneous:
-        raise InputError(
-            "these pictures were not taken at the same time, so they tell nothing about where cameras stand to each "
-            "other; give synchronised videos or pictures of the board seen by several cameras at once"
-        )
-    if cameras.batch_shape != (len(names),):
-        raise CalibrationError(
-            f"cameras: expected one for each of the views {', '.join(names)}, got {cameras.batch_shape}"
-        )
-    if cameras.names and set(cameras.names) != set(names):
-        raise CalibrationError(
-            f"cameras: the intrinsics are of {', '.join(cameras.names)} and the views are {', '.join(names)}; rename "
-            "one of them"
-        )
-    if cameras.names:
-        cameras = cameras[[cameras.names.index(name) for name in names]]
-    bare = replace(cameras.to(torch.float64), rotation=None, translation=None, names=names)
-    if not bare.intrinsics.isfinite().all() or not bare.distortion.isfinite().all():
-        raise CalibrationError(
-            "cameras: the intrinsics of every view have to be known and finite; calibrate them first"
-        )
-    return fit_to_image(bare, observations.sizes.to(torch.float64), names)
-
-
-def _connected(pictures: _Pictures, config: ExtrinsicsConfig) -> tuple[_Pictures, tuple[str, ...]]:
-    """All views if boards connect them; else complain, or go on with the largest group."""
-    shared = pictures.shared
-    groups = connected_groups(shared >= config.least_shared)
-    if len(groups) == 1:
-        return pictures, ()
-    names = pictures.observations.names
-    largest = max(groups, key=lambda group: (len(group), float(shared[group][:, group].sum())))
-    if config.unconnected == "raise" or len(largest) < 2:
-        raise CalibrationError(_unconnected(groups, shared, names, config.least_shared))
-    left = [name for view, name in enumerate(names) if view not in largest]
-    note = (
-        f"Left out, because they share fewer than {config.least_shared} boards with the others: {', '.join(left)}. "
-        "Show the board to them together with another camera."
-    )
-    return pictures.of(largest), (note,)
-
-
-def _unconnected(groups: list[list[int]], shared: Tensor, names: tuple[str, ...], least: int) -> str:
-    called = [" + ".join(names[view] for view in group) for group in groups]
-    missing = []
-    for first, second in combinations(groups, 2):
-        block = shared[first][:, second]
-        a, b = divmod(int(block.argmax()), len(second))
-        count = int(block[a, b])
-        had = f" (so far {count})" if count else ""
-        missing.append(f"to {names[first[a]]} and {names[second[b]]} together{had}")
-    return (
-        f"not all cameras can be placed: expected pairs of views that share {least} boards or more to connect all, got "
-        f"the separate groups {'; '.join(called)}. Show the board {', or '.join(missing)}"
-    )
-
-
 def _adjusted(
-    pictures: _Pictures, placed: Cameras, config: ExtrinsicsConfig
-) -> tuple[RigidBundleAdjustment, _Pictures, tuple[str, ...]]:
+    pictures: Pictures, placed: Cameras, config: ExtrinsicsConfig
+) -> tuple[RigidBundleAdjustment, Pictures, tuple[str, ...]]:
     """Adjust cameras and boards, leaving out boards that contradict, until none does."""
     board = pictures.observations.board.points
     pictures, notes = pictures.in_order(pictures.located(placed))
@@ -309,7 +88,7 @@ def _adjusted(
         if turn > 1 and (contradicting == pictures.contradicting).all():
             break
         pictures = pictures.without(contradicting)
-        _still_connected(pictures, config)
+        _stillconnect(pictures, config)
         if turn and config.intrinsics == "adjust":
             free = _free_intrinsics(cameras)
         settings = BundleSettings(loss=RobustLoss("huber", config.huber * spread), free=free, prior=prior)
@@ -329,7 +108,7 @@ def _adjusted(
     return result, replace(pictures, rejected=pictures.rejected + why), (*notes, world)
 
 
-def _off(pictures: _Pictures, cameras: Cameras, rotation: Tensor, translation: Tensor) -> Tensor:
+def _off(pictures: Pictures, cameras: Cameras, rotation: Tensor, translation: Tensor) -> Tensor:
     """How far each picture's board is from the pose that all views agreed on, (V, M) root mean square pixels."""
     corners = pictures.observations.board.points @ rotation.mT + translation[:, None]
     squared = (project(corners[None], cameras) - pictures.listed).square().sum(-1)
@@ -341,31 +120,31 @@ def _off(pictures: _Pictures, cameras: Cameras, rotation: Tensor, translation: T
 
 def _contradicting(off: Tensor, limit: float) -> Tensor:
     """Which boards (V, M) are farther off than the limit and most others."""
-    bound = max(limit, _TIMES_MEDIAN * float(off[off.isfinite()].median()))
+    bound = max(limit, TIMES_MEDIAN * float(off[off.isfinite()].median()))
     return off.nan_to_num(0.0, posinf=torch.inf) > bound
 
 
-def _spread_of_corners(pictures: _Pictures, cameras: Cameras, rotation: Tensor, translation: Tensor) -> float:
+def _spread_of_corners(pictures: Pictures, cameras: Cameras, rotation: Tensor, translation: Tensor) -> float:
     """Standard deviation of the corners along an axis, pixels, from the median."""
     corners = pictures.observations.board.points @ rotation.mT + translation[:, None]
     distance = (project(corners[None], cameras) - pictures.pixels).norm(dim=-1)
     return max(float(distance.nanmedian()) / MEDIAN_TO_SIGMA, LEAST_SPREAD)
 
 
-def _still_connected(pictures: _Pictures, config: ExtrinsicsConfig) -> None:
+def _stillconnect(pictures: Pictures, config: ExtrinsicsConfig) -> None:
     shared = pictures.shared
     groups = connected_groups(shared >= config.least_shared)
     if len(groups) > 1:
         count = int(pictures.contradicting.sum())
         raise CalibrationError(
             f"{count} pictures of the board contradict the others; without them, "
-            + _unconnected(groups, shared, pictures.observations.names, config.least_shared)
+            + describe_groups(groups, shared, pictures.observations.names, config.least_shared)
             + ". If the board was hardly turned, show it tilted in many directions; if clocks differ, "
             "synchronise them first"
         )
 
 
-def _contradictions(pictures: _Pictures, off: Tensor) -> tuple[Rejection, ...]:
+def _contradictions(pictures: Pictures, off: Tensor) -> tuple[Rejection, ...]:
     """A sentence for each board that contradicts, naming who saw it elsewhere."""
     used = pictures.pixels.isfinite().all(-1).any(-1)
     names = pictures.observations.names
@@ -374,16 +153,11 @@ def _contradictions(pictures: _Pictures, off: Tensor) -> tuple[Rejection, ...]:
         others = [names[other] for other in range(len(names)) if used[other, moment] and other != view]
         return _CONTRADICTION.format(" and ".join(others) or "the other views", float(off[view, moment]))
 
-    return _rejections(pictures.contradicting, why)
-
-
-def _rejections(left_out: Tensor, why: Callable[[int, int], str]) -> tuple[Rejection, ...]:
-    places = left_out.nonzero().tolist()
-    return tuple(Rejection(view=view, moment=moment, why=why(view, moment)) for view, moment in places)
+    return rejections(pictures.contradicting, why)
 
 
 def _in_world(
-    pictures: _Pictures, result: RigidBundleAdjustment, config: ExtrinsicsConfig, settings: BundleSettings
+    pictures: Pictures, result: RigidBundleAdjustment, config: ExtrinsicsConfig, settings: BundleSettings
 ) -> tuple[RigidBundleAdjustment, str]:
     """The result in the frame of the board that lay on the ground, if one is named; and what the world is."""
     names, moments = pictures.observations.names, pictures.observations.moments
@@ -421,23 +195,8 @@ def _in_world(
     )
 
 
-def _restricted(observations: BoardObservations, views: list[int]) -> BoardObservations:
-    """Some of the views alone."""
-    place = {view: at for at, view in enumerate(views)}
-    sources = observations.sources
-    return replace(
-        observations,
-        pixels=observations.pixels[views],
-        names=tuple(observations.names[view] for view in views),
-        sizes=observations.sizes[views],
-        frame_indices=observations.frame_indices[views],
-        sources=tuple(sources[view] for view in views) if sources else (),
-        rejected=tuple(replace(item, view=place[item.view]) for item in observations.rejected if item.view in place),
-    )
-
-
 def _calibration(
-    pictures: _Pictures, result: RigidBundleAdjustment, notes: tuple[str, ...], findings: tuple[Finding, ...]
+    pictures: Pictures, result: RigidBundleAdjustment, notes: tuple[str, ...], findings: tuple[Finding, ...]
 ) -> Calibration:
     observations = pictures.observations
     names, deviation = parameter_deviations(result)
@@ -457,38 +216,6 @@ def _calibration(
         notes=(*observations.notes, *notes),
     )
     return replace(calibration, findings=(*findings, *extrinsics_findings(calibration, pictures.least_shared)))
-
-
-def parameter_deviations(result: RigidBundleAdjustment) -> tuple[tuple[str, ...], Tensor]:
-    """The names of a `Calibration`'s parameters and their standard deviations (V, K).
-
-    From what single moments pull where enough of them tell, because errors of one picture of a board belong together;
-    else from the scatter of the corners.
-    """
-    clustered = result.clustered_covariance
-    whole = clustered if clustered.isfinite().all() else result.camera_covariance
-    views = torch.arange(len(whole))
-    own = whole[views, :, views]
-    names = list(result.parameter_names)
-    # to rows of: rotation, centre, fx, fy, cx, cy, coefficients
-    rotation, _ = result.cameras.extrinsics
-    rows = torch.eye(len(names), dtype=own.dtype).repeat(len(own), 1, 1)
-    rows[:, 3:6, 3:6] = -rotation.mT
-    said = ["rx", "ry", "rz", "x", "y", "z"]
-    rest = names[6:]
-    order = list(range(6))
-    if "focal" in rest:
-        at = names.index("focal")
-        K = result.cameras.intrinsics
-        fx, fy = torch.zeros_like(rows[:, 0]), torch.zeros_like(rows[:, 0])
-        fx[:, at], fy[:, at] = K[:, 0, 0], K[:, 1, 1]
-        if "aspect" in rest:
-            fy[:, names.index("aspect")] = K[:, 1, 1]
-        others = [names.index(name) for name in rest if name not in ("focal", "aspect")]
-        rows = torch.cat((rows[:, order], fx[:, None], fy[:, None], rows[:, others]), 1)
-        said += ["fx", "fy"] + [names[place] for place in others]
-    variance = (rows @ own @ rows.mT).diagonal(dim1=-2, dim2=-1)
-    return tuple(said), variance.clamp_min(0.0).sqrt()
 
 
 def _free_intrinsics(cameras: Cameras) -> FreeIntrinsics:

@@ -16,6 +16,7 @@ from marey.geometry.epipolar import (
     sampson_distance,
 )
 from marey.geometry.least_squares import LeastSquaresSolution, levenberg_marquardt
+from marey.geometry.planar_pose import PlanarPoses, TargetPoses, locate_target, planar_poses
 from marey.geometry.projection import (
     camera_to_world,
     distort,
@@ -31,6 +32,7 @@ from marey.geometry.projection import (
     undistort_pixels,
     world_to_camera,
 )
+from marey.geometry.rigid_bundle import RigidBundleAdjustment, adjust_rigid_bundle
 from marey.geometry.robust import RobustLoss
 from marey.geometry.rotations import (
     columns_to_matrix,
@@ -78,11 +80,15 @@ __all__ = [
     "CameraPrior",
     "FreeIntrinsics",
     "LeastSquaresSolution",
+    "PlanarPoses",
     "RayMeeting",
+    "RigidBundleAdjustment",
     "RobustLoss",
     "Scale",
+    "TargetPoses",
     "Triangulation",
     "adjust_bundle",
+    "adjust_rigid_bundle",
     "align",
     "camera_to_world",
     "cholesky_2x2",
@@ -104,6 +110,7 @@ __all__ = [
     "inverse_2x2",
     "inverse_3x3_symmetric",
     "levenberg_marquardt",
+    "locate_target",
     "look_at",
     "look_at_boxes",
     "matrix_to_columns",
@@ -114,6 +121,7 @@ __all__ = [
     "pairwise_sampson_distance",
     "pixels_to_normalised",
     "pixels_to_rays",
+    "planar_poses",
     "pose_from_essential",
     "project",
     "project_from_camera",
