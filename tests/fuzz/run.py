@@ -13,6 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+KEPT = Path(tempfile.gettempdir()) / "marey-fuzz"
+
 
 def main() -> None:
     """Share the inputs among the readers, two processes at a time."""
@@ -25,7 +27,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="part of a reader's name")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--keep", type=Path, default=Path(tempfile.gettempdir()) / "marey-fuzz", help="for inputs of findings")
+    parser.add_argument("--keep", type=Path, default=KEPT, help="folder for inputs of findings")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     chosen = [target for target in TARGETS if not options.only or options.only in target.name]
