@@ -51,8 +51,20 @@ def test_assess__parameters_keep_their_deviation():
 
 
 def test_assess__rejected_boards_count_for_their_view():
-    calibration = replace(made(), rejected=(Rejection(view=1, moment=0, why="blurred"),) * 3)
-    assert [view.rejected for view in assess(calibration).views] == [0, 3, 0]
+    rejected = tuple(Rejection(view=1, moment=moment, why="blurred") for moment in (0, 2, 2))
+    assert [view.rejected for view in assess(replace(made(), rejected=rejected)).views] == [0, 2, 0]
+
+
+def test_assess__parameters_that_were_not_estimated_are_held():
+    calibration = made()
+    places = replace(
+        calibration, parameter_names=calibration.parameter_names[:6], deviation=calibration.deviation[:, :6]
+    )
+    by_name = {parameter.name: parameter.deviation for parameter in assess(places).views[0].parameters}
+    assert by_name["fx"] == by_name["k1"] == 0
+    assert by_name["x"] == 1e-3
+    bare = assess(Calibration(cameras=calibration.cameras)).views[0].parameters
+    assert {parameter.deviation for parameter in bare} == {None}
 
 
 def test_assess__of_cameras_alone_knows_their_fields_of_view():

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from marey.calibrate.calibration import BoardObservations, Calibration, Finding
+from marey.calibrate.calibration import BoardObservations, Calibration, Finding, Rejection
 from marey.calibrate.people_agreement import PeopleAgreement
 from marey.core import Cameras
 from marey.geometry.projection import pixels_to_normalised, undistort, world_to_camera
@@ -174,6 +174,15 @@ def used_corners(calibration: Calibration) -> Tensor:
     return calibration.observations.seen if calibration.used is None else calibration.used
 
 
+def all_rejections(calibration: Calibration) -> tuple[Rejection, ...]:
+    """Boards left out, by the search for boards or by the calibration; each once, for the first reason."""
+    found = () if calibration.observations is None else calibration.observations.rejected
+    first: dict[tuple[int, int], Rejection] = {}
+    for rejection in (*found, *calibration.rejected):
+        first.setdefault((rejection.view, rejection.moment), rejection)
+    return tuple(first.values())
+
+
 def coverage(observations: BoardObservations, used: Tensor) -> Tensor:
     """(V,) share of the cells of each image in which a corner was used; NaN where the image's size is unknown."""
     size = observations.sizes.double()
@@ -217,7 +226,7 @@ def _numbers_of_boards(calibration: Calibration) -> dict[str, Tensor]:
         return {}
     used = used_corners(calibration)
     rejected = torch.zeros(len(used), dtype=torch.long)
-    for rejection in (*observations.rejected, *calibration.rejected):
+    for rejection in all_rejections(calibration):
         rejected[rejection.view] += 1
     return {
         "error_px": _root_mean_square(residuals.norm(dim=-1), used, keep=1),
@@ -310,13 +319,15 @@ def _field_of_view(camera: Cameras) -> tuple[float, float]:
 def _parameters(calibration: Calibration, view: int) -> tuple[Parameter, ...]:
     """Every number of a camera: those with a deviation and those without."""
     known: Mapping[str, float] = {}
+    otherwise = None
     if calibration.deviation is not None:
         known = dict(zip(calibration.parameter_names, calibration.deviation[view].tolist(), strict=True))
+        otherwise = 0.0  # what is not among the parameters was not estimated but held
     return tuple(
         Parameter(
             name=name,
             value=value,
-            deviation=known.get(name),
+            deviation=known.get(name, otherwise),
             unit=_UNITS.get(name, "px" if name in _PIXELS else ""),
         )
         for name, value in _values(calibration.cameras[view])

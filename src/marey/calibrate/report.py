@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from marey._version import __version__
 from marey.calibrate import report_tables as tables
-from marey.calibrate.assessment import Assessment, as_numbers, board_corners, camera_names, used_corners
+from marey.calibrate.assessment import Assessment, all_rejections, as_numbers, board_corners, camera_names, used_corners
 from marey.calibrate.calibration import Calibration
 from marey.calibrate.people_agreement import PeopleAgreement
 from marey.calibrate.report_maps import residual_map
@@ -81,7 +81,7 @@ def report_numbers(report: CalibrationReport) -> dict[str, Any]:
         "rigid_board_rms_mm": rigid if rigid is not None and math.isfinite(rigid) else None,
         "rejected": [
             {"view": names[rejection.view], "frame": moments[rejection.moment], "why": rejection.why}
-            for rejection in tables.all_rejections(report.calibration)
+            for rejection in all_rejections(report.calibration)
         ],
         "notes": list(_notes(report)),
     }
@@ -115,12 +115,12 @@ def _sections(report: CalibrationReport) -> list[str]:
     assessment = report.assessment
     parameters = "Parameters and how well they are known" if _has_deviation(report) else "Parameters"
     return [
-        _section("cameras", "The cameras", f'<div class="scroll">{tables.cameras_table(assessment)}</div>'),
+        _section("cameras", "The cameras", f'<div class="scroll tall">{tables.cameras_table(assessment)}</div>'),
         _section("plans", "Where they stand", _plans(report)),
         _section("pairs", "Who sees what together", _pairs(report)),
         _section("maps", "Where in the image, and how it missed", _maps(report)),
         _section("worst", "The worst pictures", _worst(report)),
-        _section("parameters", parameters, f'<div class="scroll">{tables.parameters_table(assessment)}</div>'),
+        _section("parameters", parameters, f'<div class="scroll tall">{tables.parameters_table(assessment)}</div>'),
         _section("rejected", "Boards left out", _rejected(report)),
     ]
 
@@ -231,7 +231,7 @@ def _rejected(report: CalibrationReport) -> str:
     observations = report.calibration.observations
     if observations is None:
         return ""
-    rejected = tables.all_rejections(report.calibration)
+    rejected = all_rejections(report.calibration)
     listed = tables.rejections_list(rejected, observations, camera_names(report.calibration.cameras))
     return tables.figures(rejected_pictures(report.calibration, rejected)) + listed
 

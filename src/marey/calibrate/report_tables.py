@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from marey.calibrate.assessment import Assessment, Parameter, ViewAssessment
-from marey.calibrate.calibration import BoardObservations, Calibration, Finding, Rejection
+from marey.calibrate.calibration import BoardObservations, Finding, Rejection
 from marey.calibrate.report_pictures import BoardPicture, rejection_text
 from marey.viz.report_fragments import number, percent, plural, table
 
@@ -165,12 +165,6 @@ def rejections_list(rejected: Sequence[Rejection], observations: BoardObservatio
     )
 
 
-def all_rejections(calibration: Calibration) -> tuple[Rejection, ...]:
-    """Those of the search for boards and those of the calibration."""
-    found = () if calibration.observations is None else calibration.observations.rejected
-    return (*found, *calibration.rejected)
-
-
 def _lens_cells(view: ViewAssessment) -> list[str]:
     size = f"{view.size[0]} \u00d7 {view.size[1]}" if view.size else "\u2013"
     across, down = view.field_of_view
@@ -198,7 +192,8 @@ def _parameter(parameter: Parameter, digits: int) -> str:
         value = math.degrees(value)
         deviation = None if deviation is None else math.degrees(deviation)
     name = {"rx": "right", "ry": "down", "rz": "forward"}.get(parameter.name, parameter.name)
-    return f"<small>{name}</small> {value:.{digits}f} <small>{_spread(parameter, deviation)}</small>"
+    shown = f"{round(value, digits) + 0.0:.{digits}f}"  # no minus before a zero
+    return f"<small>{name}</small> {shown} <small>{_spread(parameter, deviation)}</small>"
 
 
 def _spread(parameter: Parameter, deviation: float | None) -> str:
