@@ -15,7 +15,8 @@ from marey.io.images import write_image
 
 SIDE = 48
 """Pixels a square of the drawn board."""
-OVERSAMPLING = 3
+OVERSAMPLING = 2
+_KNOWN_RAYS: dict[tuple[float, ...], torch.Tensor] = {}
 
 
 def a_camera(size=(640, 480), focal=600.0, distortion=(-0.2, 0.05, 0.001, -0.001), fisheye=None) -> Cameras:
@@ -31,7 +32,7 @@ def a_camera(size=(640, 480), focal=600.0, distortion=(-0.2, 0.05, 0.001, -0.001
     )
 
 
-def some_poses(board: Board, camera: Cameras, count: int, *, tilt=0.6, seed=0, fill=0.5):
+def some_poses(board: Board, camera: Cameras, count: int, *, tilt=0.6, seed=0, fill=0.5, aside=1.0):
     """Rotations (M, 3, 3) and translations (M, 3), board to camera, that keep most of the board in the picture."""
     random = np.random.default_rng(seed)
     rotation = rotvec_to_matrix(torch.from_numpy(random.uniform(-tilt, tilt, (count, 3))))
@@ -41,8 +42,8 @@ def some_poses(board: Board, camera: Cameras, count: int, *, tilt=0.6, seed=0, f
     focal = float(camera.intrinsics[0, 0, 0])
     distance = focal * extent / (fill * height) * torch.from_numpy(random.uniform(0.9, 1.3, count))
     room = torch.tensor([(width - fill * height) / 2, (height - fill * height) / 2]).double() / focal
-    aside = torch.from_numpy(random.uniform(-1, 1, (count, 2))) * room
-    place = torch.cat((aside * distance[:, None], distance[:, None]), -1)
+    off = torch.from_numpy(random.uniform(-aside, aside, (count, 2))) * room
+    place = torch.cat((off * distance[:, None], distance[:, None]), -1)
     return rotation, place - middle @ rotation.mT
 
 
@@ -61,10 +62,7 @@ def draw_board(board: Board) -> np.ndarray:
 def render_board(board, camera, rotation, translation, *, blur=0.7, noise=2.0, seed=0, background=110) -> np.ndarray:
     """The picture (height, width, 3) of the board at a pose, board to camera."""
     width, height = (int(side) for side in camera.image_size[0])
-    sides = [(torch.arange(count * OVERSAMPLING) + 0.5) / OVERSAMPLING - 0.5 for count in (width, height)]
-    y, x = torch.meshgrid(sides[1].double(), sides[0].double(), indexing="ij")
-    ideal = undistort(pixels_to_normalised(torch.stack((x, y), -1)[None], camera), camera)[0]
-    rays = torch.cat((ideal, torch.ones_like(ideal[..., :1])), -1)
+    rays = _rays(camera)
     # where the ray meets the board's plane, in the board's frame
     normal = rotation[:, 2]
     hits = rays * ((normal @ translation) / (rays @ normal))[..., None]
@@ -80,6 +78,18 @@ def render_board(board, camera, rotation, translation, *, blur=0.7, noise=2.0, s
         grey = cv2.GaussianBlur(grey, (0, 0), blur)
     grey += noise * np.random.default_rng(seed).normal(size=grey.shape)
     return np.repeat(np.clip(np.round(grey), 0, 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def _rays(camera: Cameras) -> torch.Tensor:
+    """Of all the places that are sampled, (height, width, 3) in the camera's frame; z is 1."""
+    key = tuple(torch.cat([part.flatten() for part in camera.tensors()]).tolist())
+    if key not in _KNOWN_RAYS:
+        width, height = (int(side) for side in camera.image_size[0])
+        sides = [(torch.arange(count * OVERSAMPLING) + 0.5) / OVERSAMPLING - 0.5 for count in (width, height)]
+        y, x = torch.meshgrid(sides[1].double(), sides[0].double(), indexing="ij")
+        ideal = undistort(pixels_to_normalised(torch.stack((x, y), -1)[None], camera), camera)[0]
+        _KNOWN_RAYS[key] = torch.cat((ideal, torch.ones_like(ideal[..., :1])), -1)
+    return _KNOWN_RAYS[key]
 
 
 def render_boards(board, camera, rotations, translations, **options) -> list[np.ndarray]:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from marey.core import Cameras
 from marey.geometry.planar_pose import PlanarPoses, planar_poses
+from marey.geometry.projection import project_from_camera
 
 FALSE_RATIO = 5.0
 """A board whose error is this many times that of the view's median board is none."""
 FALSE_LEAST = 1.0
 """Pixels: no board is false below this error."""
+RAYLEIGH_QUARTILE = math.log(4) ** 0.5
+"""Upper quartile of the length of a circular Gaussian relative to its root mean square."""
 
 
-def board_errors(pixels: Tensor, target: Tensor, camera: Cameras) -> tuple[Tensor, PlanarPoses]:
-    """Root mean square distance (M,) in pixels of each board's corners (M, C, 2) from its own best pose; the poses."""
-    poses = planar_poses(pixels[None], target, camera)
-    return poses.rms[0, :, 0], poses
+def board_errors(
+    pixels: Tensor, target: Tensor, camera: Cameras, *, iterations: int = 30
+) -> tuple[Tensor, PlanarPoses]:
+    """Find each board (M, C, 2) by itself, and by how much its corners miss it, (M,), pixels; the poses.
+
+    The root mean square distance that Gaussian errors with the same upper quartile would have: one wrong corner does
+    not make a board false.
+    """
+    poses = planar_poses(pixels[None], target, camera, iterations=iterations)
+    placed = target @ poses.rotation[:, :, 0].mT + poses.translation[:, :, 0, None]
+    distance = (pixels[None] - project_from_camera(placed, camera)).square().sum(-1).sqrt()[0]
+    return distance.nanquantile(0.75, dim=-1) / RAYLEIGH_QUARTILE, poses
 
 
 def false_boards(errors: Tensor, *, ratio: float = FALSE_RATIO, least: float = FALSE_LEAST) -> Tensor:

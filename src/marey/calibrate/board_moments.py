@@ -77,7 +77,7 @@ def _moments(
             return [moments[:count] for moments, count in zip(own, counts, strict=True)], notes
     numbers = [_numbers(source) for source in sources]
     shared = [_shared(numbers[0], other) for other in numbers[1:]]
-    if len(sources) > 1 and min(shared) >= SHARED and any(len(set(map(len, numbers))) > 1 for _ in shared):
+    if any(not np.array_equal(numbers[0], other) for other in numbers[1:]) and min(shared) >= SHARED:
         return numbers, ["Pictures with the same number in their names are taken as one moment."]
     if len(set(counts)) > 1:
         told = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))

@@ -15,6 +15,7 @@ from marey.calibrate.intrinsic_findings import ViewFacts, view_findings
 from marey.calibrate.lens_models import (
     AUTOMATIC,
     LENS_MODELS,
+    ROUGHLY,
     LensChoice,
     LensFit,
     LensModel,
@@ -199,7 +200,7 @@ def _robust_fit(
 ) -> _ViewFit:
     """Fit a simple lens from nothing, among boards (M, C, 2) of which fewer than half may be false."""
     starts = [first_camera(factor * max(size), size, model) for factor in FOCAL_LENGTHS]
-    found = [(camera, *board_errors(seen, target, camera)) for camera in starts]
+    found = [(camera, *board_errors(seen, target, camera, iterations=ROUGHLY)) for camera in starts]
     camera, errors, poses = min(found, key=lambda start: float(start[1].nanmedian().nan_to_num(torch.inf)))
     false = false_boards(errors, ratio=START_FALSE[0], least=START_FALSE[1])
     for _ in range(ROUNDS):
@@ -248,13 +249,22 @@ def _used(lens: LensFit) -> Tensor:
 
 
 def _without_outliers(pixels: Tensor, target: Tensor, camera: Cameras, config: IntrinsicsConfig) -> Tensor:
-    """Corners (M, C, 2) without those that lie far from where the camera sees them."""
-    _, poses = board_errors(pixels, target, camera)
-    residuals = _residuals(pixels[None], target, camera, poses.rotation[:, :, 0], poses.translation[:, :, 0])[0]
-    length = residuals.square().sum(-1).sqrt()
-    # the median length of a circular Gaussian is 1.18 standard deviations
-    bound = (config.outlier / 1.177 * length.nanmedian()).clamp_min(LEAST_OUTLIER)
-    kept = torch.where((length > bound)[..., None], torch.nan, pixels)
+    """Corners (M, C, 2) without those that lie far from where the camera sees them.
+
+    A wrong corner pulls its board's pose, so of each board only the worst go in one round.
+    """
+    kept = pixels
+    for _ in range(ROUNDS):
+        _, poses = board_errors(kept, target, camera)
+        residuals = _residuals(kept[None], target, camera, poses.rotation[:, :, 0], poses.translation[:, :, 0])[0]
+        length = residuals.square().sum(-1).sqrt()
+        # the median length of a circular Gaussian is 1.18 standard deviations
+        bound = (config.outlier / 1.177 * length.nanmedian()).clamp_min(LEAST_OUTLIER)
+        worst = length.nan_to_num(0.0).amax(-1, keepdim=True)
+        wrong = (length > bound) & (length > worst / 2)
+        if not wrong.any():
+            break
+        kept = torch.where(wrong[..., None], torch.nan, kept)
     return _only(kept, kept.isfinite().all(-1).sum(-1) >= config.least_corners)
 
 

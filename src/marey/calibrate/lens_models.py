@@ -24,6 +24,8 @@ FEWEST_BOARDS = 5
 """With fewer, none can be held out: the choice is left at `k1`."""
 TOLERANCE = 0.02
 """A model whose mean squared error on held-out boards is larger by this share is as good."""
+ROUGHLY = 5
+"""Iterations that place a board well enough to begin with."""
 SAMPLES = 48
 """Along each side of the image, where a lens is checked."""
 
@@ -118,7 +120,7 @@ def fit_lens(
     Raises:
         InputError: the corners are fewer than the unknowns.
     """
-    poses = planar_poses(pixels[None], target, start)
+    poses = planar_poses(pixels[None], target, start, iterations=ROUGHLY)
     free = FreeIntrinsics(focal=True, aspect=not centred, principal_point=not centred, distortion=model.terms)
     bundle = adjust_rigid_bundle(
         pixels[None],
@@ -202,6 +204,6 @@ def _held_out(pixels: Tensor, target: Tensor, start: Cameras, model: LensModel, 
             fit = fit_lens(pixels[inside], target, with_model(start, model), model, loss=loss)
         except InputError:  # more unknowns than corners
             return errors
-        poses = planar_poses(pixels[None, ~inside], target, fit.camera)
+        poses = planar_poses(pixels[None, ~inside], target, fit.camera, iterations=2 * ROUGHLY)
         errors[~inside] = poses.rms[0, :, 0].square()
     return errors.nan_to_num(torch.inf)
