@@ -50,10 +50,10 @@ def read_caliscope_csv(path: str | os.PathLike[str]) -> CaliscopePoints:
     """
     path = Path(path)
     columns = ("sync_index", "port", "frame_time", "point_id", "img_loc_x", "img_loc_y")
-    table, dropped = _read(path, columns, keep_points=True)
+    table, dropped = read_columns(path, columns, keep_points=True)
     if not len(table):
         raise FormatError(f"{path}: no MediaPipe pose in it (point_id 0..{POSE_POINTS - 1})")
-    start, count, ports = _extent(path, table)
+    start, count, ports = table_extent(path, table)
     view, frame = np.searchsorted(ports, table[:, 1]), (table[:, 0] - start).astype(np.int64)
     points = np.full((len(ports), count, 1, POSE_POINTS, 2), np.nan, np.float32)
     points[view, frame, 0, table[:, 3].astype(np.int64)] = table[:, 4:6]
@@ -71,7 +71,7 @@ def read_caliscope_csv(path: str | os.PathLike[str]) -> CaliscopePoints:
         )
         for place in range(len(ports))
     )
-    return CaliscopePoints(names=_names(ports), views=files, timestamps=timestamps)
+    return CaliscopePoints(names=camera_names(ports), views=files, timestamps=timestamps)
 
 
 def read_caliscope_timestamps(
@@ -87,16 +87,16 @@ def read_caliscope_timestamps(
         FormatError: a column is missing or a row is malformed.
     """
     path = Path(path)
-    table, _ = _read(path, ("sync_index", "port", "frame_time"), keep_points=False)
+    table, _ = read_columns(path, ("sync_index", "port", "frame_time"), keep_points=False)
     if not len(table):
         raise FormatError(f"{path}: no row in it")
-    start, count, ports = _extent(path, table)
+    start, count, ports = table_extent(path, table)
     times = np.full((len(ports), count), np.nan)
     times[np.searchsorted(ports, table[:, 1]), (table[:, 0] - start).astype(np.int64)] = table[:, 2]
-    return _names(ports), start + np.arange(count), times
+    return camera_names(ports), start + np.arange(count), times
 
 
-def _read(path: Path, columns: Sequence[str], *, keep_points: bool) -> tuple[Table, int]:
+def read_columns(path: Path, columns: Sequence[str], *, keep_points: bool) -> tuple[Table, int]:
     """The columns of all rows, in pieces, keeping only rows of the body pose if asked; and how many were dropped."""
     pieces, dropped = [np.zeros((0, len(columns)))], 0
     try:
@@ -130,7 +130,7 @@ def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
     return [header.index(column) for column in columns]
 
 
-def _extent(path: Path, table: Table) -> tuple[int, int, Table]:
+def table_extent(path: Path, table: Table) -> tuple[int, int, Table]:
     """First sync index, number of indices up to the last, and the cameras in ascending order."""
     whole = table[:, [0, 1]] if table.shape[1] == 3 else table[:, [0, 1, 3]]
     if not (np.isfinite(whole).all() and (whole == whole.round()).all() and (whole >= 0).all()):
@@ -142,5 +142,6 @@ def _extent(path: Path, table: Table) -> tuple[int, int, Table]:
     return int(indices[0]), count, ports
 
 
-def _names(ports: Table) -> tuple[str, ...]:
+def camera_names(ports: Table) -> tuple[str, ...]:
+    """Caliscope's names of cameras, `cam_0`, ..., from their numbers."""
     return tuple(f"cam_{int(port)}" for port in ports)
