@@ -13,6 +13,20 @@ import torch
 from marey.core import Cameras, FormatError, InputError
 from marey.io.camera_files import CAMERA_FORMATS, camera_formats_of, target_camera_format
 from marey.io.formats import FileFormat
+from marey.pipeline.motion_conversion import (
+    ANGLE_FORMATS,
+    JOINT_FORMATS,
+    MOTION_FORMATS,
+    joint_formats_of,
+    motion_formats_of,
+    motions_of_take,
+    read_joints,
+    read_motions,
+    take_of_motions,
+    target_format,
+    told_motions,
+    told_take,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +156,29 @@ KINDS: dict[str, Kind] = {
         meant=target_camera_format,
         read=_read_cameras,
         told=_told_cameras,
+    ),
+    "joints": Kind(
+        formats=JOINT_FORMATS,
+        found=joint_formats_of,
+        meant=target_format(JOINT_FORMATS),
+        read=read_joints,
+        told=told_take,
+        becomes={"motion": motions_of_take, "angles": motions_of_take},
+    ),
+    "motion": Kind(
+        formats=MOTION_FORMATS,
+        found=motion_formats_of,
+        meant=target_format(MOTION_FORMATS),
+        read=read_motions,
+        told=told_motions,
+        becomes={"joints": take_of_motions},
+    ),
+    "angles": Kind(
+        formats=ANGLE_FORMATS,
+        found=lambda _: [],
+        meant=target_format(ANGLE_FORMATS),
+        read=read_motions,
+        told=told_motions,
     ),
 }
 """What files hold. A new kind is a row here, and `becomes` in the rows of those that can be turned into it."""
