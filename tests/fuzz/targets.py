@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,18 @@ from marey.io.amass import read_amass_npz
 from marey.io.biocv import read_biocv
 from marey.io.blender_cameras import read_blender_cameras
 from marey.io.bvh import read_bvh
+from marey.io.c3d import read_c3d
 from marey.io.caliscope_csv import read_caliscope_csv
+from marey.io.caliscope_times import read_caliscope_moments
 from marey.io.camera_files import read_cameras
 from marey.io.camera_toml import read_camera_toml
 from marey.io.coco import read_coco_annotations, read_coco_results
 from marey.io.colmap import read_colmap
 from marey.io.easymocap import read_easymocap
+from marey.io.gltf_reader import read_gltf
 from marey.io.human_data import read_human_data
 from marey.io.images import ImageFrames
+from marey.io.mot import read_mot
 from marey.io.npz import read_estimate_npz
 from marey.io.opencap import read_opencap
 from marey.io.openpose import read_openpose_folder
@@ -160,6 +166,19 @@ WRAPPED = ("marey.io.images:ImageFrames", "marey.io.video:VideoFrames")
 """Readers that are classes, and are given their files through a function here."""
 
 
+def _miniatures(test: str) -> dict[str, Any]:
+    """What a test of the room `io` defines: among it files put together by hand."""
+    return runpy.run_path(str(Path(__file__).parents[1] / "io" / test))
+
+
+_C3D = _miniatures("test_c3d.py")
+_GLTF = _miniatures("test_gltf.py")
+
+
+def _read_moments(path: Path) -> object:
+    return read_caliscope_moments(path, [Path("cam_0.mp4"), Path("cam_1.mp4")])
+
+
 def _files(name: str) -> dict[str, bytes]:
     return {name: _seed(name)}
 
@@ -195,6 +214,20 @@ TARGETS = (
         variants=(_seed("rig.qca.txt"), _seed("blender.json"), _seed("anipose.toml"), _seed("00.calib"), _opencap(4)),
     ),
     Target(name="BVH", read=read_bvh, files=_files("walk.bvh")),
+    Target(
+        name="glTF",
+        read=read_gltf,
+        files={"walk.gltf": json.dumps(_GLTF["document"]()).encode()},
+        variants=(_GLTF["packed"](_GLTF["document"]()),),
+    ),
+    Target(
+        name="C3D",
+        read=read_c3d,
+        files={"walk.c3d": _C3D["file"](_C3D["INTEL"])},
+        variants=(_C3D["file"](_C3D["MIPS"], scale=0.5), _C3D["file"](_C3D["DEC"])),
+    ),
+    Target(name="MOT", read=read_mot, files={"walk.mot": _miniatures("test_mot.py")["FILE"].encode()}),
+    Target(name="Caliscope times", read=_read_moments, files=_files("timestamps.csv")),
     Target(name="TRC", read=read_trc, files=_files("markers.trc")),
     Target(name="joint table", read=read_joint_table, files=_files("joints.csv")),
     Target(name="Caliscope points", read=read_caliscope_csv, files=_files("xy_points.csv")),
