@@ -45,7 +45,7 @@ def one_camera_table(results: Path) -> str:
     return "\n".join((head, *rows))
 
 
-TABLES = {"claims": claims_table, "one-camera": one_camera_table}
+TABLES = {"claims": claims_table, "one_camera": one_camera_table}
 
 
 def rendered(page: str, results: Path) -> str:
