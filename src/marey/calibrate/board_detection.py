@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from marey.calibrate.boards import Board
 from marey.calibrate.calibration import BoardObservations, Rejection
 from marey.calibrate.charuco import CharucoFinder, FoundBoard, Grey
 from marey.calibrate.checkerboard import CheckerboardFinder
+from marey.calibrate.picture_names import picture_name
 from marey.core import FrameSource, Image, InputError, Recording
 
 AHEAD = 2
@@ -65,21 +67,37 @@ def detect_boards(
     """
     sources, names = _sources(recording, names)
     frames, notes = choose_frames(sources, names, every=every, most=config.most_moments, simultaneous=simultaneous)
-    total = sum(len(chosen.indices) for chosen in frames)
-    pictures: list[list[PictureOfBoard]] = []
-    for source, chosen in zip(sources, frames, strict=True):
-        done = sum(map(len, pictures))
+    total, done = sum(len(chosen.indices) for chosen in frames), 0
+    views: list[_View] = []
+    for name, source, chosen in zip(names, sources, frames, strict=True):
         report = None if progress is None else lambda count, done=done: progress(done + count, total)
-        pictures.append(search_frames(source, chosen.indices, board, report))
-    empty = [view for view, shown in enumerate(pictures) if not any(picture.found.seen.any() for picture in shown)]
-    reasons = {view: why_no_board(sources[view], frames[view].indices, board) for view in empty}
-    if len(empty) == len(sources):
-        told = {why: [names[view] for view, other in reasons.items() if other == why] for why in reasons.values()}
-        each = "; ".join(f"{', '.join(views)}: {why}" for why, views in told.items())
-        raise InputError(f"no view shows the board {board.spec}. {each}")
-    notes += [f"View {names[view]} never shows the board: {why}." for view, why in reasons.items()]
-    notes += _mirrored(names, pictures)
-    return _assemble(board, sources, names, frames, pictures, notes, simultaneous, config)
+        pictures = search_frames(source, chosen.indices, board, report)
+        views.append(_View(name=name, source=source, frames=chosen, pictures=tuple(pictures)))
+        done += len(pictures)
+    notes += _without_board(views, board)
+    notes += _mirrored(views)
+    return _observations(board, views, notes, simultaneous, config)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _View:
+    """One view, searched."""
+
+    name: str
+    source: FrameSource
+    frames: Frames
+    pictures: tuple[PictureOfBoard, ...]
+    """Of the frames."""
+
+    @property
+    def seen(self) -> int:
+        """How many pictures show the board."""
+        return sum(bool(picture.found.seen.any()) for picture in self.pictures)
+
+    @property
+    def shown(self) -> npt.NDArray[np.bool_]:
+        """Which pictures show a board, right or wrong."""
+        return np.array([bool(picture.found.seen.any() or picture.found.why_not) for picture in self.pictures], bool)
 
 
 def search_frames(
@@ -145,79 +163,91 @@ def _sources(
     return sources, tuple(names) or default
 
 
-def _mirrored(names: Sequence[str], pictures: Sequence[Sequence[PictureOfBoard]]) -> list[str]:
+def _without_board(views: Sequence[_View], board: Board) -> list[str]:
+    """Say which views never show the board, and what they show instead.
+
+    Raises:
+        InputError: all of them.
+    """
+    reasons = {
+        view.name: why_no_board(view.source, view.frames.indices, board)
+        for view in views
+        if not view.seen and not view.shown.any()
+    }
+    if reasons and len(reasons) == len(views):
+        told = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values()}
+        each = "; ".join(f"{', '.join(names)}: {why}" for why, names in told.items())
+        raise InputError(f"no view shows the board {board.spec}. {each}")
+    return [f"View {name} never shows the board: {why}." for name, why in reasons.items()]
+
+
+def _mirrored(views: Sequence[_View]) -> list[str]:
     """Say which views see the board in the mirror."""
-    notes = []
-    for name, shown in zip(names, pictures, strict=True):
-        count = sum(picture.found.mirrored for picture in shown)
-        if count:
-            seen = sum(bool(picture.found.seen.any()) for picture in shown)
-            notes.append(
-                f"View {name} sees the board mirrored in {count} of the {seen} pictures that show it. That is right if "
-                "the camera looks at the back of a board that carries the mirror image there; if the camera's software "
-                "mirrors its pictures, turn that off or flip the pictures, else its place will be wrong."
-            )
-    return notes
+    counts = {view: sum(picture.found.mirrored for picture in view.pictures) for view in views}
+    return [
+        f"View {view.name} sees the board mirrored in {count} of the {view.seen} pictures that show it. That is right "
+        "if the camera looks at the back of a board that carries the mirror image there; if the camera's software "
+        "mirrors its pictures, turn that off or flip the pictures, else its place will be wrong."
+        for view, count in counts.items()
+        if count
+    ]
 
 
-def _assemble(
-    board: Board,
-    sources: Sequence[FrameSource],
-    names: Sequence[str],
-    frames: Sequence[Frames],
-    pictures: Sequence[Sequence[PictureOfBoard]],
-    notes: list[str],
-    simultaneous: bool,
-    config: DetectionConfig,
+def _observations(
+    board: Board, views: Sequence[_View], notes: list[str], simultaneous: bool, config: DetectionConfig
 ) -> BoardObservations:
-    """Lay the pictures of all views out over the moments, and reject."""
-    shown = [np.array([picture.found.seen.any() or bool(picture.found.why_not) for picture in row]) for row in pictures]
-    moments = np.unique(np.concatenate([chosen.moments[there] for chosen, there in zip(frames, shown, strict=True)]))
-    pixels = np.full((len(sources), len(moments), len(board.points), 2), np.nan)
-    indices = np.full((len(sources), len(moments)), -1)
-    rejected: list[Rejection] = []
-    for view, (chosen, row, there) in enumerate(zip(frames, pictures, shown, strict=True)):
-        places = np.searchsorted(moments, chosen.moments)
-        known = np.isin(chosen.moments, moments)
-        indices[view, places[known]] = chosen.indices[known]
-        kept = [picture for picture, keep in zip(row, there, strict=True) if keep]
-        files = _file_names(sources[view], chosen.indices[there])
-        for place, picture, why in zip(
-            places[there].tolist(), kept, reasons_to_reject(kept, files, board, config), strict=True
-        ):
-            if why:
-                rejected.append(Rejection(view=view, moment=place, why=why))
-            else:
-                pixels[view, place] = picture.found.corners
+    """Lay the pictures of all views out over the moments at which something was seen, and reject."""
+    moments = np.unique(np.concatenate([view.frames.moments[view.shown] for view in views]))
+    rows = [_row(view, place, moments, board, config) for place, view in enumerate(views)]
+    pixels = np.stack([row.pixels for row in rows])
     still = still_moments(pixels, config.still) if simultaneous else np.zeros(len(moments), bool)
     if still.any():
         notes = [*notes, f"{still.sum()} moments in which the board had not moved in any view were left out."]
     return BoardObservations(
         board=board,
         pixels=torch.from_numpy(pixels[:, ~still]),
-        names=tuple(names),
-        sizes=torch.tensor([source.size for source in sources]),
+        names=tuple(view.name for view in views),
+        sizes=torch.tensor([view.source.size for view in views]),
         moments=tuple(moments[~still].tolist()),
-        frame_indices=torch.from_numpy(indices[:, ~still]),
-        sources=tuple(sources),
+        frame_indices=torch.from_numpy(np.stack([row.indices for row in rows])[:, ~still]),
+        sources=tuple(view.source for view in views),
         simultaneous=simultaneous,
-        rejected=_renumbered(rejected, still),
+        rejected=_renumbered([item for row in rows for item in row.rejected], still),
         notes=tuple(notes),
     )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Row:
+    """What one view contributes to M moments."""
+
+    pixels: npt.NDArray[np.float64]
+    """(M, C, 2)"""
+    indices: npt.NDArray[np.int64]
+    """(M,) of its frames; -1: none."""
+    rejected: list[Rejection]
+
+
+def _row(view: _View, number: int, moments: npt.NDArray[np.int64], board: Board, config: DetectionConfig) -> _Row:
+    """Put the boards of a view at their moments, those that are not rejected."""
+    pixels = np.full((len(moments), len(board.points), 2), np.nan)
+    indices = np.full(len(moments), -1)
+    known = np.isin(view.frames.moments, moments)
+    indices[np.searchsorted(moments, view.frames.moments[known])] = view.frames.indices[known]
+    shown = view.shown
+    places = np.searchsorted(moments, view.frames.moments[shown]).tolist()
+    pictures = [picture for picture, there in zip(view.pictures, shown, strict=True) if there]
+    names = [picture_name(view.source, index) for index in view.frames.indices[shown].tolist()]
+    rejected = []
+    for place, picture, why in zip(places, pictures, reasons_to_reject(pictures, names, board, config), strict=True):
+        if why:
+            rejected.append(Rejection(view=number, moment=place, why=why))
+        else:
+            pixels[place] = picture.found.corners
+    return _Row(pixels=pixels, indices=indices, rejected=rejected)
 
 
 def _renumbered(rejected: Sequence[Rejection], dropped: npt.NDArray[np.bool_]) -> tuple[Rejection, ...]:
     """Rejections with their places among the moments that are left."""
     places = np.cumsum(~dropped) - 1
-    return tuple(
-        Rejection(view=item.view, moment=int(places[item.moment]), why=item.why)
-        for item in rejected
-        if not dropped[item.moment]
-    )
-
-
-def _file_names(source: FrameSource, indices: npt.NDArray[np.int64]) -> list[str]:
-    """What people call each frame: its file, or its number in the video."""
-    if len(source.files) > 1:
-        return [source.files[index].name for index in indices.tolist()]
-    return [f"frame {index} of {source.files[0].name}" for index in indices.tolist()]
+    return tuple(replace(item, moment=int(places[item.moment])) for item in rejected if not dropped[item.moment])
