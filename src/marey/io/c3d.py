@@ -32,6 +32,7 @@ from marey.io.c3d_parameters import (
     parse_parameters,
 )
 from marey.io.motion_files import METRES, metres_per_unit, unique_names
+from marey.io.text import read_bytes_limited
 
 _KEY = 0x50
 _MOST_BYTES = 4 << 30
@@ -81,7 +82,7 @@ def read_c3d(path: str | os.PathLike[str], *, unit: str | float | None = None) -
         FormatError: it is not C3D, contradicts itself, or states no known unit.
     """
     path = Path(path)
-    data = _read(path)
+    data = read_bytes_limited(path, most_bytes=_MOST_BYTES)
     head = _Header.of(path, data)
     parameters = parse_parameters(path, _section(data, head), head.numbers)
     point = parameters.get("POINT", {})
@@ -152,17 +153,6 @@ class _Header:
             data=int(words[8]),
             rate=float(rate),
         )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > _MOST_BYTES:
-        raise FormatError(f"{path}: larger than {_MOST_BYTES >> 30} GiB; refused")
-    return data
 
 
 def _section(data: bytes, head: _Header) -> bytes:

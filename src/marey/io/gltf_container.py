@@ -13,8 +13,8 @@ from urllib.parse import unquote
 import numpy as np
 import numpy.typing as npt
 
-from marey.core.errors import FormatError, InputError
-from marey.io.text import MOST_BYTES
+from marey.core.errors import FormatError
+from marey.io.text import MOST_BYTES, read_bytes_limited
 
 VERTICES = 34962
 """The use of a buffer view that a graphics card reads as vertices."""
@@ -95,7 +95,7 @@ class GltfFile:
             FormatError: it is not glTF 2.0, or cut off.
         """
         self.path = Path(path)
-        data = _bytes(self.path)
+        data = read_bytes_limited(self.path, most_bytes=MOST_BYTES)
         if data[:4] == struct.pack("<I", _MAGIC):
             text, self._chunk = self._chunks(data)
         else:
@@ -213,15 +213,4 @@ class GltfFile:
         name = unquote(uri)
         if not name or name in (".", "..") or any(sign in name for sign in "/\\:\0"):
             self.refuse(f"a buffer lies at '{uri[:80]}'; only files beside the glTF file are opened")
-        return _bytes(self.path.with_name(name))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > MOST_BYTES:
-        raise FormatError(f"{path}: larger than {MOST_BYTES >> 20} MiB; refused")
-    return data
+        return read_bytes_limited(self.path.with_name(name), most_bytes=MOST_BYTES)

@@ -1,4 +1,4 @@
-"""Text files, read whole but never without end."""
+"""Files read whole, but never without end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,23 @@ MOST_BYTES = 512 << 20
 """Of a text file: ten times the largest that the formats read here have any use for."""
 LONGEST_LINE = 8 << 20
 """Bytes without a line feed in a format of lines: a hundred thousand markers in a row."""
+
+
+def read_bytes_limited(path: str | os.PathLike[str], *, most_bytes: int) -> bytes:
+    """Read a file; one that is larger than `most_bytes` is refused before it is read.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is too large.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > most_bytes:
+                raise FormatError(f"{path}: larger than {most_bytes >> 20} MiB, which no file of this kind is; refused")
+            return file.read()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_text_limited(
@@ -29,13 +46,7 @@ def read_text_limited(
         FormatError: it is too large, has a line too long, or is not text.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > most_bytes:
-                raise FormatError(f"{path}: larger than {most_bytes >> 20} MiB, which no file of this kind is; refused")
-            data = file.read()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    data = read_bytes_limited(path, most_bytes=most_bytes)
     if longest_line is not None and len(data) > longest_line:
         longest = max(map(len, data.replace(b"\r", b"\n").split(b"\n")))
         if longest > longest_line:
