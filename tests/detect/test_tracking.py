@@ -145,9 +145,9 @@ def test_chain_in_image__two_people_leave_and_return():
         [(0, 12, 0, 100.0), (0, 11, 1, 500.0), (20, 30, 0, 480.0), (20, 29, 1, 120.0), (2, 8, 2, 300.0)]
     ):
         identities[first:last, slot] = name
-        positions[first:last, slot] = place
+        positions[first:last, slot] = place + torch.tensor([[-20.0, -40], [20, -40], [-20, 40], [20, 40]])
     assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 2) == [[0, 3], [1, 2]]
-    assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 1) == [[0, 2]]
+    assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 1) == [[0, 3]]  # 2 is too far to be walked to
     assert chain_in_image(identities, positions, [0, 1, 2, 3, 4], 3) == [[0, 3], [1, 2], [4]]
     assert chain_in_image(identities, positions, [], 2) == []
 

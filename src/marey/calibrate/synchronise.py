@@ -41,13 +41,14 @@ SYSTEMATIC = 0.25
 deviation. Measured between two detectors on a real recording."""
 
 _SAME_RATE = 0.005
-_OTHER_RATE = 1.6
-"""Relative difference of rates: fewer than this from the stated one is looked for."""
+_OTHER_RATE = 0.45
+"""Relative difference of rates: only nearer ones are tried; a view played at half its speed always fits somewhere."""
 _FREE = 0.1
 _ODD_RATE = 0.02
 """A rate that comes out farther from the stated one, if it may, makes other frame rates worth a try."""
-_BETTER = 8.0
-"""Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one."""
+_BETTER = (8.0, 0.1)
+"""Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one: a
+number, and a share of what the stated one has."""
 _AFFINE_ROUNDS = 2
 _STILL = 0.03
 """Of a person's size: joints that stray less from their mean do not move."""
@@ -230,7 +231,9 @@ def _other_rates(
         options = [stated / rate for rate in STANDARD_RATES if _SAME_RATE < abs(stated / rate - 1) < _OTHER_RATE]
         trials = [torch.where(torch.arange(len(rates)) == view, option, rates) for option in options]
         best, trial = max(((look(trial), trial) for trial in trials), key=lambda item: float(item[0].peak.sum()))
-        if float(best.peak.sum()) > float(coarse.peak.sum()) + _BETTER and best.confidence[view] >= SURE:
+        stated_fit = float(coarse.peak.sum())
+        bar = stated_fit + _BETTER[0] + _BETTER[1] * max(stated_fit, 0.0)
+        if float(best.peak.sum()) > bar and best.confidence[view] >= SURE:
             coarse, rates = best, trial
     return rates, coarse
 

@@ -136,7 +136,7 @@ def _follow_in_image(
     if people is None:
         kept = rejoin_in_image(identities[0], detections.keypoints.positions[0], lasting, config)
     else:
-        kept = chain_in_image(identities[0], detections.keypoints.positions[0], lasting, people)
+        kept = chain_in_image(identities[0], detections.keypoints.positions[0], lasting, people, config)
     slots = _slots(identities, kept, len(kept) if people is None else people).to(detections.device)
     notes = _followed(slots[0], kept, first_frame)
     return Association(keypoints=take_slots(detections.keypoints, slots), slots=slots, notes=notes)

@@ -54,41 +54,51 @@ def track(detections: Detections2D, *, config: AssociationConfig = _DEFAULTS) ->
     return dataclasses.replace(detections, track=identities.to(detections.device))
 
 
-def chain_in_image(identities: Tensor, positions: Tensor, ranked: list[int], people: int) -> list[list[int]]:
+def chain_in_image(
+    identities: Tensor, positions: Tensor, ranked: list[int], people: int, config: AssociationConfig = _DEFAULTS
+) -> list[list[int]]:
     """Divide the tracks of one view among a known number of people.
 
-    The longest track comes first. A track that overlaps in time with everybody there is so far is somebody more, if
-    somebody is missing; else it continues the person who was nearest when last or next seen, unless all are there.
+    The longest track comes first. A track that nobody so far can be on is somebody more, if somebody is missing; else
+    it continues the person who was nearest when last or next seen. Nobody is in two places at once, nor walks from one
+    to the other faster than people do, unless more than `config.memory` lies between.
 
     Args:
         identities: (T, P) of `track`, for one view.
         positions: (T, P, J, 2) pixels.
         ranked: the tracks' numbers, longest first.
         people: how many there are.
+        config: assumptions; lengths in metres are taken to be those of an adult.
 
     Returns:
         For each person found, the numbers of the tracks.
     """
-    center = positions.detach().cpu().double().nanmean(-2)
+    positions = positions.detach().cpu().double()
+    center = positions.nanmean(-2)
     paths = []
     for name in ranked:
         path = torch.full((len(identities), 2), torch.nan, dtype=torch.float64)
         frames, slots = torch.nonzero(identities == name, as_tuple=True)
         path[frames] = center[frames, slots]
         paths.append(path)
-    chains: list[list[int]] = []
+    pieces = [_Piece.of(identities, positions, name) for name in ranked]
+    chains: list[list[_Piece]] = []
     chained: list[Tensor] = []
-    for name, path in zip(ranked, paths, strict=True):
+    for piece, path in zip(pieces, paths, strict=True):
         there = path.isfinite().all(-1)
-        free = [index for index, other in enumerate(chained) if not bool((other.isfinite().all(-1) & there).any())]
+        free = [
+            index
+            for index, other in enumerate(chained)
+            if not bool((other.isfinite().all(-1) & there).any()) and _continues(chains[index], piece, config)
+        ]
         if free:
             nearest = min(free, key=lambda index: _leap(chained[index], path))
-            chains[nearest].append(name)
+            chains[nearest].append(piece)
             chained[nearest] = torch.where(there[:, None], path, chained[nearest])
         elif len(chains) < people:
-            chains.append([name])
+            chains.append([piece])
             chained.append(path)
-    return chains
+    return [[piece.name for piece in chain] for chain in chains]
 
 
 def rejoin_in_image(
@@ -152,11 +162,23 @@ class _Piece:
     def leap_to(self, later: _Piece) -> float:
         return float((later.start - self.end).norm())
 
+    def is_forgotten_by(self, later: _Piece, config: AssociationConfig) -> bool:
+        return (later.first - self.last) / config.fps > config.memory
+
     def may_be(self, later: _Piece, config: AssociationConfig) -> bool:
         seconds = (later.first - self.last) / config.fps
         small, large = sorted((self.reach, later.reach))
         walk = (2 * config.pace * seconds + _STEP) * large / _BODY_REACH
         return 0 < seconds <= config.memory and large <= _UNALIKE * small and self.leap_to(later) <= walk
+
+
+def _continues(chain: list[_Piece], piece: _Piece, config: AssociationConfig) -> bool:
+    """Whether the one on the tracks before and after, if any, can be on this one too."""
+    before = [other for other in chain if other.last < piece.first]
+    after = [other for other in chain if other.first > piece.last]
+    pairs = [(max(before, key=lambda other: other.last), piece)] if before else []
+    pairs += [(piece, min(after, key=lambda other: other.first))] if after else []
+    return all(one.is_forgotten_by(next_, config) or one.may_be(next_, config) for one, next_ in pairs)
 
 
 def _leap(path: Tensor, other: Tensor) -> float:

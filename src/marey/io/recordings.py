@@ -151,6 +151,7 @@ def _open_views(
         notes += more
     rates = [None if source is None else source.fps for source in sources]
     known = [rate for rate in rates if rate]
+    rate: float | None
     if mixed_rates and known and max(known) > (1 + RATE_TOLERANCE) * min(known):
         rate = max(known)
     else:

@@ -32,7 +32,7 @@ LEAST_SHIFT = 1.0
 """Frames: views that are off by less are left as they are."""
 IMPROVEMENT = 0.1
 """Views are left as they are unless the median epipolar distance falls by this share."""
-_MOST_FRAMES = 6000
+_MOST_FRAMES = 1200
 """That are looked at to synchronise a recording on the way to an estimate."""
 
 
@@ -408,14 +408,17 @@ def parse_sync(text: str, recording: Recording) -> Clocks:
 
 
 def _offset(part: str, recording: Recording) -> tuple[str, tuple[float, float]]:
-    name, _, number = (word.strip() for word in part.partition("="))
+    """Read one offset; what is none comes back whole in place of the name, which no view has."""
+    name, equals, number = (word.strip() for word in part.partition("="))
     try:
         seconds = float(number.removesuffix("f"))
     except ValueError:
-        return part, (0.0, 1.0)  # no view is called like that, and the caller says what is expected
+        seconds = math.nan
+    if not (equals and math.isfinite(seconds)):
+        return f"'{part}'", (0.0, 1.0)
     if number.endswith("f") and name in recording.names:
         seconds *= float(own_times(recording, recording.names.index(name)).diff().median())
-    return (name if math.isfinite(seconds) else part), (seconds, 1.0)
+    return name, (seconds, 1.0)
 
 
 def write_synchronisation(path: Path, result: Synchronisation) -> None:
