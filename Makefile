@@ -17,7 +17,8 @@ HAS_MEDIAPIPE := import sys; sys.exit(sys.version_info >= (3, 13))
 help:
 	@echo "make demo              a synthetic four-camera recording becomes 3D, with a report to look at"
 	@echo "make test              lint, types and the plain tests (minutes)"
-	@echo "make test-slow         the rest: bare wheel, fresh clone, benchmarks' smoke runs, documentation"
+	@echo "make test-slow         the rest: bare wheel, fresh clone, benchmarks' smoke runs, documentation;"
+	@echo "                       FUZZ=1000000: so many damaged files for the readers"
 	@echo "make docs              the documentation, as docs/_build/html/index.html"
 	@echo "make claims [ID=1.3]   measure what the project promises: PASS, MISS or NOT RUN"
 	@echo "make tables            render the README's tables from the measured JSON"
@@ -66,7 +67,7 @@ test: lint
 	$(PYTEST) -n 2
 
 test-slow: $(DOCUMENTATION)
-	$(PYTEST) -m slow
+	$(if $(FUZZ),MAREY_FUZZ_INPUTS=$(FUZZ)) $(PYTEST) -m slow
 
 docs: $(DOCUMENTATION)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
