@@ -166,7 +166,7 @@ def test_detect_boards__a_board_too_small_in_the_picture_is_named(tmp_path):
 def test_detect_boards__a_mirrored_board_is_seen_from_behind_and_told(tmp_path, shown):
     board, images, pixels = shown
     found = detect_boards([pictures(tmp_path / "a", [image[:, ::-1].copy() for image in images])], board)
-    assert "sees the board mirrored in 5 of the 5 pictures" in found.notes[0]
+    assert "sees the board mirrored in 5 of the 5 pictures" in found.findings[0].text
     assert float((found.pixels[0, ..., 0] - (639 - pixels[..., 0])).abs().max()) < 0.25
 
 
@@ -208,7 +208,7 @@ def test_detect_boards__a_view_that_never_shows_the_board_is_named(tmp_path, sho
     board, images, _ = shown
     grey = [np.full_like(images[0], 120) + place for place in range(2)]
     found = detect_boards([pictures(tmp_path / "left", images[:2]), pictures(tmp_path / "right", grey)], board)
-    assert any(note.startswith("View right never shows the board: no marker") for note in found.notes)
+    assert found.findings[0].text.startswith("right never shows the board: no marker")
     assert not found.seen[1].any()
 
 
@@ -238,4 +238,4 @@ def test_detect_boards__real_recording_agrees_with_what_caliscope_found(shared_d
     assert np.isfinite(distance).mean() > 0.97
     assert np.nanmedian(distance) < 0.6
     assert np.nanpercentile(distance, 99) < 5
-    assert any("cam_1 sees the board mirrored" in note for note in found.notes)
+    assert any("cam_1 sees the board mirrored" in finding.text for finding in found.findings)

@@ -45,7 +45,7 @@ def agree_about_boards(observations: BoardObservations, cameras: Cameras) -> Cal
         )
     except InputError as error:
         raise InputError(f"the board tells nothing about these cameras: {error}") from error
-    names = camera_names(cameras)
+    findings = _findings(camera_names(cameras), _view_rms(found.residuals), _lens_rms(observations, cameras))
     return Calibration(
         cameras=cameras,
         observations=observations,
@@ -53,7 +53,7 @@ def agree_about_boards(observations: BoardObservations, cameras: Cameras) -> Cal
         board_translation=found.translation,
         residuals=found.residuals,
         used=found.residuals.isfinite().all(-1),
-        findings=_findings(names, _view_rms(found.residuals), _lens_rms(observations, cameras)),
+        findings=(*findings, *observations.findings),
     )
 
 
@@ -104,8 +104,8 @@ def _disagreement(names: tuple[str, ...], together: Tensor, usual: float) -> Fin
     errors = ", ".join(f"{names[view]} {together[view].item():.1f} px" for view in order)
     return Finding(
         severity="problem" if float(together.nan_to_num(0).amax()) > BAD_PX else "notice",
-        text=f"The views do not agree where the board is: {errors}, though each picture by itself fits its lens within "
-        f"{usual:.1f} px.",
+        text=f"The views do not agree where the board is: {errors}, though a picture by itself usually fits its lens "
+        f"within {usual:.1f} px.",
         advice=f"A camera, {names[order[0]]} first of all, has been moved or zoomed since the calibration, or the "
         "videos are out of step: calibrate anew, if only the places changed with --intrinsics and this file.",
     )

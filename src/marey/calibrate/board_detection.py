@@ -13,11 +13,12 @@ import numpy.typing as npt
 import torch
 
 from marey.calibrate.board_diagnosis import why_no_board
-from marey.calibrate.board_moments import Frames, choose_frames
+from marey.calibrate.board_findings import absent_finding, blank_finding, counter_finding, mirrored_finding
+from marey.calibrate.board_moments import Frames, choose_frames, numbers_of_pictures
 from marey.calibrate.board_pictures import PictureOfBoard, describe_picture
 from marey.calibrate.board_rejection import DetectionConfig, reasons_to_reject, still_moments
 from marey.calibrate.boards import Board
-from marey.calibrate.calibration import BoardObservations, Rejection
+from marey.calibrate.calibration import BoardObservations, Finding, Rejection
 from marey.calibrate.charuco import CharucoFinder, FoundBoard, Grey
 from marey.calibrate.checkerboard import CheckerboardFinder
 from marey.calibrate.picture_names import picture_name
@@ -74,9 +75,8 @@ def detect_boards(
         pictures = search_frames(source, chosen.indices, board, report)
         views.append(_View(name=name, source=source, frames=chosen, pictures=tuple(pictures)))
         done += len(pictures)
-    notes += _without_board(views, board)
-    notes += _mirrored(views)
-    return _observations(board, views, notes, simultaneous, config)
+    findings = _findings(views, board, simultaneous)
+    return replace(_observations(board, views, notes, simultaneous, config), findings=findings)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,6 +93,11 @@ class _View:
     def seen(self) -> int:
         """How many pictures show the board."""
         return sum(bool(picture.found.seen.any()) for picture in self.pictures)
+
+    @property
+    def mirrored(self) -> int:
+        """How many of these show its mirror image."""
+        return sum(picture.found.mirrored for picture in self.pictures)
 
     @property
     def shown(self) -> npt.NDArray[np.bool_]:
@@ -163,8 +168,26 @@ def _sources(
     return sources, tuple(names) or default
 
 
-def _without_board(views: Sequence[_View], board: Board) -> list[str]:
-    """Say which views never show the board, and what they show instead.
+def _findings(views: Sequence[_View], board: Board, simultaneous: bool) -> tuple[Finding, ...]:
+    """What is odd about the views: never the board, the board in the mirror, numbers that began anew.
+
+    Raises:
+        InputError: no view shows the board.
+    """
+    found = [absent_finding(name, why) for name, why in _without_board(views, board).items()]
+    everywhere = all(view.mirrored == view.seen for view in views)
+    for view in views:
+        counter = counter_finding(view.name, numbers_of_pictures(view.source)) if simultaneous else None
+        found += [counter] if counter else []
+        found += [mirrored_finding(view.name, view.mirrored, view.seen, everywhere=everywhere)] if view.mirrored else []
+        if not simultaneous and view.seen and not view.shown.all():
+            blank = [picture_name(view.source, index) for index in view.frames.indices[~view.shown].tolist()]
+            found.append(blank_finding(view.name, blank, len(view.pictures)))
+    return tuple(found)
+
+
+def _without_board(views: Sequence[_View], board: Board) -> dict[str, str]:
+    """Which views never show the board, and what they show instead.
 
     Raises:
         InputError: all of them.
@@ -178,19 +201,7 @@ def _without_board(views: Sequence[_View], board: Board) -> list[str]:
         told = {why: [name for name, other in reasons.items() if other == why] for why in reasons.values()}
         each = "; ".join(f"{', '.join(names)}: {why}" for why, names in told.items())
         raise InputError(f"no view shows the board {board.spec}. {each}")
-    return [f"View {name} never shows the board: {why}." for name, why in reasons.items()]
-
-
-def _mirrored(views: Sequence[_View]) -> list[str]:
-    """Say which views see the board in the mirror."""
-    counts = {view: sum(picture.found.mirrored for picture in view.pictures) for view in views}
-    return [
-        f"View {view.name} sees the board mirrored in {count} of the {view.seen} pictures that show it. That is right "
-        "if the camera looks at the back of a board that carries the mirror image there; if the camera's software "
-        "mirrors its pictures, turn that off or flip the pictures, else its place will be wrong."
-        for view, count in counts.items()
-        if count
-    ]
+    return reasons
 
 
 def _observations(

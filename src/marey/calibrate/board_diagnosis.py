@@ -77,7 +77,11 @@ def _most_markers(greys: list[Grey], board: Board) -> tuple[tuple[str, bool], se
     kinds: dict[str, list[str]] = {}
     for name in _dictionaries():
         kinds.setdefault(_kind(name), []).append(name)
-    seen = {name: _markers(greys, names[-1], board, both=True) for name, names in kinds.items()}
+    seen: dict[str, set[int]] = {}
+    for kind, names in kinds.items():
+        seen[kind] = _markers(greys, names[-1], board, both=True)
+        if len(seen[kind]) > board.columns * board.rows // 4:  # most of a board's markers cannot be a mistake
+            break
     best = max(seen, key=lambda kind: (len(seen[kind]), kind == _kind(given)))
     if len(seen[best]) < LEAST_MARKERS:
         return (given, board.inverted), seen[best]
@@ -88,11 +92,11 @@ def _most_markers(greys: list[Grey], board: Board) -> tuple[tuple[str, bool], se
 
 
 def _dictionaries() -> list[str]:
-    """OpenCV's names, small dictionaries first."""
+    """OpenCV's names, small dictionaries first; of two spellings of one name the first."""
     import cv2
 
-    names = [name for name in dir(cv2.aruco) if name.startswith("DICT_")]
-    return sorted(names, key=lambda name: (_size(name), name))
+    names = {name.upper(): name for name in sorted(dir(cv2.aruco), reverse=True) if name.startswith("DICT_")}
+    return sorted(names.values(), key=lambda name: (_size(name), name))
 
 
 def _size(dictionary: str) -> int:
@@ -116,15 +120,17 @@ def _markers(
 
     settings = cv2.aruco.DetectorParameters()
     settings.detectInvertedMarker = both
-    detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary)), settings)
+    whole = cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary))
+    # a board's markers are numbered from 0; far numbers would be mistakes, and cost most of the time
+    likely = whole.bytesList[: 2 * board.columns * board.rows]
+    begin = cv2.aruco.Dictionary(likely, whole.markerSize, whole.maxCorrectionBits)
+    detector = cv2.aruco.ArucoDetector(begin, settings)
     found: tuple[set[int], set[int]] = (set(), set())
     for grey, (mirrored, markers) in itertools.product(greys, enumerate(found)):
         image = 255 - grey if inverted else grey
         _, names, _ = detector.detectMarkers(np.ascontiguousarray(image[:, ::-1]) if mirrored else image)
         markers.update(() if names is None else names.ravel().tolist())
-    # a board's markers are numbered from 0; scattered numbers are mistakes of large dictionaries
-    likely = [{marker for marker in markers if marker < 2 * board.columns * board.rows} for markers in found]
-    return max(likely, key=len)
+    return max(found, key=len)
 
 
 def _why_no_checkerboard(greys: list[Grey], board: Board) -> str:

@@ -75,7 +75,7 @@ def _moments(
                         f"{min(len(moments), count)} of both are used."
                     )
             return [moments[:count] for moments, count in zip(own, counts, strict=True)], notes
-    numbers = [_numbers(source) for source in sources]
+    numbers = [numbers_of_pictures(source) for source in sources]
     shared = [_shared(numbers[0], other) for other in numbers[1:]]
     if any(not np.array_equal(numbers[0], other) for other in numbers[1:]) and min(shared) >= SHARED:
         return numbers, ["Pictures with the same number in their names are taken as one moment."]
@@ -87,7 +87,7 @@ def _moments(
     return [np.arange(count) for count in counts], []
 
 
-def _numbers(source: FrameSource) -> Indices:
+def numbers_of_pictures(source: FrameSource) -> Indices:
     """The numbers in the names of a view's pictures; empty where they are not ascending or it is a video."""
     if len(source.files) == 1:
         return np.zeros(0, np.int64)

@@ -53,6 +53,8 @@ class BoardObservations:
     simultaneous: bool = True
     """Whether the views' pictures of one moment were taken at the same time. False: photographs for intrinsics only."""
     rejected: tuple[Rejection, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """What is odd about the pictures, whatever is made of them."""
     notes: tuple[str, ...] = ()
     """What was skipped or assumed on the way, in plain sentences."""
 

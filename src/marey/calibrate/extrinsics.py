@@ -215,7 +215,8 @@ def _calibration(
         rejected=(*observations.rejected, *pictures.rejected),
         notes=(*observations.notes, *notes),
     )
-    return replace(calibration, findings=(*findings, *extrinsics_findings(calibration, pictures.least_shared)))
+    more = extrinsics_findings(calibration, pictures.least_shared)
+    return replace(calibration, findings=(*findings, *observations.findings, *more))
 
 
 def _free_intrinsics(cameras: Cameras) -> FreeIntrinsics:

@@ -22,6 +22,9 @@ LEAST_MOMENTS = 5
 SHARE = 0.3
 """Of what is unexplained: a move that explains less is not told. Real boards that are not quite flat, or not quite the
 same on both sides, reach 0.2 without any camera moving."""
+LARGE_SHARE = 0.02
+"""The same where corners are off by more than `LEAST_PIXELS`: one linear step explains little of a large move, so it is
+tried in earnest, and then has to explain as much as any other."""
 LEAST_PIXELS = 1.0
 """Mean displacement of the picture by a move that is worth a word."""
 FAR = 20.0
@@ -54,7 +57,7 @@ def moved_findings(
     shares = moment_shares(pixels, target, result.cameras, poses, weights=weights)
     seen = known.any(-1)
     knock = likeliest_knock(shares, seen, least_moments=LEAST_MOMENTS)
-    if knock is None or knock.gain < SHARE * float((weights * torch.where(known, squared, 0.0)).sum()):
+    if knock is None or not _worth_trying(knock, torch.where(known, weights * squared, 0.0)):
         return ()
     split = _split(pixels, target, result.cameras, poses, knock)
     if split is None:
@@ -67,6 +70,12 @@ def moved_findings(
         return ()
     here, there = order[seen[knock.view] & ~later], order[seen[knock.view] & later]
     return (_finding(observations, knock.view, here, there, shift, angle),)
+
+
+def _worth_trying(knock: Knock, unexplained: Tensor) -> bool:
+    """Whether the move explains enough of the weighted squared distances (V, M, C), 0 where no corner was seen."""
+    total, seen = float(unexplained.sum()), int((unexplained > 0).sum())
+    return knock.gain >= (LARGE_SHARE if total > LEAST_PIXELS**2 * seen else SHARE) * total
 
 
 def _split(
