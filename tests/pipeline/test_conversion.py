@@ -80,7 +80,7 @@ def words(monkeypatch):
         formats={"words": format_, "closed": closed},
         found=lambda path: ["words"] if path.suffix == ".words" else [],
         meant=meant_words,
-        read=lambda entry, path, unit: entry.read(path),
+        read=lambda entry, path, stated: entry.read(path),
         told=lambda content: f"{len(content)} words",
     )
     monkeypatch.setitem(conversion.KINDS, "texts", kind)
@@ -95,8 +95,10 @@ def test_convert__kinds_that_do_not_go_together_say_what_does(source, words, tmp
         convert(source, tmp_path / "x", to_format="words")
     with pytest.raises(InputError, match="closed can be read, not written; from texts one can write words"):
         convert(tmp_path / "a.words", tmp_path / "x", to_format="closed")
-    with pytest.raises(FormatError, match="say --to with one of words"):
+    with pytest.raises(InputError, match="texts cannot become 'toml'; from texts one can write words"):
         convert(tmp_path / "a.words", tmp_path / "x.toml")
+    with pytest.raises(FormatError, match="say --to with one of words"):
+        convert(tmp_path / "a.words", tmp_path / "x")
 
 
 def test_convert__kind_that_becomes_another(source, words, tmp_path, monkeypatch):

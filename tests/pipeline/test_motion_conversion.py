@@ -9,7 +9,7 @@ from marey.io.mot import read_mot
 from marey.io.npz import read_estimate_npz, write_estimate_npz
 from marey.io.trc import read_trc
 from marey.pipeline.conversion import convert
-from marey.pipeline.motion_conversion import named_skeleton
+from marey.pipeline.conversion_parts import named_skeleton
 
 TRC = """PathFileType\t4\t(X/Y/Z)\twalk.trc
 DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames

@@ -14,7 +14,7 @@ from marey.pipeline.conversion import convert
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Convert a file, for example a camera calibration, to another format; `marey info formats` lists them."""
+    """Convert a file to another format: cameras, joints, motions, keypoints; `marey info formats` lists them."""
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
     """File or folder to read."""
@@ -26,6 +26,10 @@ class Options:
     """Format of the output, if the end of its name does not say it."""
     unit: Annotated[str | None, tyro.conf.arg(metavar="UNIT")] = None
     """Of the input, if it does not state it: m, cm, mm, or the metres in one unit (COLMAP)."""
+    skeleton: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """What the joints of the input are, if it does not state it; `marey info skeletons` lists them."""
+    fps: float | None = None
+    """Frames per second of the input, if it does not state them."""
 
 
 def run(options: Options) -> None:
@@ -36,6 +40,8 @@ def run(options: Options) -> None:
         from_format=options.from_format,
         to_format=options.to_format,
         unit=parse_unit(options.unit),
+        skeleton=options.skeleton,
+        fps=options.fps,
     )
     print(f"{done.source} -> {done.target}: {done.content}")
     print(f"wrote {options.target}")

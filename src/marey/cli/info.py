@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from tyro.conf import Positional
 
-from marey.io.camera_files import CAMERA_FORMATS
+from marey.pipeline.conversion import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,35 +24,49 @@ class Format(NamedTuple):
     """A kind of file, what reads and what writes it (`module:name`, or empty)."""
 
     name: str
+    """For those that `marey convert` knows, what its `--from` and `--to` take."""
+    holds: str
     files: str
     reader: str
     writer: str
 
 
+_RECORDINGS = (
+    Format(
+        "video", "pictures", ".mp4 .avi .mov .mkv .webm ...", "marey.io.video:VideoFrames", "marey.io.video:write_video"
+    ),
+    Format("images", "pictures", "folder of .png .jpg .bmp .tif .webp", "marey.io.images:ImageFrames", ""),
+)
+_BESIDE = (
+    Format("opensim", "columns", "OpenSim tables .mot .sto", "marey.io.mot:read_mot", "marey.io.mot:write_mot"),
+    Format(
+        "synchronisation",
+        "clocks",
+        "synchronisation.json of Marey",
+        "marey.pipeline.synchronisation:read_synchronisation",
+        "marey.pipeline.synchronisation:write_synchronisation",
+    ),
+    Format(
+        "caliscope-times",
+        "clocks",
+        "Caliscope timestamps.csv, frame_time_history.csv",
+        "marey.io.caliscope_times:read_caliscope_moments",
+        "",
+    ),
+    Format(
+        "caliscope-board", "board", "Caliscope board points xy.csv", "marey.io.caliscope_board:read_caliscope_board", ""
+    ),
+)
+"""What `marey convert` does not turn into anything."""
+
 FORMATS = (
-    Format("video", ".mp4 .avi .mov .mkv .webm ...", "marey.io.video:VideoFrames", "marey.io.video:write_video"),
-    Format("images", "folder of .png .jpg .bmp .tif .webp", "marey.io.images:ImageFrames", ""),
-    Format(
-        "OpenPose JSON",
-        "folder of .json, one a frame (BODY_25, BODY_25B, COCO, HALPE_26, MediaPipe)",
-        "marey.io.openpose:read_openpose_folder",
-        "marey.io.openpose_writer:write_openpose_folder",
+    *_RECORDINGS,
+    *(
+        Format(name, kind, entry.files, entry.reader, entry.writer)
+        for kind, table in KINDS.items()
+        for name, entry in table.formats.items()
     ),
-    Format("Caliscope points", "xy_*.csv", "marey.io.caliscope_csv:read_caliscope_csv", ""),
-    *(Format(f"{name} (cameras)", entry.files, entry.reader, entry.writer) for name, entry in CAMERA_FORMATS.items()),
-    Format("TRC", ".trc, marker trajectories of OpenSim", "marey.io.trc:read_trc", "marey.io.trc:write_trc"),
-    Format(
-        "joint table",
-        ".csv, one row a frame, person and joint",
-        "marey.io.table:read_joint_table",
-        "marey.io.table:write_joint_table",
-    ),
-    Format(
-        "estimate",
-        ".npz without pickle, the whole result",
-        "marey.io.npz:read_estimate_npz",
-        "marey.io.npz:write_estimate_npz",
-    ),
+    *_BESIDE,
 )
 
 
@@ -76,12 +90,13 @@ def _formats() -> str:
     rows = [
         (
             format_.name,
+            format_.holds,
             " and ".join(filter(None, (format_.reader and "read", format_.writer and "write"))),
             format_.files,
         )
         for format_ in FORMATS
     ]
-    return _columns(("format", "", "files"), rows)
+    return _columns(("format", "holds", "", "files"), rows)
 
 
 def _methods() -> str:

@@ -8,7 +8,9 @@ are read without running anything in them.
 from __future__ import annotations
 
 import os
+import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +22,7 @@ import numpy.typing as npt
 from marey.core.errors import FormatError, InputError, ShapeError
 from marey.core.evidence import Boxes, Keypoints2D
 from marey.core.results import Joints3D
-from marey.core.skeletons import Skeleton
+from marey.core.skeletons import Skeleton, skeleton, skeleton_names
 from marey.io.atomic import atomic_path
 from marey.io.unpickle import read_object_npz
 
@@ -111,6 +113,32 @@ def _place(name: str, suffix: str) -> int:
         name = name.removesuffix(ours) + theirs if name.endswith(ours) else name
     found = [spelled for spelled in (name + suffix, name, f"{name}_extra") if spelled in JOINTS]
     return JOINTS.index(found[0]) if found else -1
+
+
+def human_data_skeleton(places: Sequence[int]) -> tuple[Skeleton, list[int]]:
+    """What joints at some of the 190 places are, and the places in the order of that skeleton.
+
+    A shipped skeleton if these are its joints, or all of its joints that the archive can hold; else one without links,
+    with the archive's names where only Marey's spelling differs.
+    """
+    wanted = set(places)
+    for name in skeleton_names():
+        theirs = dict(zip(skeleton(name).joints, human_data_places(skeleton(name)), strict=True))
+        held = [joint for joint, place in theirs.items() if place >= 0]
+        if {theirs[joint] for joint in held} == wanted:
+            chosen = skeleton(name)
+            return chosen if len(held) == len(chosen) else chosen.select(held), [theirs[joint] for joint in held]
+    return Skeleton("human_data", _our_names([JOINTS[place] for place in places]), ()), list(places)
+
+
+def _our_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names in our spelling, without what tells data sets apart where that leaves them different."""
+    plain = [re.sub(r"_(openpose|extra|3dhp|h36m)$", "", name) for name in names]
+    counts = Counter(plain)
+    short = [bare if counts[bare] == 1 else name for bare, name in zip(plain, names, strict=True)]
+    for ours, theirs in _SPELLING.items():
+        short = [name.removesuffix(theirs) + ours if name.endswith(theirs) else name for name in short]
+    return tuple(short)
 
 
 def read_human_data(path: str | os.PathLike[str]) -> HumanData:

@@ -10,15 +10,15 @@ from marey.geometry.triangulation import Method
 from marey.io.camera_parts import Unit
 from marey.refine.refine import Refinement
 
-Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d", "usda"]
+Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d", "usda", "amass", "coco", "humandata", "videopose3d"]
 CameraUse = Literal["adjusted", "as-given"]
 
 __all__ = ["DEFAULT_FORMATS", "FORMATS", "CameraUse", "EstimateConfig", "Format", "Method", "Refinement", "Unit"]
 
 FORMATS: tuple[Format, ...] = get_args(Format)
 DEFAULT_FORMATS: tuple[Format, ...] = ("trc", "csv", "npz")
-"""The joints, one file each for OpenSim, spreadsheets and Python. Rotations (bvh, glb, mot) take a few milliseconds a
-frame and person, so they are made on demand."""
+"""The joints, one file each for OpenSim, spreadsheets and Python. Rotations (bvh, glb, usda, amass, mot) take a few
+milliseconds a frame and person, so they are made on demand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,9 @@ class EstimateConfig:
     """`adjusted`: within the accuracy of a calibration (about 0.3 degrees, 1 cm), and only if that lowers the median
     reprojection error by a tenth or more; the notes say so. `as-given`: never."""
     formats: tuple[Format, ...] = DEFAULT_FORMATS
-    """Files to write: joints as trc, csv, npz, c3d; motion with rotations as bvh, glb, usda; angles as mot."""
+    """Files to write: joints as trc, csv, npz, c3d; motion with rotations as bvh, glb, usda, amass; angles as mot; for
+    training and evaluation coco (keypoints), humandata (keypoints, and joints in each camera's frame), videopose3d
+    (joints, and keypoints). What an estimate lacks for a format is told with a warning, and the others are written."""
     skeleton: str | None = None
     """Of the keypoint files, where their joint count does not say it; see `marey info skeletons`."""
     unit: Unit | None = None

@@ -13,19 +13,17 @@ import torch
 from marey.core import Cameras, FormatError, InputError
 from marey.io.camera_files import CAMERA_FORMATS, camera_formats_of, target_camera_format
 from marey.io.formats import FileFormat
+from marey.pipeline.conversion_parts import Unstated, read_with, target_format
+from marey.pipeline.dataset_files import keypoints_of
+from marey.pipeline.joint_conversion import JOINT_FORMATS, joint_formats_of, told_joints
+from marey.pipeline.keypoint_conversion import KEYPOINT_FORMATS, keypoint_formats_of, told_views
 from marey.pipeline.motion_conversion import (
     ANGLE_FORMATS,
-    JOINT_FORMATS,
     MOTION_FORMATS,
-    joint_formats_of,
+    joints_of_motions,
     motion_formats_of,
-    motions_of_take,
-    read_joints,
-    read_motions,
-    take_of_motions,
-    target_format,
+    motions_of_joints,
     told_motions,
-    told_take,
 )
 
 
@@ -39,12 +37,14 @@ class Kind:
     """The formats that an existing file or folder may be: none, one, or several."""
     meant: Callable[[Path], str]
     """The format that the name of a file to be written means; raises FormatError."""
-    read: Callable[[FileFormat, Path, str | float | None], Any]
-    """Read with a unit or None."""
+    read: Callable[[FileFormat, Path, Unstated], Any]
+    """Read with what the user says that the file does not."""
     told: Callable[[Any], str]
     """What was read, in a few words."""
     becomes: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     """Other kinds that it can be turned into, and how."""
+    instead: str = ""
+    """What to do where it cannot become what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,8 @@ def convert(
     from_format: str | None = None,
     to_format: str | None = None,
     unit: str | float | None = None,
+    skeleton: str | None = None,
+    fps: float | None = None,
 ) -> Conversion:
     """Read a file of one format and write it in another of its kind, or of a kind that it can become.
 
@@ -77,18 +79,24 @@ def convert(
         from_format: Of the input. None: found by its name and content.
         to_format: Of the output. None: by the end of its name.
         unit: Of the input, if it does not state it: a name, or the metres in one unit.
+        skeleton: What the joints of the input are, if it does not state it; see `marey info skeletons`.
+        fps: Frames per second of the input, if it does not state them.
 
     Raises:
         FormatError: a format is unknown, ambiguous or violated.
-        InputError: the input's kind cannot become the output's, a file cannot be read or written.
+        InputError: the input's kind cannot become the output's, something is said that the input itself states, a file
+            cannot be read or written.
         CalibrationError: the format cannot hold these cameras, or their unit is implausible.
     """
     source, target = Path(source), Path(target)
     kind, reader = _source(source, from_format)
+    if not KINDS[kind].formats[reader].reader:
+        raise InputError(f"{source}: {reader} can be written, not read{_instead(kind)}")
     goal, writer = _target(target, to_format, kind)
     if not KINDS[goal].formats[writer].writer:
         raise InputError(f"{writer} can be read, not written; from {kind} one can write {_writable(kind)}")
-    content = KINDS[kind].read(KINDS[kind].formats[reader], source, unit)
+    stated = Unstated(unit=unit, skeleton=skeleton, fps=fps)
+    content = KINDS[kind].read(KINDS[kind].formats[reader], source, stated)
     turned = content if goal == kind else KINDS[kind].becomes[goal](content)
     KINDS[goal].formats[writer].write(target, turned)
     return Conversion(kind=kind, source=reader, target=writer, content=KINDS[kind].told(content))
@@ -115,19 +123,30 @@ def _source(path: Path, name: str | None) -> tuple[str, str]:
 def _target(path: Path, name: str | None, kind: str) -> tuple[str, str]:
     """Kind and format of the output."""
     reachable = [kind, *KINDS[kind].becomes]
+    others = [other for other in KINDS if other not in reachable]
+    for goal in (*reachable, *others):
+        meant = _meant(path, goal) if name is None else name
+        if meant is not None and meant in KINDS[goal].formats:
+            if goal in reachable:
+                return goal, meant
+            raise InputError(
+                f"{kind} cannot become '{meant}'; from {kind} one can write {_writable(kind)}{_instead(kind)}"
+            )
     if name is not None:
-        goals = [goal for goal in reachable if name in KINDS[goal].formats]
-        if goals:
-            return goals[0], name
-        if any(name in entry.formats for entry in KINDS.values()):
-            raise InputError(f"{kind} cannot become '{name}'; from {kind} one can write {_writable(kind)}")
         raise InputError(f"no format is called '{name}'; known: {_known()}")
-    for goal in reachable:
-        try:
-            return goal, KINDS[goal].meant(path)
-        except FormatError:
-            continue
     raise FormatError(f"{path}: its name does not say the format; say --to with one of {_writable(kind)}")
+
+
+def _meant(path: Path, kind: str) -> str | None:
+    """The format of a kind that the name of a file means, if any."""
+    try:
+        return KINDS[kind].meant(path)
+    except FormatError:
+        return None
+
+
+def _instead(kind: str) -> str:
+    return f"; {KINDS[kind].instead}" if KINDS[kind].instead else ""
 
 
 def _writable(kind: str) -> str:
@@ -139,8 +158,9 @@ def _known() -> str:
     return "; ".join(f"{kind}: {', '.join(entry.formats)}" for kind, entry in KINDS.items())
 
 
-def _read_cameras(entry: FileFormat, path: Path, unit: str | float | None) -> Cameras:
-    cameras: Cameras = entry.read(path, unit=unit, dtype=torch.float64)
+def _read_cameras(entry: FileFormat, path: Path, stated: Unstated) -> Cameras:
+    stated.only(path, "unit")
+    cameras: Cameras = entry.read(path, unit=stated.unit, dtype=torch.float64)
     return cameras
 
 
@@ -161,24 +181,34 @@ KINDS: dict[str, Kind] = {
         formats=JOINT_FORMATS,
         found=joint_formats_of,
         meant=target_format(JOINT_FORMATS),
-        read=read_joints,
-        told=told_take,
-        becomes={"motion": motions_of_take, "angles": motions_of_take},
+        read=read_with,
+        told=told_joints,
+        becomes={"motion": motions_of_joints, "angles": motions_of_joints, "keypoints": keypoints_of},
     ),
     "motion": Kind(
         formats=MOTION_FORMATS,
         found=motion_formats_of,
         meant=target_format(MOTION_FORMATS),
-        read=read_motions,
+        read=read_with,
         told=told_motions,
-        becomes={"joints": take_of_motions},
+        becomes={"joints": joints_of_motions},
+        instead="angles are measured from Marey's own rest pose: convert the motion to csv, and that to mot",
     ),
     "angles": Kind(
         formats=ANGLE_FORMATS,
-        found=lambda _: [],
+        found=lambda path: ["mot"] if path.suffix.lower() in ANGLE_FORMATS["mot"].suffixes else [],
         meant=target_format(ANGLE_FORMATS),
-        read=read_motions,
+        read=read_with,
         told=told_motions,
+        instead="angles do not say where joints are; in Python, marey.io.mot.read_mot reads the table",
+    ),
+    "keypoints": Kind(
+        formats=KEYPOINT_FORMATS,
+        found=keypoint_formats_of,
+        meant=target_format(KEYPOINT_FORMATS),
+        read=read_with,
+        told=told_views,
+        instead="`marey estimate` makes joints of keypoints and a calibration: write them as openpose, a folder a view",
     ),
 }
 """What files hold. A new kind is a row here, and `becomes` in the rows of those that can be turned into it."""

@@ -1,109 +1,124 @@
-"""An estimate as the files that other people's programs of training and evaluation read."""
+"""Estimates as the files that other people's programs of training and evaluation read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from marey.core import CalibrationError, Estimate, InputError, Joints3D, Keypoints2D
 from marey.geometry.projection import world_to_camera
 from marey.io.coco import write_coco_results
 from marey.io.human_data import write_human_data
-from marey.io.naming import file_stem
 from marey.io.videopose3d import VideoPose2D, write_videopose_2d, write_videopose_3d
 
 ACTION = "recording"
 """What VideoPose3D archives call the one action of an estimate; its subjects are `person_0`, ..."""
 
 
-def write_coco_files(folder: Path, estimate: Estimate) -> list[Path]:
-    """Write each view's keypoints as COCO results, `coco_VIEW.json`; the image id is the frame's index.
+@dataclass(frozen=True, kw_only=True)
+class ViewKeypoints:
+    """Keypoints of a recording, with what files of keypoints hold beside them."""
+
+    keypoints: Keypoints2D
+    """(V, T, P); P counts slots where the file does not say who is who."""
+    names: tuple[str, ...]
+    """Of the V views."""
+    frames: tuple[int, ...]
+    """Indices of the T frames, ascending."""
+    sizes: tuple[tuple[int, int], ...]
+    """(V,) width and height in pixels; 0 x 0 where unknown."""
+
+
+def keypoints_of(estimate: Estimate) -> ViewKeypoints:
+    """The keypoints that an estimate was made of.
 
     Raises:
-        InputError: the estimate has no keypoints, or its skeleton lacks joints of COCO.
+        InputError: it has none.
     """
-    keypoints = _keypoints(estimate, "COCO results")
-    files = []
-    for view, name in enumerate(_view_names(estimate, len(keypoints.positions))):
-        files.append(folder / f"coco_{file_stem(name)}.json")
-        frames, people = keypoints.batch_shape[1:]
-        indices = estimate.frames or tuple(range(frames))
-        ids = [frame for frame in indices for _ in range(people)]
-        write_coco_results(files[-1], keypoints[view].map(lambda tensor: tensor.flatten(0, 1)), ids)
-    return files
+    if estimate.keypoints is None:
+        raise InputError("there are no keypoints in images, only joints")
+    views, frames = estimate.keypoints.batch_shape[:2]
+    sizes = ((0, 0),) * views
+    if estimate.cameras is not None:
+        sizes = tuple((w, h) for w, h in estimate.cameras.image_size.nan_to_num(0.0).round().int().tolist())
+    return ViewKeypoints(
+        keypoints=estimate.keypoints,
+        names=_view_names(estimate, views),
+        frames=estimate.frames or tuple(range(frames)),
+        sizes=sizes,
+    )
 
 
-def write_human_data_files(folder: Path, estimate: Estimate) -> list[Path]:
-    """Write each view's keypoints and the joints in its camera's frame as HumanData, `human_data_VIEW.npz`.
+def write_coco_files(files: Sequence[Path], views: ViewKeypoints) -> None:
+    """Write each view's keypoints as COCO results; the image id is the frame's index.
+
+    Args:
+        files: (V,) one a view.
+        views: V views.
+
+    Raises:
+        InputError: the skeleton lacks joints of COCO, or a file cannot be written.
+    """
+    people = views.keypoints.batch_shape[2]
+    ids = [frame for frame in views.frames for _ in range(people)]
+    for view, file in enumerate(files):
+        write_coco_results(file, views.keypoints[view].map(lambda tensor: tensor.flatten(0, 1)), ids)
+
+
+def write_human_data_files(files: Sequence[Path], estimate: Estimate) -> None:
+    """Write each view's keypoints and the joints in its camera's frame as HumanData.
 
     The N entries are the frames, and within them the people. Of a recording without images the paths are made up of
     the view and the frame's index.
 
+    Args:
+        files: (V,) one a view.
+        estimate: Of V views.
+
     Raises:
-        InputError: the estimate has no keypoints.
+        InputError: the estimate has no keypoints, or a file cannot be written.
         CalibrationError: it has no cameras in the world.
     """
-    keypoints = _keypoints(estimate, "HumanData")
+    views = keypoints_of(estimate)
     if estimate.cameras is None or not estimate.cameras.has_extrinsics:
-        raise CalibrationError("HumanData holds joints in the camera's frame: the estimate has no placed cameras")
-    frames, people = keypoints.batch_shape[1:]
-    indices = estimate.frames or tuple(range(frames))
-    files = []
-    for view, name in enumerate(_view_names(estimate, len(keypoints.positions))):
-        files.append(folder / f"human_data_{file_stem(name)}.npz")
+        raise CalibrationError("there are no placed cameras, and HumanData holds joints in the camera's frame")
+    people = views.keypoints.batch_shape[2]
+    for view, file in enumerate(files):
         write_human_data(
-            files[-1],
-            keypoints=keypoints[view].map(lambda tensor: tensor.flatten(0, 1)),
+            file,
+            keypoints=views.keypoints[view].map(lambda tensor: tensor.flatten(0, 1)),
             joints=_in_camera(estimate, view),
-            image_paths=[f"{name}/{frame:06d}" for frame in indices for _ in range(people)],
+            image_paths=[f"{views.names[view]}/{frame:06d}" for frame in views.frames for _ in range(people)],
         )
-    return files
 
 
-def write_videopose_files(folder: Path, estimate: Estimate) -> list[Path]:
-    """Write `data_3d_marey.npz` and, if there are keypoints, `data_2d_marey.npz`; unknown joints are NaN.
-
-    Joints keep the estimate's skeleton and world. A view without a size has 0 x 0.
-    """
-    subjects = [f"person_{person}" for person in range(estimate.joints.batch_shape[1])]
-    files = [folder / "data_3d_marey.npz"]
+def write_videopose_joints(path: Path, estimate: Estimate) -> None:
+    """Write joints as `data_3d_*.npz`; they keep the estimate's skeleton and world, and unknown joints are NaN."""
     positions = estimate.joints.positions.cpu().numpy()
-    write_videopose_3d(files[0], {name: {ACTION: positions[:, person]} for person, name in enumerate(subjects)})
-    if estimate.keypoints is None:
-        return files
-    pixels = estimate.keypoints.positions.cpu().numpy()
-    skeleton = estimate.keypoints.skeleton
-    pairs = [(at, other) for at, other in enumerate(skeleton.mirror) if skeleton.joints[at].startswith("left_")]
-    tracks = {name: {ACTION: tuple(pixels[:, :, person])} for person, name in enumerate(subjects)}
-    files.append(folder / "data_2d_marey.npz")
-    write_videopose_2d(
-        files[1],
-        VideoPose2D(
-            positions=tracks,
-            layout=skeleton.name,
-            mirror=(tuple(left for left, _ in pairs), tuple(right for _, right in pairs)),
-            sizes=_sizes(estimate, len(pixels)),
-        ),
+    people = range(estimate.joints.batch_shape[1])
+    write_videopose_3d(path, {f"person_{person}": {ACTION: positions[:, person]} for person in people})
+
+
+def write_videopose_keypoints(path: Path, views: ViewKeypoints) -> None:
+    """Write the keypoints of all views as `data_2d_*.npz`; unknown ones are NaN, an unknown size is 0 x 0."""
+    pixels = views.keypoints.positions.cpu().numpy()
+    joints = views.keypoints.skeleton
+    pairs = [(at, other) for at, other in enumerate(joints.mirror) if joints.joints[at].startswith("left_")]
+    content = VideoPose2D(
+        positions={f"person_{person}": {ACTION: tuple(pixels[:, :, person])} for person in range(pixels.shape[2])},
+        layout=joints.name,
+        mirror=(tuple(left for left, _ in pairs), tuple(right for _, right in pairs)),
+        sizes=dict(zip(views.names, views.sizes, strict=True)),
     )
-    return files
+    write_videopose_2d(path, content)
 
 
-def _keypoints(estimate: Estimate, kind: str) -> Keypoints2D:
-    if estimate.keypoints is None:
-        raise InputError(f"{kind} holds keypoints in the images, and this estimate has none")
-    return estimate.keypoints
-
-
-def _view_names(estimate: Estimate, views: int) -> Sequence[str]:
-    names = estimate.provenance.get("views") or (estimate.cameras.names if estimate.cameras is not None else ())
-    return names if len(names) == views else [f"view_{view}" for view in range(views)]
-
-
-def _sizes(estimate: Estimate, views: int) -> dict[str, tuple[int, int]]:
-    if estimate.cameras is None:
-        return {}
-    sizes = estimate.cameras.image_size.nan_to_num(0.0).round().int().tolist()
-    return {name: (width, height) for name, (width, height) in zip(_view_names(estimate, views), sizes, strict=True)}
+def _view_names(estimate: Estimate, views: int) -> tuple[str, ...]:
+    for names in (estimate.provenance.get("views"), estimate.cameras.names if estimate.cameras is not None else ()):
+        if isinstance(names, (list, tuple)) and len(names) == views:
+            return tuple(map(str, names))
+    return tuple(f"view_{view}" for view in range(views))
 
 
 def _in_camera(estimate: Estimate, view: int) -> Joints3D:

@@ -1,0 +1,131 @@
+"""What the kinds of things that `marey convert` knows share: what users may add, names of files, names of joints."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from marey.core import FormatError, InputError, Skeleton, skeleton
+from marey.core.skeletons import skeleton_names
+from marey.io.formats import FileFormat
+from marey.io.naming import file_stem
+
+Item = TypeVar("Item")
+
+_ALIASES = {"mid_hip": "pelvis", "c_hip": "pelvis", "hip": "pelvis", "head": "head_top"}
+"""Names of markers, once in our spelling, that mean other joints than they say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unstated:
+    """What a file may leave open, and the user may say."""
+
+    unit: str | float | None = None
+    """A name, or the metres in one unit."""
+    skeleton: str | None = None
+    """What the joints are, a name that `marey info skeletons` lists."""
+    fps: float | None = None
+    """Frames per second."""
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not 0 < self.fps < float("inf"):
+            raise InputError(f"fps: expected frames per second above 0, got {self.fps}")
+
+    def only(self, path: Path, *open_: str) -> None:
+        """Refuse what is said of a file that leaves open but these.
+
+        Raises:
+            InputError: something else is said.
+        """
+        for name, words in (("unit", "unit"), ("skeleton", "joints"), ("fps", "frame rate")):
+            if name not in open_ and getattr(self, name) is not None:
+                raise InputError(f"{path} states its {words}, or needs none; leave out {name}")
+
+
+NOTHING_SAID = Unstated()
+
+
+def read_with(entry: FileFormat, path: Path, stated: Unstated) -> Any:
+    """Read a file with a row whose reader takes what the user says."""
+    return entry.read(path, stated)
+
+
+def named_skeleton(names: Sequence[str]) -> Skeleton:
+    """The shipped skeleton with these joints, or one without links; names such as RHip become right_hip."""
+    ours = tuple(_our_name(name) for name in names)
+    ours = ours if len(set(ours)) == len(ours) else tuple(names)
+    for known in skeleton_names():
+        if skeleton(known).joints == ours:
+            return skeleton(known)
+    return Skeleton("markers", ours, ())
+
+
+def _our_name(name: str) -> str:
+    """A marker's name in our spelling: RHip and R_HIP become right_hip."""
+    if name == name.lower():
+        return name
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[RL])(?=[A-Z][a-z])", "_", name.strip())
+    words = re.sub(r"[\s_.:-]+", "_", words).lower()
+    side, _, rest = words.partition("_")
+    sides = {"r": "right", "l": "left", "right": "right", "left": "left"}
+    return f"{sides[side]}_{rest}" if side in sides and rest else _ALIASES.get(words, words)
+
+
+def target_format(formats: Mapping[str, FileFormat]) -> Callable[[Path], str]:
+    """What the end of a path means among these formats."""
+
+    def meant(path: Path) -> str:
+        for name, entry in formats.items():
+            if path.suffix.lower() in entry.suffixes:
+                return name
+        raise FormatError(f"{path}: its name does not say which of {', '.join(formats)} to write")
+
+    return meant
+
+
+def formats_by_suffix(formats: Mapping[str, FileFormat]) -> Callable[[Path], list[str]]:
+    """The formats that an existing file may have by the end of its name, and that can be read."""
+
+    def found(path: Path) -> list[str]:
+        end = path.suffix.lower()
+        return [name for name, entry in formats.items() if entry.reader and end in entry.suffixes and path.is_file()]
+
+    return found
+
+
+def archive_members(path: Path) -> frozenset[str]:
+    """Names of the arrays of an npz archive; none if it is no archive."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return frozenset(name.removesuffix(".npy") for name in archive.namelist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return frozenset()
+
+
+def one_a_person(path: Path, items: Sequence[Item]) -> list[tuple[Path, Item]]:
+    """A file for each person: the path itself for one, else numbered ones, which is told.
+
+    Raises:
+        InputError: there is nobody.
+    """
+    return _one_by_one(path, items, [str(number) for number in range(len(items))], "person")
+
+
+def one_a_view(path: Path, views: Sequence[str]) -> list[Path]:
+    """A file for each view: the path itself for one, else with the views' names, which is told."""
+    return [file for file, _ in _one_by_one(path, views, [file_stem(view) for view in views], "view")]
+
+
+def _one_by_one(path: Path, items: Sequence[Item], labels: Sequence[str], what: str) -> list[tuple[Path, Item]]:
+    if not items:
+        raise InputError(f"{path}: there is nobody to write")
+    if len(items) == 1:
+        return [(path, items[0])]
+    files = [path.with_name(f"{path.stem}_{label}{path.suffix}") for label in labels]
+    warnings.warn(f"one file a {what}: {', '.join(file.name for file in files)}", stacklevel=4)
+    return list(zip(files, items, strict=True))
