@@ -93,8 +93,9 @@ class BodyModel:
         self._check_state(body)
         batch = body.batch_shape
         count = math.prod(batch)
-        rotations = torch.cat((body.orientation.reshape(count, 1, 3, 3), body.pose.reshape(count, -1, 3, 3)), 1)
-        shape, translation = body.shape.reshape(count, -1), body.translation.reshape(count, 3)
+        orientation, pose = body.orientation[..., None, :, :], body.pose
+        rotations = torch.cat((orientation, pose), -3).reshape(count, len(self.tree), 3, 3)
+        shape, translation = (part.reshape(count, part.shape[-1]) for part in (body.shape, body.translation))
         rest_joints = blend_shapes(self.joint_template, self.joint_basis, shape)
         rest = blend_shapes(self.template, self.shape_basis, shape)
         if self.pose_basis is not None:
@@ -103,9 +104,9 @@ class BodyModel:
         posed = forward_kinematics(self.tree, rest_joints, rotations)
         vertices = skin(rest, from_rest(posed, rest_joints), self._weights, translation)
         return PosedBody(
-            vertices=vertices.reshape(*batch, -1, 3),
-            joints=(posed[..., 3] + translation[:, None]).reshape(*batch, -1, 3),
-            orientations=posed[..., :3].reshape(*batch, -1, 3, 3),
+            vertices=vertices.reshape(*batch, *vertices.shape[1:]),
+            joints=(posed[..., 3] + translation[:, None]).reshape(*batch, len(self.tree), 3),
+            orientations=posed[..., :3].reshape(*batch, len(self.tree), 3, 3),
         )
 
     def neutral(self, *batch: int) -> BodyState:
@@ -124,9 +125,10 @@ class BodyModel:
         Raises:
             InputError: the model has no such regressor.
         """
-        regressor = _named(self.regressors, name, f"{self.name} has no regressor")
-        flat = vertices.reshape(-1, *vertices.shape[-2:])
-        return (regressor.expand(len(flat), -1, -1) @ flat).reshape(*vertices.shape[:-2], -1, 3)
+        _named(self.regressors, name, f"{self.name} has no regressor")
+        used, weights = self._regressors[name]
+        flat = vertices.reshape(-1, *vertices.shape[-2:]).index_select(1, used)
+        return (weights.expand(len(flat), -1, -1) @ flat).reshape(*vertices.shape[:-2], -1, 3)
 
     def face_parts(self, name: str) -> Tensor:
         """The part (F,) of every face: the one most of its vertices are of, the lowest where all three differ.
@@ -156,6 +158,12 @@ class BodyModel:
         """(J, N): the skinning weights as a matrix, whose product with the transforms outruns sums over a few."""
         table = self.skin_weights.new_zeros(len(self.tree), len(self.template))
         return table.scatter_add_(0, self.skin_joints.mT, self.skin_weights.mT)
+
+    @cached_property
+    def _regressors(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """The vertices (M,) that a regressor uses, often a tenth of all, and their weights (J', M)."""
+        used = {name: regressor.any(0).nonzero()[:, 0] for name, regressor in self.regressors.items()}
+        return {name: (places, self.regressors[name][:, places]) for name, places in used.items()}
 
     def _expected(self) -> Iterator[tuple[str, Tensor | None, tuple[int | None, ...]]]:
         """Every tensor with its name and shape; None where any size will do."""

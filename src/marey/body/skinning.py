@@ -42,7 +42,7 @@ def blend_shapes(base: Tensor, basis: Tensor, coefficients: Tensor) -> Tensor:
     rows = basis if basis.ndim == 2 else basis.flatten(0, 1).mT
     count = len(coefficients)
     padded = torch.nn.functional.pad(coefficients, (0, 0, 0, -count % BLOCK))
-    return base + (padded @ rows)[:count].unflatten(-1, (-1, 3))
+    return (padded @ rows)[:count].view(count, *base.shape[-2:]).add_(base)
 
 
 def forward_kinematics(tree: JointTree, rest: Tensor, rotations: Tensor) -> Tensor:
@@ -69,8 +69,11 @@ def forward_kinematics(tree: JointTree, rest: Tensor, rotations: Tensor) -> Tens
 
 @lru_cache(maxsize=64)
 def _tables(tree: JointTree, device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
-    """The parents of all but the root; for each level its joints and where in the level above their parents are; where
-    each joint is when the levels are put after each other.
+    """Places as tensors.
+
+    Returns:
+        The parents of all but the root; for each level its joints, and where in the level above their parents are;
+        where each joint is when the levels are put after each other.
     """
     within = {place: number for level in tree.levels for number, place in enumerate(level)}
     steps = [
@@ -106,14 +109,14 @@ def skin(rest: Tensor, transforms: Tensor, weights: Tensor, translation: Tensor)
     """
     size = BLOCK if rest.device.type == "cpu" else _BLOCK_ELSEWHERE
     rows = transforms.flatten(2).mT.contiguous()  # (B, 12, J)
-    blocks = zip(rest.split(size), rows.split(size), translation.split(size), strict=True)
-    moved = [_skin(*block, weights) for block in blocks]
+    parts = (torch.split(tensor, size) for tensor in (rest, rows, translation))
+    moved = [_skin(*block, weights=weights) for block in zip(*parts, strict=True)]
     return torch.cat(moved).contiguous()
 
 
-def _skin(rest: Tensor, rows: Tensor, translation: Tensor, weights: Tensor) -> Tensor:
-    blended = (rows.flatten(0, 1) @ weights).unflatten(0, (-1, 3, 4))
+def _skin(rest: Tensor, rows: Tensor, translation: Tensor, *, weights: Tensor) -> Tensor:
+    blended = (rows.flatten(0, 1) @ weights).view(len(rows), 3, 4, weights.shape[1])
     x, y, z = rest.mT.contiguous()[:, :, None].unbind(1)
     moved = torch.addcmul(blended[:, :, 3], blended[:, :, 0], x)
-    moved = torch.addcmul(torch.addcmul(moved, blended[:, :, 1], y), blended[:, :, 2], z)
+    moved.addcmul_(blended[:, :, 1], y).addcmul_(blended[:, :, 2], z)
     return moved.mT + translation[:, None]
