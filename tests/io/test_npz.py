@@ -210,7 +210,7 @@ def test_read__damaged_bytes_are_a_typed_error_or_a_result(tmp_path_factory, jun
 def test_read_arrays__members_that_are_no_arrays_or_no_text(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as packed:
         packed.writestr("a.npy", b"not an array")
-    with pytest.raises(FormatError, match=r"'a' is not an array"):
+    with pytest.raises(FormatError, match="magic string"):
         read_arrays(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", text=np.array([0x110000], dtype=np.uint32).view("<U1"))
     with pytest.raises(FormatError, match="no text"):

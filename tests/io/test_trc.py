@@ -53,7 +53,7 @@ def test_read__cut_off_row_and_missing_rows_warn(tmp_path):
         ("\t2\t2\tmm", "\t2\tx\tmm", "NumMarkers is 'x'"),
         ("1001.0", "1o01", "line 8: '1o01' is not a number"),
         ("1001.0", "1001,0", "line 8: '1001,0' is not a number; decimal commas"),
-        ("3.0\n", "3.0\t4\n", "line 8: 9 cells, expected 8"),
+        ("3.0\n", "3.0\t4\n", "line 8: 9 numbers, expected 8"),
         ("2\t0.010", "1e300\t0.010", "no frame number"),
         ("2\t0.010", "\t0.010", "no frame number"),
     ],

@@ -23,6 +23,8 @@ POSE_POINTS = 33
 """MediaPipe Holistic numbers the pose 0..32, hands from 100 and 200, the face from 500."""
 _ALIASES = {"cam_id": "port", "keypoint_id": "point_id"}
 _CHUNK = 200_000
+_FEW_FRAMES = 10_000
+"""Of all cameras together: so many may be missing whatever a table has. Beyond, a quarter has to be there."""
 Table = npt.NDArray[np.float64]
 
 
@@ -131,14 +133,21 @@ def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:
 
 
 def table_extent(path: Path, table: Table) -> tuple[int, int, Table]:
-    """First sync index, number of indices up to the last, and the cameras in ascending order."""
+    """First sync index, number of indices up to the last, and the cameras in ascending order.
+
+    Raises:
+        FormatError: a number is none to count with, or so few frames are there that it asks for memory without data.
+    """
     whole = table[:, [0, 1]] if table.shape[1] == 3 else table[:, [0, 1, 3]]
     if not (np.isfinite(whole).all() and (whole == whole.round()).all() and (whole >= 0).all()):
         raise FormatError(f"{path}: sync_index, camera and point must be whole numbers from 0")
     indices, ports = np.unique(table[:, 0]), np.unique(table[:, 1])
     count = int(indices[-1] - indices[0]) + 1
-    if count > 10 * len(indices) + 1000 or len(ports) > 1000:
-        raise FormatError(f"{path}: {len(indices)} sync indices over a range of {count}; damaged?")
+    if count > 10 * len(indices) + 1000 or len(ports) > 1000 or count * len(ports) > 4 * len(table) + _FEW_FRAMES:
+        raise FormatError(
+            f"{path}: {len(table)} rows of {len(ports)} cameras, {len(indices)} sync indices over a range of {count}: "
+            "nearly all are missing; damaged?"
+        )
     return int(indices[0]), count, ports
 
 

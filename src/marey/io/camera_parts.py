@@ -6,6 +6,7 @@ import math
 import os
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ import torch
 from marey.core.cameras import DISTORTION_LENGTHS, Cameras
 from marey.core.errors import CalibrationError, FormatError, InputError
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from marey.io.naming import natural_key
+from marey.io.naming import listed, natural_key
 from marey.io.text import read_text_limited
 
 Unit = Literal["m", "cm", "mm"]
@@ -33,7 +34,7 @@ MOST_BYTES = 16 << 20
 
 _SAMPLE = 1000
 """So many cameras are enough to judge how far apart they stand."""
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FILE_NAME = re.compile(r"\w[\w -]*")
 _ORTHONORMAL = 1e-3
 """How far a rotation matrix of a file may be from one; files round to four digits."""
@@ -206,11 +207,12 @@ def assemble(
         raise CalibrationError(f"{path}: no camera in it; is it a camera file?")
     names = tuple(entry.name for entry in ordered)
     if len(set(names)) != len(names):
-        raise FormatError(f"{path}: camera names repeat: {', '.join(names)}")
+        repeated = [name for name, count in Counter(names).items() if count > 1]
+        raise FormatError(f"{path}: camera names repeat: {listed(repeated)}")
     unplaced = [entry.name for entry in ordered if entry.pose is None]
     if unplaced and len(unplaced) < len(ordered):
         raise CalibrationError(
-            f"{path}: no rotation and translation for {', '.join(unplaced)}, though other cameras have them; "
+            f"{path}: no rotation and translation for {listed(unplaced)}, though other cameras have them; "
             "calibrate these cameras or leave them out ('ignore = true' in a TOML)"
         )
     return _to_metres(path, _stacked(ordered, dtype), unit, stated)
@@ -388,6 +390,6 @@ def file_names(entries: Sequence[CameraEntry]) -> list[str]:
     if strange or len({name.casefold() for name in names}) < len(names):
         raise InputError(
             f"the names become file names: letters, digits, blanks, '_' and '-', no two alike; "
-            f"rename {', '.join(strange or names)}"
+            f"rename {listed(strange or names)}"
         )
     return names

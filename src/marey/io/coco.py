@@ -197,8 +197,11 @@ def _identities(path: Path, entries: Sequence[Mapping[str, Any]], key: str) -> I
 
 def _images(path: Path, entries: Any) -> dict[int, tuple[str, int, int]]:
     try:
-        return {
-            int(entry["id"]): (str(entry["file_name"]), int(entry["width"]), int(entry["height"])) for entry in entries
-        }
+        found = [
+            (int(image["id"]), str(image["file_name"]), int(image["width"]), int(image["height"])) for image in entries
+        ]
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise FormatError(f"{path}: an image has no id, file_name, width or height ({error})") from error
+    if any(abs(place) >= 2**63 for place, *_ in found):  # larger numbers can be chosen so that a dict takes hours
+        raise FormatError(f"{path}: the id of some image is beyond 64 bits")
+    return {place: (name, width, height) for place, name, width, height in found}

@@ -101,6 +101,9 @@ class GltfFile:
         else:
             text, self._chunk = data, b""
         self.document = self._parsed(text)
+        self.size = len(data)
+        """Bytes of the file and of the data that were fetched for it."""
+        self._lists: dict[str, list[dict[str, Any]]] = {}
         asset = self.document.get("asset")
         version = asset.get("version") if isinstance(asset, dict) else None
         if not (isinstance(version, str) and version.startswith("2.")):
@@ -123,10 +126,12 @@ class GltfFile:
 
     def parts(self, kind: str) -> list[dict[str, Any]]:
         """The list `kind`, empty if it is absent."""
-        parts = self.document.get(kind, [])
-        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            self.refuse(f"'{kind}' is not a list of objects")
-        return parts
+        if kind not in self._lists:  # checked once: every reference into it comes through here
+            parts = self.document.get(kind, [])
+            if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+                self.refuse(f"'{kind}' is not a list of objects")
+            self._lists[kind] = parts
+        return self._lists[kind]
 
     def count(self, part: dict[str, Any], field: str, default: int | None = None) -> int:
         """A whole number from 0 on in an entry."""
@@ -152,7 +157,7 @@ class GltfFile:
         size = width * dtype.itemsize
         stride = self.count(view, "byteStride", size) or size
         start, length = self.count(accessor, "byteOffset", 0), self.count(view, "byteLength")
-        data = self._buffer(self.count(view, "buffer"))[self.count(view, "byteOffset", 0) :][:length]
+        data = memoryview(self._buffer(self.count(view, "buffer")))[self.count(view, "byteOffset", 0) :][:length]
         if stride < size or len(data) < length or (rows and start + (rows - 1) * stride + size > length):
             self.refuse(f"accessor {place} reaches beyond its data; cut off?")
         shape, steps = (rows, width), (stride, dtype.itemsize)
@@ -213,4 +218,6 @@ class GltfFile:
         name = unquote(uri)
         if not name or name in (".", "..") or any(sign in name for sign in "/\\:\0"):
             self.refuse(f"a buffer lies at '{uri[:80]}'; only files beside the glTF file are opened")
-        return read_bytes_limited(self.path.with_name(name), most_bytes=MOST_BYTES)
+        data = read_bytes_limited(self.path.with_name(name), most_bytes=MOST_BYTES)
+        self.size += len(data)
+        return data

@@ -20,7 +20,11 @@ from marey.io.gltf_container import GltfFile
 from marey.io.motion_files import JointMotion, steady_motion, unique_names
 
 MOST_JOINTS, MOST_ROTATIONS = 10_000, 20_000_000
-"""In one file: more is refused before memory is taken."""
+"""In one file, of all people together: more is refused before memory is taken."""
+_FREE_ROTATIONS = 1_000_000
+"""That any file may ask for, however short: a key may be shared, and holds until the next one. Beyond, one a byte."""
+_MOST_ABOVE = 100
+"""Nodes above a skeleton; exporters put three there."""
 _MOST_FRAMES, _MOST_FRAMES_A_KEY = 100_000, 100
 _FARTHEST = 1e30
 _WIDTHS = {"translation": "VEC3", "rotation": "VEC4", "scale": "VEC3"}
@@ -59,7 +63,9 @@ def read_gltf(
     if not 0 <= animation < len(animations):
         raise InputError(f"{file.path}: there is no animation {animation}; the file has {len(animations)}")
     tracks = _tracks(file, animations[animation], len(nodes.parents))
-    return tuple(_motion(file, nodes, tracks, members, dtype=dtype) for members in nodes.skeletons())
+    skeletons = nodes.skeletons()
+    most = min(MOST_ROTATIONS, _FREE_ROTATIONS + file.size) // sum(map(len, skeletons))
+    return tuple(_motion(file, nodes, tracks, members, most=most, dtype=dtype) for members in skeletons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,8 +161,10 @@ class _Nodes:
 
     def above(self, node: int) -> list[int]:
         """The nodes above, the next one first."""
-        found = []
+        found: list[int] = []
         while (node := self.parents[node]) >= 0:
+            if len(found) == _MOST_ABOVE:
+                self.file.refuse(f"a skeleton hangs below more than {_MOST_ABOVE} nodes")
             found.append(node)
         return found
 
@@ -239,7 +247,7 @@ def _tracks(file: GltfFile, animation: dict[str, Any], nodes: int) -> Tracks:
     channels, samplers = animation.get("channels"), animation.get("samplers")
     if not isinstance(channels, list) or not isinstance(samplers, list):
         file.refuse("an animation has no channels or samplers")
-    times: dict[object, Floats] = {}
+    arrays = _Arrays(file)
     tracks: Tracks = {}
     for channel in channels:
         target = channel.get("target") if isinstance(channel, dict) else None
@@ -249,33 +257,56 @@ def _tracks(file: GltfFile, animation: dict[str, Any], nodes: int) -> Tracks:
         place = channel.get("sampler")
         if not isinstance(place, int) or not 0 <= place < len(samplers) or not 0 <= node < nodes:
             file.refuse("an animation's channel points to nothing")
-        tracks.setdefault(node, {})[way] = _track(file, samplers[place], way, times)
+        tracks.setdefault(node, {})[way] = _track(arrays, samplers[place], way)
     return tracks
 
 
-def _track(file: GltfFile, sampler: object, way: str, times: dict[object, Floats]) -> _Track:
+class _Arrays:
+    """Times and values of keys, each read and checked once, however many channels share it."""
+
+    def __init__(self, file: GltfFile) -> None:
+        self.file = file
+        self._read: dict[tuple[object, str], Floats] = {}
+
+    def times(self, place: int) -> Floats:
+        key = (place, "times")
+        if key not in self._read:
+            found = self.file.array(place, "SCALAR")[:, 0]
+            if not len(found) or found[0] < 0 or not (np.diff(found) > 0).all():
+                self.file.refuse("times of keys do not rise from 0 on")
+            self._read[key] = found
+        return self._read[key]
+
+    def values(self, place: object, way: str) -> Floats:
+        key = (place, way) if isinstance(place, int) else (None, way)
+        if key not in self._read:
+            found = self.file.array(place, _WIDTHS[way])
+            if way == "rotation" and not (np.linalg.norm(found, axis=1) > 1e-6).all():
+                self.file.refuse("a rotation's key is no quaternion")
+            self._read[key] = found
+        return self._read[key]
+
+
+def _track(arrays: _Arrays, sampler: object, way: str) -> _Track:
+    file = arrays.file
     if not isinstance(sampler, dict) or not isinstance(sampler.get("input"), int):
         file.refuse("an animation's sampler is malformed")
     interpolation = sampler.get("interpolation", "LINEAR")
     if interpolation not in ("LINEAR", "STEP"):
         file.refuse(f"keys joined by {str(interpolation)[:40]}, expected LINEAR or STEP; export with sampled animation")
-    if sampler["input"] not in times:
-        found = file.array(sampler["input"], "SCALAR")[:, 0]
-        if not len(found) or found[0] < 0 or not (np.diff(found) > 0).all():
-            file.refuse("times of keys do not rise from 0 on")
-        times[sampler["input"]] = found
-    values = file.array(sampler.get("output"), _WIDTHS[way])
-    if len(values) != len(times[sampler["input"]]):
-        file.refuse(f"{len(values)} values for {len(times[sampler['input']])} keys")
-    if way == "rotation" and not (np.linalg.norm(values, axis=1) > 1e-6).all():
-        file.refuse("a rotation's key is no quaternion")
-    return _Track(times=times[sampler["input"]], values=values, steps=interpolation == "STEP")
+    times, values = arrays.times(sampler["input"]), arrays.values(sampler.get("output"), way)
+    if len(values) != len(times):
+        file.refuse(f"{len(values)} values for {len(times)} keys")
+    return _Track(times=times, values=values, steps=interpolation == "STEP")
 
 
-def _motion(file: GltfFile, nodes: _Nodes, tracks: Tracks, members: list[int], *, dtype: torch.dtype) -> Motion:
+def _motion(
+    file: GltfFile, nodes: _Nodes, tracks: Tracks, members: list[int], *, most: int, dtype: torch.dtype
+) -> Motion:
+    """One person; `most` frames may be read."""
     above = nodes.above(members[0])
     moved = [track for node in (*members, *above) for track in tracks.get(node, {}).values()]
-    fps, frames = _frames(file, moved, len(members))
+    fps, frames = _frames(file, moved, most)
     clock = _Clock(times=np.arange(frames) / fps, near=_NEAR / fps)
     places = np.stack([_sampled(nodes, tracks, node, "translation", clock) for node in members], axis=1)
     quaternions = np.stack([_sampled(nodes, tracks, node, "rotation", clock) for node in members], axis=1)
@@ -293,7 +324,7 @@ def _motion(file: GltfFile, nodes: _Nodes, tracks: Tracks, members: list[int], *
     return steady_motion(file.path, tree, _placed(file, nodes, above, moving), fps=fps, dtype=dtype)
 
 
-def _frames(file: GltfFile, tracks: Iterable[_Track], joints: int) -> tuple[float, int]:
+def _frames(file: GltfFile, tracks: Iterable[_Track], most: int) -> tuple[float, int]:
     """Rate of the keys, and the frames from time 0 to the last key."""
     times = {id(track.times): track.times for track in tracks}
     if not times:
@@ -312,9 +343,9 @@ def _frames(file: GltfFile, tracks: Iterable[_Track], joints: int) -> tuple[floa
         if abs(round(fps * base) / base - fps) < 1e-3 * min(fps, 1.0) and round(fps * base) > 0:
             fps = round(fps * base) / base
             break
-    most = min(_MOST_FRAMES + _MOST_FRAMES_A_KEY * len(densest), MOST_ROTATIONS // joints)
+    most = min(_MOST_FRAMES + _MOST_FRAMES_A_KEY * len(densest), most)
     if not last * fps < most - 1:
-        file.refuse(f"{last:.4g} s at {fps:.4g} frames per second of {joints} joints: too many to be true; refused")
+        file.refuse(f"{last:.4g} s at {fps:.4g} frames per second: too many for its size to be true; refused")
     return fps, round(last * fps) + 1
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from marey.core.errors import InputError
 from marey.core.motion import JointTree, Motion
+from marey.io.naming import listed
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
 """In one unit of length."""
@@ -73,8 +74,7 @@ def unique_names(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[st
         seen.add(new)
         unique.append(new)
     if counts:
-        listed = ", ".join(list(counts)[:8])
-        warnings.warn(f"{path}: joint names repeat and are numbered: {listed}", stacklevel=3)
+        warnings.warn(f"{path}: joint names repeat and are numbered: {listed(list(counts))}", stacklevel=3)
     return tuple(unique)
 
 

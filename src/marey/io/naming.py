@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _DIGITS = re.compile(r"(\d+)")
 _KIND = re.compile(r"(json|img|imgs|images?|videos?|vid|keypoints|pose|frames|synchronized|synced)$")
@@ -33,3 +34,9 @@ def view_key(name: str) -> str:
 def file_stem(name: str) -> str:
     """A name as part of a file's name: letters, digits, points, dashes and underscores; anything else is `_`."""
     return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"
+
+
+def listed(names: Sequence[str], *, most: int = 8) -> str:
+    """Names for a message: the first ones, cut to 40 letters, and how many more there are."""
+    shown = ", ".join(name[:40] for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -21,6 +21,7 @@ Keys (unknown values NaN; what an estimate lacks is absent):
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import zipfile
@@ -40,6 +41,7 @@ from marey.core.evidence import Keypoints2D
 from marey.core.results import BodyState, Diagnostics, Estimate, Joints3D
 from marey.core.skeletons import Skeleton
 from marey.core.tensors import TensorFields
+from marey.io.archives import opened_archive, read_npy_header
 from marey.io.atomic import atomic_path
 
 FORMAT = 1
@@ -143,35 +145,25 @@ def read_arrays(path: Path) -> Arrays:
         InputError: the file cannot be read.
         FormatError: it is no such archive, is cut off, unpacks to more than 16 GiB, or holds pickled objects.
     """
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        with file, zipfile.ZipFile(file) as packed:
-            size = sum(entry.file_size for entry in packed.infolist())
-            if size > MAX_BYTES:
-                raise FormatError(f"{path}: unpacks to {size / 2**30:.0f} GiB, more than {MAX_BYTES >> 30}; refused")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                return {key: _checked(path, key, archive[key]) for key in archive.files}
-    except FormatError:
-        raise
-    except Exception as error:
-        # zipfile and numpy raise a dozen types on damaged archives (BadZipFile, zlib.error, EOFError, MemoryError, ...)
-        hint = "it holds pickled Python objects, which are never loaded" if "allow_pickle" in str(error) else str(error)
-        raise FormatError(f"{path}: not a readable npz archive: {hint}") from error
+    with opened_archive(path, most_bytes=MAX_BYTES) as archive:
+        return {entry.filename.removesuffix(".npy"): _array(archive, entry) for entry in archive.infolist()}
 
 
-def _checked(path: Path, key: str, member: Any) -> npt.NDArray[Any]:
-    """An array whose text, if it is text, is text: NumPy does not check the code points of a file."""
-    if not isinstance(member, np.ndarray):
-        raise FormatError(f"{path}: the member '{key}' is not an array")
-    if member.dtype.kind == "U" and member.size:
-        points = np.ascontiguousarray(member.astype(member.dtype.newbyteorder("="))).reshape(-1).view(np.uint32)
+def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[Any]:
+    """One array, whose bytes are there and whose text is text: NumPy checks neither before it takes memory."""
+    with archive.open(entry) as member:
+        shape, _, element = read_npy_header(member, entry.filename)
+        if element.hasobject:
+            raise FormatError(f"'{entry.filename}' holds pickled Python objects, which are never loaded")
+        if math.prod(shape) * max(element.itemsize, 1) > entry.file_size:
+            raise FormatError(f"'{entry.filename}' promises {shape} of {element}, more than it has")
+    with archive.open(entry) as member:
+        array: npt.NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+    if array.dtype.kind == "U" and array.size:
+        points = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="))).reshape(-1).view(np.uint32)
         if points.size and points.max() > sys.maxunicode:
-            raise FormatError(f"{path}: the member '{key}' holds what is no text; the file is damaged")
-    return member
+            raise FormatError(f"'{entry.filename}' holds what is no text; the file is damaged")
+    return array
 
 
 def _estimate_of(arrays: Mapping[str, npt.NDArray[Any]]) -> Estimate:

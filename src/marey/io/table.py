@@ -8,8 +8,10 @@ this frame). Unknown values are empty cells; the decimal sign is a point and the
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
+from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from marey.core.errors import FormatError, InputError, ShapeError
+from marey.core.errors import FormatError, ShapeError
 from marey.core.results import Joints3D
 from marey.io.atomic import atomic_path
+from marey.io.text import LONGEST_LINE, read_text_limited
 
 COLUMNS = ("frame", "time", "person", "joint", "x", "y", "z", "sd_x", "sd_y", "sd_z", "score", "filled")
+
+
+_MOST_MISSING = 10
+"""Places in the result for each row; Marey's own tables have a row for every one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,45 +97,41 @@ def read_joint_table(path: str | os.PathLike[str]) -> JointTable:
         FormatError: the columns are others, or a row is malformed or there twice.
     """
     path = Path(path)
+    rows = csv.reader(io.StringIO(read_text_limited(path, longest_line=LONGEST_LINE), newline=""))
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.reader(file))
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+        head = next(rows, [])
+        if tuple(head) != COLUMNS:
+            raise FormatError(f"{path}: expected the columns {','.join(COLUMNS)}, got {','.join(head)[:200]}")
+        return _assemble(path, *_parse(path, rows))
+    except csv.Error as error:
         raise FormatError(f"{path}: not a CSV file: {error}") from error
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise FormatError(
-            f"{path}: expected the columns {','.join(COLUMNS)}, got {','.join(rows[0] if rows else [])[:200]}"
-        )
-    numbers, names = _parse(path, rows[1:])
-    return _assemble(path, numbers, names)
 
 
-def _parse(path: Path, rows: list[list[str]]) -> tuple[npt.NDArray[np.float64], list[str]]:
-    """(rows, 11) numbers without the name column, and the names."""
-    numbers = np.empty((len(rows), len(COLUMNS) - 1))
-    for place, row in enumerate(rows):
+def _parse(path: Path, rows: Iterable[list[str]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]:
+    """(rows, 11) numbers without the name column, the place (rows,) of each row's joint among the names, the names."""
+    numbers, joint, places = array("d"), array("q"), dict[str, int]()  # a twentieth of lists of lists
+    for line, row in enumerate(rows, start=2):
         try:
             if len(row) != len(COLUMNS):
                 raise ValueError(f"{len(row)} cells, expected {len(COLUMNS)}")
-            numbers[place] = [float(cell or "nan") for cell in (*row[:3], *row[4:])]
+            numbers.extend([float(cell or "nan") for cell in (*row[:3], *row[4:])])
         except ValueError as error:
-            raise FormatError(f"{path}, row {place + 2}: {error}") from None
-    keys = numbers[:, [0, 2]]
+            raise FormatError(f"{path}, row {line}: {error}") from None
+        joint.append(places.setdefault(row[3], len(places)))
+    table = np.array(numbers).reshape(-1, len(COLUMNS) - 1)
+    keys = table[:, [0, 2]]
     if not (np.isfinite(keys).all() and (keys == keys.round()).all() and (keys >= 0).all() and (keys < 2**53).all()):
         raise FormatError(f"{path}: the columns frame and person must hold whole numbers from 0")
-    return numbers, [row[3] for row in rows]
+    return table, np.array(joint), list(places)
 
 
-def _assemble(path: Path, numbers: npt.NDArray[np.float64], names: list[str]) -> JointTable:
-    joints = tuple(dict.fromkeys(names))
-    places = {name: place for place, name in enumerate(joints)}
+def _assemble(
+    path: Path, numbers: npt.NDArray[np.float64], joint: npt.NDArray[np.int64], joints: list[str]
+) -> JointTable:
     frames, first, frame = np.unique(numbers[:, 0], return_index=True, return_inverse=True)
     people, person = np.unique(numbers[:, 2], return_inverse=True)
-    joint = np.array([places[name] for name in names], dtype=np.int64)
     shape = (len(frames), len(people), len(joints))
-    if math.prod(shape) > 100 * len(numbers) + 1000:
+    if math.prod(shape) > _MOST_MISSING * len(numbers) + 1000:
         raise FormatError(f"{path}: {len(numbers)} rows for {shape} frames, people and joints; most are missing")
     flat = np.ravel_multi_index((frame, person, joint), shape) if len(numbers) else joint
     if len(np.unique(flat)) != len(flat):
@@ -142,7 +145,7 @@ def _assemble(path: Path, numbers: npt.NDArray[np.float64], names: list[str]) ->
         deviations=grid[..., 3:6],
         score=grid[..., 6],
         filled=grid[..., 7] == 1,
-        joints=joints,
+        joints=tuple(joints),
         frames=frames.astype(np.int64),
         times=numbers[first, 1],
     )

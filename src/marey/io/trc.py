@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from marey.core.errors import FormatError, InputError, ShapeError
 from marey.io.atomic import atomic_path
-from marey.io.number_rows import decimal_comma_hint, is_number
+from marey.io.number_rows import parse_number, parse_number_rows
 from marey.io.text import LONGEST_LINE, read_text_limited
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -72,15 +72,14 @@ def read_trc(path: str | os.PathLike[str]) -> TrcFile:
     unit = header.get("Units", "").strip().lower()
     if unit not in METRES:
         raise FormatError(f"{path}: unit '{unit}', expected one of {', '.join(METRES)}")
-    rows = _rows(path, lines, separator, 2 + 3 * len(names))
-    table = np.array(rows, dtype=np.float64).reshape(len(rows), 2 + 3 * len(names))
+    table = parse_number_rows(path, lines[5:], first=6, width=2 + 3 * len(names), separator=separator, gaps=True)
     if not (np.isfinite(table[:, :2]).all() and (np.abs(table[:, 0]) < _MOST_FRAMES).all()):
         raise FormatError(f"{path}: a row has no frame number or no time")
     expected = _number(path, header, "NumFrames")
-    if expected != len(rows):
-        warnings.warn(f"{path}: {len(rows)} frames, but its header promises {expected:.0f}; cut off?", stacklevel=2)
+    if expected != len(table):
+        warnings.warn(f"{path}: {len(table)} frames, but its header promises {expected:.0f}; cut off?", stacklevel=2)
     return TrcFile(
-        positions=table[:, 2:].reshape(len(rows), len(names), 3) * METRES[unit],
+        positions=table[:, 2:].reshape(len(table), len(names), 3) * METRES[unit],
         names=names,
         frames=table[:, 0].astype(np.int64),
         times=table[:, 1].copy(),
@@ -110,38 +109,7 @@ def _header(path: Path, lines: list[str], separator: str) -> tuple[dict[str, str
 
 
 def _number(path: Path, header: dict[str, str], field: str) -> float:
-    try:
-        value = float(header[field])
-    except (KeyError, ValueError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise FormatError(f"{path}: header field {field} is {header.get(field)!r}, expected a number")
-    return value
-
-
-def _rows(path: Path, lines: list[str], separator: str, width: int) -> list[list[float]]:
-    rows: list[list[float]] = []
-    for place, line in enumerate(lines[5:], start=6):
-        cells = line.split(separator)
-        if not any(cells):
-            continue
-        if place == len(lines) and (len(cells) < width or not is_number(cells[-1].strip() or "nan")):
-            # no line feed after it: the writer was interrupted
-            warnings.warn(f"{path}: the last row is cut off and left out", stacklevel=3)
-            continue
-        filled = [float(cell) if cell else math.nan for cell in _checked(path, place, cells, width)]
-        rows.append(filled + [math.nan] * (width - len(filled)))
-    return rows
-
-
-def _checked(path: Path, place: int, cells: list[str], width: int) -> list[str]:
-    cells = [cell.strip() for cell in cells]
-    if any(cells[width:]):
-        raise FormatError(f"{path}, line {place}: {len(cells)} cells, expected {width}")
-    for cell in cells[:width]:
-        if not is_number(cell or "nan"):
-            raise FormatError(f"{path}, line {place}: '{cell[:40]}' is not a number{decimal_comma_hint(cell)}")
-    return cells[:width]
+    return parse_number(path, header.get(field, ""), f"header field {field}")
 
 
 def write_trc(

@@ -15,7 +15,6 @@ import math
 import os
 import pickletools
 import warnings
-import zipfile
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,8 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.core.errors import FormatError, InputError
+from marey.io.archives import opened_archive, read_npy_header
 from marey.io.pickle_data import (
     BUILDERS,
+    DEEPEST,
     TYPES,
     Budget,
     DType,
@@ -40,6 +41,10 @@ from marey.io.pickle_data import (
 
 MOST_BYTES = 4 << 30
 """Larger files, and archives that unpack to more, are refused before they are read."""
+
+_CONTAINER, _REMEMBERED = 32, 8
+"""Bytes charged for a container and for a place in the memo: about half of what they take, so that lists of three
+numbers, thirty bytes in the stream, stay free."""
 
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError, MemoryError, RecursionError)
 """What decoding a damaged stream raises, here, in pickletools and in NumPy."""
@@ -118,7 +123,14 @@ class _Machine:
         check_tree(self.stack[0], most=1_000_000 + 100 * len(self.data))
         return self.stack[0]
 
+    def container(self, empty: Any) -> None:
+        """Push an empty container, which takes far more room than its opcode."""
+        self.budget.charge(_CONTAINER)
+        self.stack.append(empty)
+
     def mark(self, _: Any) -> None:
+        if len(self.marks) > DEEPEST:  # every open mark is a container that is not complete
+            raise FormatError(f"the pickle nests more than {DEEPEST} deep; refused")
         self.marks.append(self.stack)
         self.stack = []
 
@@ -177,6 +189,7 @@ class _Machine:
 
     def put(self, key: int) -> None:
         value = self.stack[-1]
+        self.budget.charge(_REMEMBERED)
         self.memo[key] = value
         if isinstance(value, PendingArray):
             value.places.append(key)
@@ -254,18 +267,18 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "NONE": lambda machine, _: machine.stack.append(None),
     "NEWTRUE": lambda machine, _: machine.stack.append(True),
     "NEWFALSE": lambda machine, _: machine.stack.append(False),
-    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_LIST": lambda machine, _: machine.container([]),
     "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
-    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
-    "EMPTY_SET": lambda machine, _: machine.stack.append(set()),
+    "EMPTY_DICT": lambda machine, _: machine.container({}),
+    "EMPTY_SET": lambda machine, _: machine.container(set()),
     "MARK": _Machine.mark,
     "POP": _Machine.pop,
     "POP_MARK": _Machine.pop_mark,
     "DUP": lambda machine, _: machine.stack.append(machine.stack[-1]),
-    "LIST": lambda machine, _: _push(machine, machine.since_mark()),
-    "TUPLE": lambda machine, _: _push(machine, tuple(machine.since_mark())),
-    "DICT": lambda machine, _: _push(machine, dict(_pairs(machine.since_mark()))),
-    "FROZENSET": lambda machine, _: _push(machine, frozenset(map(hashable, machine.since_mark()))),
+    "LIST": lambda machine, _: machine.container(machine.since_mark()),
+    "TUPLE": lambda machine, _: machine.container(tuple(machine.since_mark())),
+    "DICT": lambda machine, _: machine.container(dict(_pairs(machine.since_mark()))),
+    "FROZENSET": lambda machine, _: machine.container(frozenset(map(hashable, machine.since_mark()))),
     "TUPLE1": lambda machine, _: machine.last(1),
     "TUPLE2": lambda machine, _: machine.last(2),
     "TUPLE3": lambda machine, _: machine.last(3),
@@ -287,10 +300,6 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
 """What the other opcodes do; one that is neither here nor above is refused."""
 
 
-def _push(machine: _Machine, value: Any) -> None:
-    machine.stack.append(value)
-
-
 def read_object_npz(path: str | os.PathLike[str], *, allowed: Collection[str] = ()) -> dict[str, npt.NDArray[Any]]:
     """Read every array of an npz archive; arrays of objects through `restricted_load`.
 
@@ -304,36 +313,17 @@ def read_object_npz(path: str | os.PathLike[str], *, allowed: Collection[str] = 
         InputError: the file cannot be read.
         FormatError: it is no such archive, is cut off, unpacks to more than 4 GiB, or holds more than data.
     """
-    path = Path(path)
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        with file, zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            size = sum(member.file_size for member in members)
-            if size > MOST_BYTES:
-                raise FormatError(f"unpacks to {size / 2**30:.0f} GiB, more than {MOST_BYTES >> 30}; refused")
-            return {
-                member.filename.removesuffix(".npy"): _read_npy(archive.read(member), member.filename, allowed)
-                for member in members
-            }
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from error
-    except Exception as error:
-        # zipfile, its decompressors and numpy raise a dozen types on damaged archives
-        raise FormatError(f"{path}: not a readable npz archive: {error or type(error).__name__}") from error
+    with opened_archive(Path(path), most_bytes=MOST_BYTES) as archive:
+        return {
+            member.filename.removesuffix(".npy"): _read_npy(archive.read(member), member.filename, allowed)
+            for member in archive.infolist()
+        }
 
 
 def _read_npy(data: bytes, name: str, allowed: Collection[str]) -> npt.NDArray[Any]:
     """One array; its header promises a shape that the bytes after it have to keep."""
     stream = io.BytesIO(data)
-    version = np.lib.format.read_magic(stream)
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    if version not in readers:
-        raise FormatError(f"'{name}' is of npy version {version}, expected 1.0 or 2.0")
-    shape, fortran, element = readers[version](stream)
+    shape, fortran, element = read_npy_header(stream, name)
     if any(length < 0 for length in shape) or (element.kind not in "biufcSU" and element != np.dtype(object)):
         raise FormatError(f"'{name}' is of the type {element} and shape {shape}; expected numbers, text or objects")
     payload = data[stream.tell() :]

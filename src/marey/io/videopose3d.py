@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from marey.core.errors import FormatError, ShapeError
 from marey.io.atomic import atomic_path
+from marey.io.naming import listed
 from marey.io.unpickle import read_object_npz
 
 Floats = npt.NDArray[np.float32]
@@ -140,7 +141,9 @@ def _save(path: str | os.PathLike[str], **members: object) -> None:
 def _member(path: Path, archive: Mapping[str, Any], name: str) -> Any:
     """A dictionary kept as an array without dimensions."""
     if name not in archive:
-        raise FormatError(f"{path}: no '{name}' in it, but {', '.join(archive) or 'nothing'}; is it another archive?")
+        raise FormatError(
+            f"{path}: no '{name}' in it, but {listed(list(archive)) or 'nothing'}; is it another archive?"
+        )
     value = archive[name]
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
