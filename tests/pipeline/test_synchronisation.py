@@ -4,24 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import marey
-from marey.core import FormatError, InputError, Recording
+from marey.core import InputError
 from marey.data.keypoint_capture import KeypointCapture, KeypointCaptureConfig, make_keypoint_capture
 from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
-from marey.io.resampled_frames import ResampledFrames
 from marey.metrics.joints import mpjpe_mm
-from marey.pipeline.synchronisation import (
-    found_in_one_time,
-    own_times,
-    parse_sync,
-    read_synchronisation,
-    reference_view,
-    synchronize,
-)
+from marey.pipeline.synchronisation import found_in_one_time, synchronize
 
 FRAMES = 160
 SHIFT = 11
@@ -97,85 +88,6 @@ def test_synchronize__writes_what_estimate_takes(shifted, tmp_path):
 def test_synchronize__one_view(recording):
     with pytest.raises(InputError, match="one view, cam_1"):
         synchronize(recording / "cam_1", fps=60.0)
-
-
-class _Film:
-    """Frames whose brightness is their number."""
-
-    def __init__(self, count: int, fps: float) -> None:
-        self.timestamps = 5.0 + np.arange(count) / fps
-        self.fps = fps
-        self.size = (4, 2)
-        self.files = ()
-
-    def frames(self, start=0, stop=None):
-        stop = len(self.timestamps) if stop is None else stop
-        return (np.full((2, 4, 3), number, np.uint8) for number in range(start, stop))
-
-
-def films() -> Recording:
-    return Recording(names=("slow", "fast"), frames=(_Film(50, 50.0), _Film(60, 60.0)), fps=60.0)
-
-
-def test_own_times__begin_at_zero_and_the_fastest_view_is_the_reference():
-    assert reference_view(films()) == 1
-    torch.testing.assert_close(own_times(films(), 0), torch.arange(50).double() / 50)
-
-
-def test_resampled_frames__show_the_nearest_frame():
-    places = np.array([-1, 3, 3, 5, 9, -1])
-    frames = ResampledFrames(_Film(50, 50.0), places, timestamps=np.arange(6) / 60, fps=60.0)
-    assert [int(image[0, 0, 0]) for image in frames.frames()] == [0, 3, 3, 5, 9, 0]
-    assert [int(image[0, 0, 0]) for image in frames.frames(2, 4)] == [3, 5]
-    assert list(frames.frames(1, 1)) == []
-    assert len(frames) == 6
-    with pytest.raises(InputError, match="asked for"):
-        frames.frames(0, 7)
-    with pytest.raises(InputError, match="ascending"):
-        ResampledFrames(_Film(50, 50.0), np.array([4, 3]), timestamps=np.arange(2) / 60, fps=60.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "offset"), [("slow=0.25", 0.25), ("slow=-5f", -0.1), (" slow = 3f , fast=1f", 0.06), ("slow=-0.5", -0.5)]
-)
-def test_parse_sync__seconds_and_frames(text, offset):
-    assert float(parse_sync(text, films()).offset[0]) == pytest.approx(offset)
-
-
-@pytest.mark.parametrize("text", ["", "other=1", "slow", "slow=soon", "slow=nan", "slow=inf", "atuo"])
-def test_parse_sync__what_is_meant_is_said(text):
-    with pytest.raises(InputError, match="expected auto, none"):
-        parse_sync(text, films())
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "[]",
-        "{}",
-        '{"views": {"slow": {"offset_seconds": "soon", "rate": 1}}}',
-        '{"views": {"a": {"rate": 1}}}',
-        '{"views": {"slow": {"offset_seconds": 1e999, "rate": 1}}}',
-        '{"views": {"slow": {"offset_seconds": 0, "rate": 0}}}',
-    ],
-)
-def test_read_synchronisation__what_is_none(tmp_path, content):
-    file = tmp_path / "synchronisation.json"
-    file.write_text(content)
-    with pytest.raises(FormatError):
-        read_synchronisation(file)
-
-
-def test_read_synchronisation__literal(tmp_path):
-    file = tmp_path / "s.json"
-    file.write_text(
-        '{"reference": "a", "views": {"a": {"offset_seconds": 0, "rate": 1}, '
-        '"b": {"offset_seconds": -0.5, "rate": 1.001}}}'
-    )
-    assert read_synchronisation(file) == {"a": (0.0, 1.0), "b": (-0.5, 1.001)}
-    with pytest.raises(InputError, match="cannot be read"):
-        read_synchronisation(tmp_path / "none.json")
 
 
 def test_found_in_one_time__clocks_that_never_overlap(shifted):

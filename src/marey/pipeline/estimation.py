@@ -26,7 +26,8 @@ from marey.pipeline.methods import build_estimator, choose_method, requirements
 from marey.pipeline.monocular_evidence import gather_monocular_evidence
 from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
 from marey.pipeline.progress import Stages
-from marey.pipeline.synchronisation import common_length, found_in_one_time
+from marey.pipeline.synchronisation import found_in_one_time
+from marey.pipeline.view_clocks import common_length
 from marey.pipeline.world import find_up
 from marey.refine.refine import Refinement, refine
 
