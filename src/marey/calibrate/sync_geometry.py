@@ -17,9 +17,9 @@ from marey.geometry.robust import RobustLoss
 
 INDEPENDENT_JOINTS = 3.0
 """As many independent errors as all joints of a person make in one image at one moment."""
-DRIFT = 0.3
+DRIFT = 0.45
 """Seconds: errors of the epipolar distance that change more slowly are the cameras' and the detector's, not time's."""
-_LOSS = RobustLoss("geman_mcclure", 2.0)
+_LOSS = RobustLoss("geman_mcclure", 3.0)
 _SMOOTHING = 1.2
 """Frames of the slowest view over which motion is smoothed."""
 _BLOCK = 1.5

@@ -9,6 +9,7 @@ affine cameras which the roughly synchronised motion itself determines.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -46,9 +47,11 @@ _OTHER_RATE = 0.45
 _FREE = 0.1
 _ODD_RATE = 0.02
 """A rate that comes out farther from the stated one, if it may, makes other frame rates worth a try."""
-_BETTER = (8.0, 0.1)
-"""Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one: a
-number, and a share of what the stated one has."""
+_BETTER = 8.0
+"""Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one."""
+_CLEARLY_BETTER = 0.1
+"""What another frame rate has to be better by, besides: without cameras this share of the log likelihood ratio of the
+stated one, with cameras this share of the view's epipolar distance."""
 _AFFINE_ROUNDS = 2
 _STILL = 0.03
 """Of a person's size: joints that stray less from their mean do not move."""
@@ -184,6 +187,13 @@ def synchronise(
         sided = with_sides(views, tracks, cameras, start, skeleton)
         return refine_clocks(views, sided, matrices, start, held=config.reference, drift=drift)
 
+    def distance(view: int, coarse: CoarseOffsets, rates: Tensor) -> float:
+        if tracks is None or matrices is None:
+            return math.nan
+        clocks = settle(coarse, rates, config.drift).clocks
+        chosen = torch.arange(len(views)) == view
+        return median_distance(views, tracks, matrices, clocks, chosen=chosen)
+
     rates = torch.ones(len(views), dtype=torch.float64)
     coarse = look(rates)
     refined = settle(coarse, rates, config.drift)
@@ -191,7 +201,7 @@ def synchronise(
         free = settle(coarse, rates, _FREE) if refined.moments else refined
         doubtful = (coarse.confidence < SURE) | ((free.clocks.rate - 1).abs() > _ODD_RATE)
         if doubtful.any():
-            rates, coarse = _other_rates(views, coarse, look, doubtful)
+            rates, coarse = _other_rates(views, coarse, look, doubtful, distance)
             rates = rates / rates[config.reference]
             refined = settle(coarse, rates, config.drift)
     return _result(views, coarse, refined, names, config)
@@ -220,9 +230,17 @@ def _consistent(keypoints: Keypoints2D) -> Keypoints2D:
 
 
 def _other_rates(
-    views: Sequence[ViewMotion], coarse: CoarseOffsets, look: Callable[[Tensor], CoarseOffsets], doubtful: Tensor
+    views: Sequence[ViewMotion],
+    coarse: CoarseOffsets,
+    look: Callable[[Tensor], CoarseOffsets],
+    doubtful: Tensor,
+    distance: Callable[[int, CoarseOffsets, Tensor], float],
 ) -> tuple[Tensor, CoarseOffsets]:
-    """Give each doubtful view, the least sure first, the standard frame rate that fits clearly better, if one does."""
+    """Give each doubtful view, the least sure first, the standard frame rate that fits clearly better, if one does.
+
+    `look` finds offsets at given rates (V,), `distance` says how far a view then is from the others' epipolar lines:
+    NaN without cameras.
+    """
     rates = torch.ones(len(views), dtype=torch.float64)
     for view in coarse.confidence.argsort().tolist():
         if not doubtful[view] or not _moves(views[view]):
@@ -232,8 +250,12 @@ def _other_rates(
         trials = [torch.where(torch.arange(len(rates)) == view, option, rates) for option in options]
         best, trial = max(((look(trial), trial) for trial in trials), key=lambda item: float(item[0].peak.sum()))
         stated_fit = float(coarse.peak.sum())
-        bar = stated_fit + _BETTER[0] + _BETTER[1] * max(stated_fit, 0.0)
-        if float(best.peak.sum()) > bar and best.confidence[view] >= SURE:
+        gain = float(best.peak.sum()) - stated_fit - _BETTER
+        if gain <= 0 or best.confidence[view] < SURE:
+            continue
+        before, after = distance(view, coarse, rates), distance(view, best, trial)
+        known = math.isfinite(before) and math.isfinite(after)
+        if after < (1 - _CLEARLY_BETTER) * before if known else gain > _CLEARLY_BETTER * max(stated_fit, 0.0):
             coarse, rates = best, trial
     return rates, coarse
 
