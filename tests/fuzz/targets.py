@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import runpy
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from marey.io.biocv import read_biocv
 from marey.io.blender_cameras import read_blender_cameras
 from marey.io.bvh import read_bvh
 from marey.io.c3d import read_c3d
+from marey.io.caliscope_board import read_caliscope_board
 from marey.io.caliscope_csv import read_caliscope_csv
 from marey.io.caliscope_times import read_caliscope_moments
 from marey.io.camera_files import read_cameras
@@ -34,11 +37,13 @@ from marey.io.opencap import read_opencap
 from marey.io.openpose import read_openpose_folder
 from marey.io.panoptic import read_panoptic
 from marey.io.qualisys import read_qualisys
+from marey.io.synchronisation_file import read_synchronisation
 from marey.io.table import read_joint_table
 from marey.io.trc import read_trc
 from marey.io.unpickle import read_object_npz, restricted_load
 from marey.io.video import VideoFrames
 from marey.io.videopose3d import read_videopose_2d, read_videopose_3d
+from marey.pipeline.conversion import KINDS
 
 SEEDS = Path(__file__).parent / "seeds"
 
@@ -103,13 +108,15 @@ def _human_data() -> bytes:
         bbox_xywh=np.ones((2, 5)),
         keypoints2d=np.ones((2, 2, 3)),
         keypoints2d_mask=mask,
+        keypoints3d_original=np.ones((2, 190, 4)),
+        keypoints3d_original_mask=mask,
         smpl=np.array({"betas": np.zeros((2, 10))}, dtype=object),
     )
 
 
 def _videopose_2d() -> bytes:
-    metadata = {"layout_name": "coco", "num_joints": 2, "keypoints_symmetry": [[0], [1]]}
-    return _objects(positions_2d={"S1": {"a": [np.ones((3, 2, 2)), np.ones((2, 2, 2))]}}, metadata=metadata)
+    metadata = {"layout_name": "coco", "num_joints": 17, "keypoints_symmetry": [[1], [2]]}
+    return _objects(positions_2d={"S1": {"a": [np.ones((3, 17, 2)), np.ones((2, 17, 2))]}}, metadata=metadata)
 
 
 def _pickle(protocol: int) -> bytes:
@@ -162,8 +169,12 @@ def _read_video(path: Path) -> object:
     return [image.shape for image in VideoFrames(path).frames()]
 
 
-WRAPPED = ("marey.io.images:ImageFrames", "marey.io.video:VideoFrames")
-"""Readers that are classes, and are given their files through a function here."""
+WRAPPED = (
+    "marey.io.images:ImageFrames",
+    "marey.io.video:VideoFrames",
+    "marey.io.caliscope_times:read_caliscope_moments",
+)
+"""Readers that are given their files through a function here: two are classes, one wants the videos too."""
 
 
 def _miniatures(test: str) -> dict[str, Any]:
@@ -183,7 +194,7 @@ def _files(name: str) -> dict[str, bytes]:
     return {name: _seed(name)}
 
 
-TARGETS = (
+READERS = (
     Target(
         name="camera TOML",
         read=read_camera_toml,
@@ -228,6 +239,8 @@ TARGETS = (
     ),
     Target(name="MOT", read=read_mot, files={"walk.mot": _miniatures("test_mot.py")["FILE"].encode()}),
     Target(name="Caliscope times", read=_read_moments, files=_files("timestamps.csv")),
+    Target(name="Caliscope board", read=read_caliscope_board, files=_files("xy_board.csv")),
+    Target(name="synchronisation", read=read_synchronisation, files=_files("synchronisation.json")),
     Target(name="TRC", read=read_trc, files=_files("markers.trc")),
     Target(name="joint table", read=read_joint_table, files=_files("joints.csv")),
     Target(name="Caliscope points", read=read_caliscope_csv, files=_files("xy_points.csv")),
@@ -263,4 +276,40 @@ TARGETS = (
     ),
     Target(name="images", read=_read_images, files={"i/0.png": _png(), "i/1.jpg": _jpg()}, argument="i"),
     Target(name="video", read=_read_video, files={"v.mp4": _mp4()}),
+)
+
+_CONVERTED = {
+    "npz": "estimate",
+    "csv": "joint table",
+    "trc": "TRC",
+    "c3d": "C3D",
+    "videopose3d": "VideoPose3D 3D",
+    "humandata": "HumanData",
+    "bvh": "BVH",
+    "gltf": "glTF",
+    "amass": "AMASS",
+    "openpose": "OpenPose JSON",
+    "caliscope-points": "Caliscope points",
+    "coco": "COCO results",
+    "coco-annotations": "COCO annotations",
+    "videopose2d": "VideoPose3D 2D",
+}
+"""Formats of `marey convert` -> the target whose files they are."""
+
+
+def _conversion(kind: str, name: str) -> Target:
+    """What `marey convert` makes of a format: the same files, read and understood."""
+    module, _, function = KINDS[kind].formats[name].reader.partition(":")
+    files = next(target for target in READERS if target.name == _CONVERTED[name])
+    return replace(files, name=f"convert {name} ({kind})", read=getattr(import_module(module), function))
+
+
+TARGETS = (
+    *READERS,
+    *(
+        _conversion(kind, name)
+        for kind, table in KINDS.items()
+        for name, entry in table.formats.items()
+        if entry.reader and kind != "cameras"  # whose readers are those above
+    ),
 )

@@ -24,7 +24,7 @@ def test_targets__every_reader_that_the_command_lists_has_one():
 def test_reader__a_hundred_damaged_files(target, tmp_path):
     ran, accepted, findings = run_target(target, inputs=100, seed=1, keep=tmp_path)
     assert (ran, findings) == (100, [])
-    assert accepted < 100 or target.name == "OpenPose JSON"  # a folder of which one file is damaged is still read
+    assert accepted < 100 or "openpose" in target.name.lower()  # a folder of which one file is damaged is still read
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Fuzz every reader and write what was found as JSON: `python tests/fuzz/run.py --inputs 1000000 --out fuzz.json`."""
+"""Fuzz every reader and write what was found as JSON: `python tests/fuzz/fuzz_readers.py --inputs 1000000 --out fuzz.json`."""
 
 from __future__ import annotations
 
