@@ -107,6 +107,7 @@ def _live(*arguments: object) -> None:
 
 def _work(target: Target, work: Path, first: int, inputs: int, seed: int, keep: Path) -> None:
     """The child's life: the inputs `first`..`inputs`."""
+    import roma  # noqa: F401 - takes seconds on a busy machine, and not every good file needs it
     import torch
 
     from fuzz.mutations import mutate
