@@ -1,4 +1,7 @@
-"""Fuzz every reader and write what was found as JSON: `python tests/fuzz/fuzz_readers.py --inputs 1000000 --out fuzz.json`."""
+"""Fuzz every reader and write what was found as JSON.
+
+    python tests/fuzz/fuzz_readers.py --inputs 1000000 --out fuzz_readers.json
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def main() -> None:
     from fuzz.targets import TARGETS
     from measure import describe, write_json
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--inputs", type=int, default=1_000_000, help="damaged files in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="part of a reader's name")
