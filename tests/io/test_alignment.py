@@ -39,6 +39,12 @@ def test_align__from_zero_keeps_the_numbers_as_places():
     assert not notes
 
 
+def test_align__a_counter_that_began_anew_is_suspected():
+    _, notes = align_keypoints(["x", "y"], [view((0, 9)), view((0, 255))])
+    assert notes[1].startswith("y: the frame numbers reach much farther")
+    assert "rename the files" in notes[1]
+
+
 def test_align__no_common_number_is_aligned_at_the_start():
     detections, notes = align_keypoints(["x", "y"], [view((0, 2)), view((1000, 1001))])
     assert detections.batch_shape == (2, 3, 1)

@@ -101,6 +101,13 @@ def _first_frames(names: Sequence[str], files: Sequence[KeypointFile], from_zero
     if len(set(firsts)) > 1 or len(set(lasts)) > 1:
         each = ", ".join(f"{name} {a}..{b}" for name, a, b in zip(names, firsts, lasts, strict=True))
         notes.append(f"The views have different frames ({each}); where a view has none, it is a gap.")
+        lengths = [last - first + 1 for first, last in zip(firsts, lasts, strict=True)]
+        far = [name for name, length in zip(names, lengths, strict=True) if length > 2 * min(lengths)]
+        if far:
+            notes.append(
+                f"{', '.join(far)}: the frame numbers reach much farther than in other views; if a counter began anew "
+                "on the way, rename the files so that their numbers ascend as they were recorded."
+            )
     if not from_zero and min(firsts):
         notes.append(f"Frame 0 of the recording is frame number {min(firsts)} of the files.")
     return firsts, notes

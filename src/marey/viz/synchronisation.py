@@ -12,6 +12,8 @@ from marey.core import Keypoints2D, ShapeError
 from marey.io.atomic import atomic_path
 
 _INCHES = (11.0, 1.5)
+BASE = 0.1
+"""Seconds over which displacements are measured: between neighbouring frames they are mostly noise."""
 _COLORS = ("#2563a8", "#c2571a", "#2d7d46", "#8a3d8f", "#8c6d1f", "#38808c")
 
 
@@ -24,7 +26,8 @@ def save_speeds(
 ) -> None:
     """Draw the median speed of the joints in every view, one below the other, over the common time; PNG.
 
-    Synchronous views rise and fall together. Speeds are relative to the view's largest usual one (95 % quantile).
+    Synchronous views rise and fall together. Speeds are relative to the view's largest usual one (95 % quantile). A
+    joint that is taken for the one of the other side does not count as fast.
 
     Args:
         path: The file.
@@ -57,9 +60,22 @@ def save_speeds(
 
 
 def median_speed(keypoints: Keypoints2D, times: Tensor) -> tuple[Tensor, Tensor]:
-    """Times (T - 1,) between the frames and the relative median speed (T - 1,) of all joints, NaN where unknown."""
-    step = keypoints.positions.diff(dim=0).square().sum(-1).sqrt().flatten(1)
-    speed = step.nanmedian(1).values.double() / times.diff()
+    """Relative median speed of all joints over `BASE` seconds, left and right taken as they move least.
+
+    Args:
+        keypoints: (T, P).
+        times: (T,) seconds.
+
+    Returns:
+        Times (T - k,) in the middle of each stretch of k frames, and the speeds (T - k,) there, NaN where unknown.
+    """
+    frames = len(times)
+    step = float(times.diff().median()) if frames > 1 else BASE
+    base = min(max(1, round(BASE / step)), max(1, frames - 1))
+    before, after = keypoints.positions[:-base], keypoints.positions[base:]
+    own = (after - before).norm(dim=-1)
+    other = (after[..., list(keypoints.skeleton.mirror), :] - before).norm(dim=-1)
+    speed = torch.fmin(own, other).flatten(1).nanmedian(1).values.double() / (times[base:] - times[:-base])
     known = speed[speed.isfinite()]
     largest = float(torch.quantile(known, 0.95)) if len(known) else 1.0
-    return (times[1:] + times[:-1]) / 2, (speed / max(largest, 1e-9)).clamp_max(1.3)
+    return (times[base:] + times[:-base]) / 2, (speed / max(largest, 1e-9)).clamp_max(1.3)
