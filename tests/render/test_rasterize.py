@@ -40,7 +40,7 @@ def test_faces__are_those_of_brute_force(extent, dtype, cull_back_faces):
     for seed in range(4):
         vertices, faces = soup(seed, faces=100, extent=extent, dtype=dtype)
         found = assert_as_brute_force(vertices, faces, (48, 64), cull_back_faces=cull_back_faces)
-        covered += len(found.covered)
+        covered += len(found.hits)
     assert covered
 
 

@@ -43,47 +43,46 @@ class ZBuffer:
         """Nothing seen yet."""
         return cls(keys=torch.full((views * size[0] * size[1],), _EMPTY, device=device), size=size)
 
-    def faces(self) -> Tensor:
-        """The face seen at every pixel, (B, H, W) int64, -1 for none."""
-        low = self.keys.view(torch.int32).view(-1, *self.size, 2)[..., 0]
-        return low.to(torch.int64)
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The pixels that see something (M,), in order, and the number drawn there (M,), both int64."""
+        face = self.keys.view(torch.int32).view(-1, 2)[:, 0]  # the low half of a little-endian integer
+        pixel = torch.nonzero(self.keys != _EMPTY)[:, 0]
+        return pixel, face.index_select(0, pixel).to(torch.int64)
 
-    def draw(self, triangles: Triangles, vertices: Tensor) -> None:
-        """Draw triangles; `vertices` (B, N, 3) are those they were gathered from."""
+    def draw(self, triangles: Triangles) -> None:
+        """Draw triangles."""
         self._draw_small(triangles)
         large = torch.nonzero(~triangles.small)[:, 0]
         if len(large):
-            self._draw_large(triangles, vertices, large)
+            self._draw_large(triangles, large)
 
     def _draw_small(self, triangles: Triangles) -> None:
-        rows, columns = self.size
-        span = torch.maximum(triangles.last_x - triangles.first_x, triangles.last_y - triangles.first_y)
+        (first_x, last_x), (first_y, last_y) = triangles.columns, triangles.rows
+        span = torch.maximum(last_x - first_x, last_y - first_y)
         span = torch.where(triangles.small, span, torch.inf)
         for smaller, side in zip((0, *_SIDES), _SIDES, strict=False):
-            width, height = min(side, columns), min(side, rows)
+            height, width = (min(side, most) for most in self.size)
             group = torch.nonzero((span >= smaller) & (span < side))[:, 0]
             for some in torch.split(group, _at_once(group.device) // (width * height)):
                 # moved inwards at the right and lower border, so that the square stays within the picture
-                left = triangles.first_x.index_select(0, some).clamp_(max=columns - width)
-                top = triangles.first_y.index_select(0, some).clamp_(max=rows - height)
+                left = first_x.index_select(0, some).clamp_(max=self.size[1] - width)
+                top = first_y.index_select(0, some).clamp_(max=self.size[0] - height)
                 x = (triangles.x.index_select(1, some) - left * SUBPIXELS).to(torch.int32)
                 y = (triangles.y.index_select(1, some) - top * SUBPIXELS).to(torch.int32)
-                edges = _edges(x, y, width, height)
+                edges = _edges(_lines(x, y, triangles.two_sided), width, height)
                 self._keep_nearest(triangles, some, edges, (left.to(torch.int64), top.to(torch.int64), width))
 
-    def _draw_large(self, triangles: Triangles, vertices: Tensor, large: Tensor) -> None:
-        rows, columns = self.size
-        width, height = min(SMALL, columns), min(SMALL, rows)
-        planes = vertices.permute(2, 1, 0)[:2].reshape(2, -1)
-        for some, left, top in _tiles(triangles, large, self.size):
+    def _draw_large(self, triangles: Triangles, large: Tensor) -> None:
+        height, width = (min(SMALL, most) for most in self.size)
+        for some, left, top in _tiles(triangles, large):
             corners = triangles.corner.index_select(1, some)
-            where = snap(planes.index_select(1, corners.reshape(-1))).to(torch.int64).view(2, *corners.shape)
-            x, y = where[0] - left * SUBPIXELS, where[1] - top * SUBPIXELS
-            met = torch.nonzero(_meets_tile(x, y, width, height))[:, 0]
+            where = snap(triangles.coordinates.index_select(1, corners.view(-1))).to(torch.int64).view(2, 3, -1)
+            lines = _lines(where[0] - left * SUBPIXELS, where[1] - top * SUBPIXELS, triangles.two_sided)
+            met = torch.nonzero(_meets(lines, width, height))[:, 0]
             for part in torch.split(met, _at_once(met.device) // (width * height)):
-                edges = _edges(x.index_select(1, part), y.index_select(1, part), width, height)
-                corner = (left.index_select(0, part), top.index_select(0, part), width)
-                self._keep_nearest(triangles, some.index_select(0, part), edges, corner)
+                edges = _edges(lines.index_select(2, part), width, height)
+                square = (left.index_select(0, part), top.index_select(0, part), width)
+                self._keep_nearest(triangles, some.index_select(0, part), edges, square)
 
     def _keep_nearest(
         self, triangles: Triangles, some: Tensor, edges: Tensor, square: tuple[Tensor, Tensor, int]
@@ -112,67 +111,62 @@ class ZBuffer:
         self.keys.scatter_reduce_(0, pixel, key, "amin")
 
 
-def _edges(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
-    """Edge functions at the pixel centres of squares; a centre is covered where none of the three is negative.
+def _lines(x: Tensor, y: Tensor, two_sided: bool) -> Tensor:
+    """Build the edge functions of triangles, each opposite to a corner.
 
     Args:
-        x: (3, m) corners in sub-pixels from the square's first centre, of the integer type that the work is done in.
+        x: (3, m) corners in sub-pixels from some pixel centre, of the integer type that the work is done in.
         y: likewise.
-        width: of the squares, pixels.
-        height: likewise.
+        two_sided: make the inside positive for faces seen from behind too.
 
     Returns:
-        (3, height * width, m): four times the area of the triangle of the centre and the edge opposite to each corner,
-        in square sub-pixels, positive inside; less 1 where a centre on that edge belongs to the neighbour.
+        (3, 3, m): the value at that centre, four times the area of the triangle of the centre and the edge in square
+        sub-pixels and less 1 where a centre on the edge belongs to the neighbour; the steps to the right and down.
     """
-    along_x, along_y, start = _lines(x, y)
-    across = torch.arange(width, dtype=x.dtype, device=x.device)[:, None]
-    down = torch.arange(height, dtype=x.dtype, device=x.device)[:, None]
-    rows = start[:, None] - (2 * SUBPIXELS * along_x)[:, None] * down
-    steps = (2 * SUBPIXELS * along_y)[:, None] * across
-    return (rows[:, :, None] + steps[:, None]).view(3, height * width, -1)
-
-
-def _lines(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Directions of the edges opposite to the corners (3, m), inside being positive, and `_edges` at the origin."""
     from_x, from_y = x.roll(-1, 0), y.roll(-1, 0)
     along_x, along_y = x.roll(-2, 0) - from_x, y.roll(-2, 0) - from_y
     start = along_x * from_y - along_y * from_x
-    turn = (start[0] + start[1] + start[2]).sign()  # of the area: -1 for a face seen from behind
-    along_x, along_y, start = along_x * turn, along_y * turn, start * turn
+    if two_sided:
+        turn = (start[0] + start[1] + start[2]).sign()  # of the area
+        along_x, along_y, start = along_x * turn, along_y * turn, start * turn
     owned = (along_y > 0) | ((along_y == 0) & (along_x < 0))  # a left edge goes down, a top edge to the left
-    return along_x, along_y, 2 * start - 1 + owned
+    return torch.stack((2 * start - 1 + owned, 2 * SUBPIXELS * along_y, -2 * SUBPIXELS * along_x))
 
 
-def _meets_tile(x: Tensor, y: Tensor, width: int, height: int) -> Tensor:
-    """Whether no edge has the whole square on its outer side, (m,); arguments as of `_edges`."""
-    along_x, along_y, start = _lines(x, y)
-    most = start + 2 * SUBPIXELS * (along_y.clamp(min=0) * (width - 1) - along_x.clamp(max=0) * (height - 1))
-    return (most[0] | most[1] | most[2]) >= 0
+def _edges(lines: Tensor, width: int, height: int) -> Tensor:
+    """Edge functions (3, 3, m) of `_lines` at all centres of squares, (3, height * width, m).
+
+    A centre is covered where none of its three is negative.
+    """
+    start, right, down = lines[:, :, None]
+    across = torch.arange(width, dtype=lines.dtype, device=lines.device)[:, None]
+    along = torch.arange(height, dtype=lines.dtype, device=lines.device)[:, None]
+    rows = start + down * along
+    return torch.add(rows[:, :, None], (right * across)[:, None]).view(3, height * width, -1)
 
 
-def _tiles(triangles: Triangles, large: Tensor, size: tuple[int, int]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _meets(lines: Tensor, width: int, height: int) -> Tensor:
+    """Whether no edge has a whole square on its outer side, (m,)."""
+    start, right, down = lines
+    most = start + right.clamp(min=0) * (width - 1) + down.clamp(min=0) * (height - 1)
+    return torch.ge(most[0] | most[1] | most[2], 0)
+
+
+def _tiles(triangles: Triangles, large: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Cut the boxes around large triangles into tiles: triangle, left and top (n,), some at a time."""
-    rows, columns = size
-    most = -(-rows // SMALL) * -(-columns // SMALL)
+    height, width = triangles.size
+    most = -(-height // SMALL) * -(-width // SMALL)
+    borders = (*triangles.columns, *triangles.rows)
     for some in torch.split(large, max(1, _at_once(large.device) // most)):
-        first_x, last_x, first_y, last_y = (
-            (border.index_select(0, some) // SMALL).to(torch.int64)
-            for border in (triangles.first_x, triangles.last_x, triangles.first_y, triangles.last_y)
-        )
-        wide = last_x - first_x + 1
-        count = wide * (last_y - first_y + 1)
+        first_x, last_x, first_y, last_y = ((border[some] // SMALL).to(torch.int64) for border in borders)
+        across = last_x - first_x + 1
+        count = across * (last_y - first_y + 1)
         owner = torch.repeat_interleave(torch.arange(len(some), device=some.device), count)
-        tile = torch.arange(len(owner), device=some.device) - (count.cumsum(0) - count).index_select(0, owner)
-        wide = wide.index_select(0, owner)
-        left = (first_x.index_select(0, owner) + tile % wide) * SMALL
-        top = (first_y.index_select(0, owner) + tile // wide) * SMALL
+        tile = torch.arange(len(owner), device=some.device) - (count.cumsum(0) - count)[owner]
+        left = (first_x[owner] + tile % across[owner]) * SMALL
+        top = (first_y[owner] + tile // across[owner]) * SMALL
         # a tile at the border is moved inwards; drawing a pixel twice does no harm
-        yield (
-            some.index_select(0, owner),
-            left.clamp_(max=max(0, columns - SMALL)),
-            top.clamp_(max=max(0, rows - SMALL)),
-        )
+        yield some[owner], left.clamp_(max=max(0, width - SMALL)), top.clamp_(max=max(0, height - SMALL))
 
 
 def _at_once(device: torch.device) -> int:

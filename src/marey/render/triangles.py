@@ -7,6 +7,7 @@ makes a gap or an overlap at an edge that two triangles share, nor a result that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -22,26 +23,41 @@ SMALL = 32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Triangles:
-    """M triangles that may cover a pixel centre, of any views; corners lie along the first dimension."""
+    """M triangles of any views that may cover a pixel centre; corners lie along the first dimension."""
 
     x: Tensor
-    """(3, M) float32, whole sub-pixels; exact for triangles that extend less than SMALL."""
+    """(3, M) float32, whole sub-pixels; exact for triangles that are small."""
     y: Tensor
     inverse_depth: Tensor
     """(3, M) float64, one over metres."""
     face: Tensor
-    """(M,) int64."""
+    """(M,) int64, the number that is drawn."""
     view: Tensor
     """(M,) int64."""
     corner: Tensor
-    """(3, M) int64, places in the vertices as (N * B,)."""
-    first_x: Tensor
-    """(M,) float32: the first column of pixel centres within the box around the triangle, and so on."""
-    last_x: Tensor
-    first_y: Tensor
-    last_y: Tensor
-    small: Tensor
-    """(M,) boolean: extends less than SMALL pixels in both directions."""
+    """(3, M) int64, columns of `coordinates`."""
+    coordinates: Tensor
+    """(2, P) columns and rows of all corners there are, pixels, as they were given."""
+    size: tuple[int, int]
+    """Rows and columns of the pictures."""
+    two_sided: bool
+    """Whether those seen from behind are drawn too; if not, a few may still be here."""
+
+    @cached_property
+    def columns(self) -> tuple[Tensor, Tensor]:
+        """The first and last column of pixel centres within the box around each triangle, (M,) float32."""
+        return _centres(self.x, self.size[1])
+
+    @cached_property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """The first and last row likewise."""
+        return _centres(self.y, self.size[0])
+
+    @cached_property
+    def small(self) -> Tensor:
+        """(M,) boolean, those that extend less than SMALL pixels in both directions."""
+        extent = torch.maximum(self.x.amax(0) - self.x.amin(0), self.y.amax(0) - self.y.amin(0))
+        return extent < SMALL * SUBPIXELS
 
 
 def snap(coordinates: Tensor) -> Tensor:
@@ -52,7 +68,7 @@ def snap(coordinates: Tensor) -> Tensor:
 
 
 def gather_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], *, near: float, cull: bool) -> Triangles:
-    """Find the triangles that may cover a pixel centre.
+    """Find the triangles of a mesh that may cover a pixel centre.
 
     Args:
         vertices: (B, N, 3), pixels and depth. NaN and infinite ones take their faces along.
@@ -63,17 +79,55 @@ def gather_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], *, 
     """
     views = len(vertices)
     planes = vertices.permute(2, 1, 0).contiguous()  # views last: one row holds a vertex in all views
-    depth = planes[2]
-    seen = (depth > near) & (depth < torch.inf)
-    snapped = torch.where(seen, snap(planes[:2]), torch.nan).float()
-    corners = faces.t().contiguous()
-    x, y = (_rows(plane, corners.reshape(-1)).view(3, -1) for plane in snapped)
+    x, y = (_rows(plane, faces.t().reshape(-1)).view(3, -1) for plane in _visible(planes, near))
     kept = torch.nonzero(_may_cover(x, y, size, cull))[:, 0]
     face = kept // views
     view = kept - face * views
-    corner = corners.index_select(1, face) * views + view
-    inverse_depth = depth.double().reciprocal().view(-1).index_select(0, corner.view(-1)).view(3, -1)
-    return _boxed(x.index_select(1, kept), y.index_select(1, kept), size, (inverse_depth, face, view, corner))
+    corner = faces.t().index_select(1, face) * views + view
+    return Triangles(
+        x=x.index_select(1, kept),
+        y=y.index_select(1, kept),
+        inverse_depth=planes[2].reshape(-1).index_select(0, corner.view(-1)).double().reciprocal().view(3, -1),
+        face=face,
+        view=view,
+        corner=corner,
+        coordinates=planes[:2].view(2, -1),
+        size=size,
+        two_sided=not cull,
+    )
+
+
+def loose_triangles(corners: Tensor, names: tuple[Tensor, Tensor], size: tuple[int, int], *, cull: bool) -> Triangles:
+    """Find those of separate triangles that may cover a pixel centre.
+
+    Args:
+        corners: (3, K, 3), pixels and depth; those that are NaN or not in front of the camera are left out.
+        names: (K,) face and view of each.
+        size: rows and columns of the picture.
+        cull: leave out faces seen from behind.
+    """
+    planes = corners.permute(2, 0, 1)
+    x, y = _visible(planes, 0.0)
+    kept = torch.nonzero(_may_cover(x, y, size, cull))[:, 0]
+    face, view = names
+    corner = torch.arange(corners[..., 0].numel(), device=kept.device).view(3, -1)
+    return Triangles(
+        x=x.index_select(1, kept),
+        y=y.index_select(1, kept),
+        inverse_depth=planes[2].index_select(1, kept).double().reciprocal(),
+        face=face.index_select(0, kept),
+        view=view.index_select(0, kept),
+        corner=corner.index_select(1, kept),
+        coordinates=planes[:2].reshape(2, -1),
+        size=size,
+        two_sided=not cull,
+    )
+
+
+def _visible(planes: Tensor, near: float) -> Tensor:
+    """Sub-pixels (2, ...) in float32 of pixels and depth (3, ...); NaN where nothing is drawn."""
+    depth = planes[2]
+    return torch.where((depth > near) & (depth < torch.inf), snap(planes[:2]), torch.nan).float()
 
 
 def _rows(plane: Tensor, index: Tensor) -> Tensor:
@@ -86,8 +140,8 @@ def _may_cover(x: Tensor, y: Tensor, size: tuple[int, int], cull: bool) -> Tenso
     (first_x, last_x), (first_y, last_y) = _centres(x, size[1]), _centres(y, size[0])
     may = (last_x >= first_x) & (last_y >= first_y)
     if cull:
-        # Rounding keeps the order of the two products or makes them equal: no face seen from the front is lost here,
-        # and the few others that stay cover no pixel.
+        # Rounding keeps the order of the two products or makes them equal: no face seen from the front is lost here.
+        # The few others that stay are found out when the edge functions are negative everywhere.
         may &= (x[1] - x[0]) * (y[2] - y[0]) <= (x[2] - x[0]) * (y[1] - y[0])
     return may
 
@@ -96,22 +150,3 @@ def _centres(coordinates: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first and last of `count` pixel centres between the smallest and largest of three coordinates (3, M)."""
     first = coordinates.amin(0).mul_(1 / SUBPIXELS).ceil_().clamp_(min=0)
     return first, coordinates.amax(0).mul_(1 / SUBPIXELS).floor_().clamp_(max=count - 1)
-
-
-def _boxed(x: Tensor, y: Tensor, size: tuple[int, int], rest: tuple[Tensor, Tensor, Tensor, Tensor]) -> Triangles:
-    (first_x, last_x), (first_y, last_y) = _centres(x, size[1]), _centres(y, size[0])
-    extent = torch.maximum(x.amax(0) - x.amin(0), y.amax(0) - y.amin(0))
-    inverse_depth, face, view, corner = rest
-    return Triangles(
-        x=x,
-        y=y,
-        inverse_depth=inverse_depth,
-        face=face,
-        view=view,
-        corner=corner,
-        first_x=first_x,
-        last_x=last_x,
-        first_y=first_y,
-        last_y=last_y,
-        small=extent < SMALL * SUBPIXELS,
-    )

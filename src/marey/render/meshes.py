@@ -1,0 +1,63 @@
+"""Meshes: several as one, and the directions that their surfaces face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from marey.core.errors import ShapeError
+
+
+def join_meshes(vertices: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Join meshes that hide one another into one.
+
+    People (..., P, N, 3) of one topology: `join_meshes(people.unbind(-3), [faces] * P)`; face f of the result is face
+    `f % F` of its person.
+
+    Args:
+        vertices: of each mesh (..., N_i, 3), in the same batch dimensions.
+        faces: of each mesh (F_i, 3).
+
+    Returns:
+        Vertices (..., N, 3), faces (F, 3) and the mesh (F,) int64 that each face is of.
+
+    Raises:
+        ShapeError: there are no meshes, or not as many of one as of the other.
+    """
+    if not vertices or len(vertices) != len(faces):
+        raise ShapeError(f"expected as many tables of faces as of vertices, got {len(faces)} and {len(vertices)}")
+    counts = [0, *(mesh.shape[-2] for mesh in vertices)]
+    starts = torch.tensor(counts[:-1]).cumsum(0).tolist()
+    joined = torch.cat([table + start for table, start in zip(faces, starts, strict=True)])
+    owner = torch.cat([torch.full_like(table[:, 0], mesh) for mesh, table in enumerate(faces)])
+    return torch.cat(tuple(vertices), -2), joined, owner
+
+
+def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Outward normals (..., F, 3) of faces (F, 3), as long as twice the area, square metres."""
+    a, b, c = (vertices.index_select(-2, corner) for corner in faces.unbind(-1))
+    normals: Tensor = torch.linalg.cross(b - a, c - a)
+    return normals
+
+
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """Unit normals (..., N, 3) of vertices: the mean of those of the faces around, weighted by area.
+
+    Zero where a vertex has no face or they cancel. A missing vertex (NaN) spoils the vertices beside it. Differentiable
+    in the vertices.
+    """
+    normals = face_normals(vertices, faces)
+    total = torch.zeros_like(vertices)
+    for corner in faces.unbind(-1):
+        total = total.index_add(-2, corner, normals)
+    return unit(total)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., 3) at unit length; zero stays zero, also in its derivative."""
+    x, y, z = vectors.unbind(-1)
+    squared = (x * x + y * y + z * z)[..., None]
+    positive = squared > 0
+    return torch.where(positive, vectors / torch.where(positive, squared, 1.0).sqrt(), 0.0)
