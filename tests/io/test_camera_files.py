@@ -77,7 +77,7 @@ def test_format__unknown_or_ambiguous_lists_what_is_known(tmp_path):
     (tmp_path / "0.calib").touch()
     with pytest.raises(FormatError, match="is easymocap and biocv at once"):
         camera_format(tmp_path)
-    with pytest.raises(InputError, match="cannot read the calibration"):
+    with pytest.raises(InputError, match="cannot read"):
         camera_format(tmp_path / "absent")
 
 

@@ -238,6 +238,33 @@ def test_read__keys_too_far_apart_to_be_true(tmp_path):
         read_gltf(written(tmp_path, content))
 
 
+def test_read__a_key_shared_by_thousands_of_joints(tmp_path):
+    content = document()
+    times = struct.pack("<1000f", *range(1000))
+    content["buffers"][0]["uri"] = "data:;base64," + base64.b64encode(times + TURNS * 334).decode()
+    content["bufferViews"] = [{"buffer": 0, "byteLength": 4000}, {"buffer": 0, "byteOffset": 4000, "byteLength": 16000}]
+    content["accessors"] = [
+        {"bufferView": place, "componentType": 5126, "type": kind, "count": 1000}
+        for place, kind in enumerate(("SCALAR", "VEC4"))
+    ]
+    content["nodes"] = [{} for _ in range(3000)]
+    content["skins"] = [{"joints": list(range(3000))}]
+    samplers = [{"input": 0, "output": 1}] * 3000
+    channels = [{"sampler": node, "target": {"node": node, "path": "rotation"}} for node in range(3000)]
+    content["animations"] = [{"samplers": samplers, "channels": channels}]
+    content["buffers"][0]["byteLength"] = 20_000
+    with pytest.raises(FormatError, match="too many for its size"):
+        read_gltf(written(tmp_path, content))
+
+
+def test_read__a_chain_of_nodes_without_end(tmp_path):
+    content = document()
+    content["nodes"] = [{"children": [place + 1]} for place in range(20_000)] + [{}]
+    content["skins"] = [{"joints": [20_000]}]
+    with pytest.raises(FormatError, match="below more than 100 nodes"):
+        read_gltf(written(tmp_path, content))
+
+
 def test_read__no_file_no_text_no_animation(tmp_path):
     with pytest.raises(InputError, match="cannot read"):
         read_gltf(tmp_path / "absent.glb")

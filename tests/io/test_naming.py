@@ -1,6 +1,6 @@
 import pytest
 
-from marey.io.naming import file_stem, last_number, natural_key, view_key
+from marey.io.naming import file_stem, last_number, listed, natural_key, view_key
 
 
 def test_natural_key__counts_and_ignores_case():
@@ -34,3 +34,15 @@ def test_view_key__tells_cameras_apart_and_never_is_empty():
 )
 def test_file_stem__is_a_file_s_name(name, stem):
     assert file_stem(name) == stem
+
+
+def test_names__of_thousands_of_digits():
+    long, longer = "cam_" + "1" * 5000, "cam_" + "9" * 5000
+    assert sorted([longer, long, "cam_2"], key=natural_key) == ["cam_2", long, longer]
+    assert last_number(long) is None
+
+
+def test_listed():
+    assert listed(["a", "b"]) == "a, b"
+    assert listed([str(place) for place in range(10)], most=3) == "0, 1, 2 and 7 more"
+    assert listed(["x" * 50]) == "x" * 40

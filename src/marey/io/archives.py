@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,11 +35,15 @@ def opened_archive(path: Path, *, most_bytes: int) -> Iterator[zipfile.ZipFile]:
     """
     try:
         file = path.open("rb")
+        state = os.fstat(file.fileno())
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if not stat.S_ISREG(state.st_mode):
+        file.close()
+        raise InputError(f"cannot read {path}: expected a file, for archives are read from their end")
     try:
         with file, zipfile.ZipFile(file) as archive:
-            size, packed = sum(member.file_size for member in archive.infolist()), path.stat().st_size
+            size, packed = sum(member.file_size for member in archive.infolist()), state.st_size
             if size > most_bytes:
                 raise FormatError(f"unpacks to {size / 2**30:.0f} GiB, more than {most_bytes >> 30}; refused")
             if size > _FREE + _MOST_RATIO * packed:

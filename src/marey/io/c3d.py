@@ -32,10 +32,12 @@ from marey.io.c3d_parameters import (
     parse_parameters,
 )
 from marey.io.motion_files import METRES, metres_per_unit, unique_names
-from marey.io.text import read_bytes_limited
+from marey.io.text import read_bytes_limited, read_start
 
 _KEY = 0x50
 _MOST_BYTES = 4 << 30
+_MOST_SECTION = 256 * BLOCK
+"""Bytes within which the parameters begin: their block is one byte."""
 _CHUNK = 4096
 """Frames taken from the bytes at once."""
 _MOST_WORD = 0xFFFF
@@ -82,8 +84,8 @@ def read_c3d(path: str | os.PathLike[str], *, unit: str | float | None = None) -
         FormatError: it is not C3D, contradicts itself, or states no known unit.
     """
     path = Path(path)
+    head = _Header.of(path, read_start(path, _MOST_SECTION))
     data = read_bytes_limited(path, most_bytes=_MOST_BYTES)
-    head = _Header.of(path, data)
     parameters = parse_parameters(path, _section(data, head), head.numbers)
     point = parameters.get("POINT", {})
     if not head.data:

@@ -7,10 +7,11 @@ the same `sync_index` were seen at the same time.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ POSE_POINTS = 33
 """MediaPipe Holistic numbers the pose 0..32, hands from 100 and 200, the face from 500."""
 _ALIASES = {"cam_id": "port", "keypoint_id": "point_id"}
 _CHUNK = 200_000
+_LONGEST_LINE = 64 << 10
 _FEW_FRAMES = 10_000
 """Of all cameras together: so many may be missing whatever a table has. Beyond, a quarter has to be there."""
 Table = npt.NDArray[np.float64]
@@ -103,10 +105,11 @@ def read_columns(path: Path, columns: Sequence[str], *, keep_points: bool) -> tu
     pieces, dropped = [np.zeros((0, len(columns)))], 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            header = [_ALIASES.get(cell.strip(), cell.strip()) for cell in file.readline().split(",")]
+            lines_of_file = _lines(path, file)
+            header = [_ALIASES.get(cell.strip(), cell.strip()) for cell in next(lines_of_file, "").split(",")]
             places = _places(path, header, columns)
             board = header.index("obj_loc_x") if keep_points and "obj_loc_x" in header else None
-            rows = (line for line in file if not line.isspace())
+            rows = (line for line in lines_of_file if not line.isspace())
             while lines := list(islice(rows, _CHUNK)):
                 if board is not None and lines[0].count(",") >= board and lines[0].split(",")[board].strip():
                     raise FormatError(f"{path}: these are points of a calibration board (obj_loc_x is filled), no pose")
@@ -121,6 +124,14 @@ def read_columns(path: Path, columns: Sequence[str], *, keep_points: bool) -> tu
     except ValueError as error:  # UnicodeDecodeError is one
         raise FormatError(f"{path}: malformed row: {error}") from error
     return np.concatenate(pieces), dropped
+
+
+def _lines(path: Path, file: TextIO) -> Iterator[str]:
+    """Its lines, none of them too long for the memory."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise FormatError(f"{path}: a line of more than {_LONGEST_LINE >> 10} KiB; refused")
+        yield line
 
 
 def _places(path: Path, header: list[str], columns: Sequence[str]) -> list[int]:

@@ -23,6 +23,7 @@ from marey.core.cameras import Cameras
 from marey.core.errors import FormatError, InputError
 from marey.io.camera_parts import Unit
 from marey.io.formats import FileFormat
+from marey.io.text import read_start
 
 CAMERA_FORMATS: dict[str, FileFormat] = {
     "toml": FileFormat(
@@ -195,11 +196,7 @@ def _formats_of_folder(folder: Path) -> list[str]:
 
 
 def _formats_of_file(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            head = file.read(_HEAD)
-    except OSError as error:
-        raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from error
+    head = read_start(path, _HEAD)
     named = _NAMES.get(path.name.lower()) or _SUFFIXES.get(path.suffix.lower())
     return [named] if named else _formats_of_content(head.decode("utf-8-sig", errors="replace"))
 

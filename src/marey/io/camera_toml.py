@@ -37,8 +37,10 @@ from marey.io.camera_parts import (
 )
 from marey.io.naming import last_number
 
-_MOST_DOTS = 100
-"""In a key; a file of cameras has two."""
+_MOST_DOTS, _MOST_QUOTED = 50, 5
+"""In a key, and its quoted parts; a file of cameras has two. The parser takes the square of them in time."""
+_BETWEEN_KEYS = re.compile(r"[,={}\[\]]")
+_QUOTED_PART = re.compile(r"[\"']\s*\.\s*[\w\"'-]")
 
 
 def read_camera_toml(
@@ -75,13 +77,21 @@ def read_camera_toml(
 def _load(path: Path) -> Mapping[str, Any]:
     try:
         text = read_camera_text(path)
-        if any(line.partition("=")[0].count(".") > _MOST_DOTS for line in text.split("\n")):
+        if any(map(_has_long_key, text.split("\n"))):
             raise FormatError(f"a key of more than {_MOST_DOTS} parts, which the parser would take hours for")
         return tomllib.loads(text)
     except InputError as error:
         raise InputError(f"cannot read the calibration: {error}") from error
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and FormatError are ValueErrors
         raise FormatError(f"{path}: not a TOML file: {error}") from error
+
+
+def _has_long_key(line: str) -> bool:
+    """Whether a key in a line could have very many parts: one without commas and braces, or quoted with them."""
+    if line.count(".") <= _MOST_DOTS or line.lstrip().startswith("#"):
+        return False
+    longest = max(piece.count(".") for piece in _BETWEEN_KEYS.split(line))
+    return longest > _MOST_DOTS or len(_QUOTED_PART.findall(line)) > _MOST_QUOTED
 
 
 def _entries(path: Path, document: Mapping[str, Any]) -> list[CameraEntry]:

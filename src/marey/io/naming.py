@@ -5,20 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+_MOST_DIGITS = 18
 _DIGITS = re.compile(r"(\d+)")
 _KIND = re.compile(r"(json|img|imgs|images?|videos?|vid|keypoints|pose|frames|synchronized|synced)$")
 
 
-def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
+def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
     """A sort key that counts: `cam_2` before `cam_10`, letters without regard to case."""
     parts = _DIGITS.split(name.casefold())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+    return tuple(_counted(part.lstrip("0")) if part.isdecimal() else (1, 0, part) for part in parts if part)
+
+
+def _counted(digits: str) -> tuple[int, int, str]:
+    """A number by its length and digits, which compare as the number does: Python refuses to make it of thousands."""
+    return 0, len(digits), digits
 
 
 def last_number(name: str) -> int | None:
-    """The last group of digits in a name, as `12` in `trial3_000000000012_keypoints`; None where there is none."""
+    """The last group of digits in a name, as `12` in `trial3_000000000012_keypoints`; None where it is none to count.
+
+    Groups of more than 18 digits count nothing.
+    """
     groups = _DIGITS.findall(name)
-    return int(groups[-1]) if groups else None
+    return int(groups[-1]) if groups and len(groups[-1]) <= _MOST_DIGITS else None
 
 
 def view_key(name: str) -> str:

@@ -17,10 +17,13 @@ from marey.core.skeletons import Skeleton
 from marey.core.skeletons import skeleton as skeleton_named
 from marey.io.keypoint_files import KeypointFile, mask_missing
 from marey.io.naming import last_number, natural_key
+from marey.io.text import read_bytes_limited
 
 SKELETON_OF_COUNT = {17: "coco_17", 18: "coco_18", 25: "body_25", 26: "halpe_26", 33: "mediapipe_33"}
 """The skeleton that a number of joints means; for 25 joints the data decide between body_25 and body_25b."""
 
+MOST_BYTES = 16 << 20
+"""Of one file; a hundred people with faces and hands have half a megabyte."""
 MAX_PEOPLE = 256
 """More people in one file than this is a broken file, not a crowd: it guards the memory."""
 
@@ -104,7 +107,7 @@ def _read_frames(files: Sequence[Path]) -> tuple[list[Array | None], list[tuple[
     broken: list[tuple[str, str]] = []
     for file in files:
         try:
-            frames.append(_people(file.read_bytes()))
+            frames.append(_people(read_bytes_limited(file, most_bytes=MOST_BYTES)))
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, OSError) as error:
             frames.append(None)
             broken.append((file.name, f"{type(error).__name__}: {error}"))

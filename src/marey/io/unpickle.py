@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from marey.core.errors import FormatError, InputError
+from marey.core.errors import FormatError
 from marey.io.archives import opened_archive, read_npy_header
 from marey.io.pickle_data import (
     BUILDERS,
@@ -38,6 +38,7 @@ from marey.io.pickle_data import (
     check_tree,
     hashable,
 )
+from marey.io.text import read_bytes_limited, read_start
 
 MOST_BYTES = 4 << 30
 """Larger files, and archives that unpack to more, are refused before they are read."""
@@ -45,6 +46,8 @@ MOST_BYTES = 4 << 30
 _CONTAINER, _REMEMBERED = 32, 8
 """Bytes charged for a container and for a place in the memo: about half of what they take, so that lists of three
 numbers, thirty bytes in the stream, stay free."""
+
+_OPCODES = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
 
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError, MemoryError, RecursionError)
 """What decoding a damaged stream raises, here, in pickletools and in NumPy."""
@@ -83,14 +86,9 @@ def _content(file: str | os.PathLike[str] | bytes | BinaryIO) -> tuple[str, byte
         return "pickle", file
     if not isinstance(file, str | os.PathLike):
         return str(getattr(file, "name", "pickle")), file.read()
-    try:
-        with Path(file).open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size > MOST_BYTES:
-                raise FormatError(f"{file}: {size >> 30} GiB, more than {MOST_BYTES >> 30}; refused")
-            return str(file), stream.read()
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or error}") from error
+    if read_start(file, 1) not in _OPCODES:  # before gigabytes are read
+        raise FormatError(f"{file}: not a pickle; it begins with what is no opcode")
+    return str(file), read_bytes_limited(file, most_bytes=MOST_BYTES)
 
 
 class _Machine:
