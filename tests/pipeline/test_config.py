@@ -10,7 +10,8 @@ from marey.pipeline import EstimateConfig
     ("change", "match"),
     [
         ({"people": 0}, "people: expected 1 or more"),
-        ({"formats": ()}, "formats: expected one or more"),
+        ({"formats": ()}, "formats: expected one or more of trc, .*, amass, coco, humandata, videopose3d, got none"),
+        ({"formats": ("coco", "fbx")}, "formats: expected some of .*, got fbx"),
         ({"field_of_view": 0.0}, "field_of_view: expected degrees"),
         ({"field_of_view": 180.0}, "field_of_view: expected degrees"),
         ({"stature": 175.0}, "stature: expected metres"),

@@ -44,7 +44,8 @@ def run(options: Options) -> None:
         fps=options.fps,
     )
     print(f"{done.source} -> {done.target}: {done.content}")
-    print(f"wrote {options.target}")
+    for file in done.files:
+        print(f"wrote {file}")
 
 
 def parse_unit(text: str | None) -> str | float | None:

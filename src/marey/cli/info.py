@@ -43,8 +43,8 @@ _BESIDE = (
         "synchronisation",
         "clocks",
         "synchronisation.json of Marey",
-        "marey.pipeline.synchronisation:read_synchronisation",
-        "marey.pipeline.synchronisation:write_synchronisation",
+        "marey.io.synchronisation_file:read_synchronisation",
+        "marey.io.synchronisation_file:write_synchronisation",
     ),
     Format(
         "caliscope-times",

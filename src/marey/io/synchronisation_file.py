@@ -57,7 +57,7 @@ def read_synchronisation(path: str | os.PathLike[str]) -> dict[str, tuple[float,
         views = {
             str(name): (float(view["offset_seconds"]), float(view["rate"])) for name, view in document["views"].items()
         }
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise FormatError(f"{path}: not a synchronisation.json of Marey ({error})") from error
     least, most = RATES
     for name, (offset, rate) in views.items():

@@ -59,6 +59,8 @@ class Conversion:
     """The output's format."""
     content: str
     """What was converted, in a few words."""
+    files: tuple[Path, ...]
+    """What was written: the target, or a file for each person or view beside it."""
 
 
 def convert(
@@ -98,8 +100,10 @@ def convert(
     stated = Unstated(unit=unit, skeleton=skeleton, fps=fps)
     content = KINDS[kind].read(KINDS[kind].formats[reader], source, stated)
     turned = content if goal == kind else KINDS[kind].becomes[goal](content)
-    KINDS[goal].formats[writer].write(target, turned)
-    return Conversion(kind=kind, source=reader, target=writer, content=KINDS[kind].told(content))
+    files = KINDS[goal].formats[writer].write(target, turned) or [target]  # writers of io write what they are told
+    return Conversion(
+        kind=kind, source=reader, target=writer, content=KINDS[kind].told(content), files=tuple(map(Path, files))
+    )
 
 
 def _source(path: Path, name: str | None) -> tuple[str, str]:

@@ -215,9 +215,8 @@ def _human_frames(
         return tuple(range(count)), np.arange(count), np.zeros(count, np.int64)
     folders = sorted({name.rpartition("/")[0] for name in data.image_paths})
     if len(folders) > 1:
-        raise InputError(
-            f"{path}: images of {len(folders)} folders ({', '.join(folders[:3])}, ...), and a recording is one sequence"
-        )
+        listed = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+        raise InputError(f"{path}: images of {len(folders)} folders ({listed}), and a recording is one sequence")
     images = sorted(set(data.image_paths))
     order = {name: place for place, name in enumerate(images)}
     _, frame, slot = _in_frames(path, np.array([order[name] for name in data.image_paths], dtype=np.int64))

@@ -108,23 +108,29 @@ def write_joints_csv(path: Path, estimate: Estimate) -> None:
     write_joint_table(path, estimate.joints, fps=estimate.fps, frames=estimate.frames)
 
 
-def write_joints_trc(path: Path, estimate: Estimate) -> None:
+def write_joints_trc(path: Path, estimate: Estimate) -> list[Path]:
     """Write joints as TRC, y up, one file a person."""
     names = estimate.joints.skeleton.joints
-    for file, positions in one_a_person(path, list(markers_of(estimate).values())):
+    files = one_a_person(path, list(markers_of(estimate).values()))
+    for file, positions in files:
         write_trc(file, positions, names, fps=estimate.fps or DEFAULT_FPS, frames=estimate.frames)
+    return [file for file, _ in files]
 
 
-def write_joints_c3d(path: Path, estimate: Estimate) -> None:
+def write_joints_c3d(path: Path, estimate: Estimate) -> list[Path]:
     """Write joints as C3D, y up, one file a person."""
     names, frames = estimate.joints.skeleton.joints, estimate.frames
-    for file, positions in one_a_person(path, list(markers_of(estimate).values())):
+    files = one_a_person(path, list(markers_of(estimate).values()))
+    for file, positions in files:
         write_c3d(file, positions, names, fps=estimate.fps or DEFAULT_FPS, first_frame=frames[0] + 1 if frames else 1)
+    return [file for file, _ in files]
 
 
-def write_joints_human_data(path: Path, estimate: Estimate) -> None:
+def write_joints_human_data(path: Path, estimate: Estimate) -> list[Path]:
     """Write joints and keypoints as HumanData, one file a view."""
-    write_human_data_files(one_a_view(path, keypoints_of(estimate).names), estimate)
+    files = one_a_view(path, keypoints_of(estimate).names)
+    write_human_data_files(files, estimate)
+    return files
 
 
 def markers_of(estimate: Estimate) -> dict[int, npt.NDArray[np.float64]]:

@@ -38,7 +38,7 @@ def views_from_caliscope(path: Path, stated: Unstated = NOTHING_SAID) -> ViewKey
     return _views_of(table.views, table.names)
 
 
-def write_views_openpose(path: Path, views: ViewKeypoints) -> None:
+def write_views_openpose(path: Path, views: ViewKeypoints) -> list[Path]:
     """Write one view as a folder of JSON files, several as such folders in a folder, as `marey estimate` takes them.
 
     Raises:
@@ -54,22 +54,27 @@ def write_views_openpose(path: Path, views: ViewKeypoints) -> None:
         for first, last in _runs(views.frames):
             part = slice(first, last)
             write_openpose_folder(folder, positions[view, part], score[view, part], first_frame=views.frames[first])
+    return folders
 
 
-def write_views_coco(path: Path, views: ViewKeypoints) -> None:
+def write_views_coco(path: Path, views: ViewKeypoints) -> list[Path]:
     """Write keypoints as COCO results, one file a view."""
-    write_coco_files(one_a_view(path, views.names), views)
+    files = one_a_view(path, views.names)
+    write_coco_files(files, views)
+    return files
 
 
-def write_views_human_data(path: Path, views: ViewKeypoints) -> None:
+def write_views_human_data(path: Path, views: ViewKeypoints) -> list[Path]:
     """Write keypoints as HumanData, one file a view; the paths of the images are made up of view and frame."""
     people = views.keypoints.batch_shape[2]
-    for view, file in enumerate(one_a_view(path, views.names)):
+    files = one_a_view(path, views.names)
+    for view, file in enumerate(files):
         write_human_data(
             file,
             keypoints=views.keypoints[view].map(lambda tensor: tensor.flatten(0, 1)),
             image_paths=[f"{views.names[view]}/{frame:06d}" for frame in views.frames for _ in range(people)],
         )
+    return files
 
 
 def told_views(views: ViewKeypoints) -> str:

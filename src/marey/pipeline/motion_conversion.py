@@ -105,16 +105,20 @@ def motions_from_amass(path: Path, stated: Unstated = NOTHING_SAID) -> Motions:
     return (motion,)
 
 
-def write_motions_bvh(path: Path, motions: Motions) -> None:
+def write_motions_bvh(path: Path, motions: Motions) -> list[Path]:
     """Write motions as BVH, one file a person."""
-    for file, motion in one_a_person(path, motions):
+    files = one_a_person(path, motions)
+    for file, motion in files:
         write_bvh(file, motion)
+    return [file for file, _ in files]
 
 
-def write_motions_amass(path: Path, motions: Motions) -> None:
+def write_motions_amass(path: Path, motions: Motions) -> list[Path]:
     """Write motions as AMASS does, one file a person."""
-    for file, motion in one_a_person(path, motions):
+    files = one_a_person(path, motions)
+    for file, motion in files:
         write_motion_amass(file, motion)
+    return [file for file, _ in files]
 
 
 def write_motion_amass(path: Path, motion: Motion) -> None:
@@ -147,11 +151,13 @@ def _check_rest_pose(motion: Motion) -> None:
         )
 
 
-def write_angles_mot(path: Path, motions: Motions) -> None:
+def write_angles_mot(path: Path, motions: Motions) -> list[Path]:
     """Write joint angles as OpenSim reads them, one file a person."""
-    for file, motion in one_a_person(path, motions):
+    files = one_a_person(path, motions)
+    for file, motion in files:
         names, values = opensim_coordinates(motion)
         write_mot(file, values.numpy(), names, fps=motion.fps)
+    return [file for file, _ in files]
 
 
 def told_motions(motions: Motions) -> str:
