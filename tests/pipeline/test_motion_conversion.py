@@ -164,6 +164,7 @@ def test_estimate__becomes_poses_of_smpl_h(estimate, tmp_path):
     with np.load(tmp_path / "smpl.npz", allow_pickle=False) as archive:
         assert archive["poses"].shape == (5, 156)
         assert archive["mocap_framerate"] == FPS
+        assert archive["betas"].tolist() == [0] * 16
         x, y, z = motion.translation.double().numpy().T
         np.testing.assert_allclose(archive["trans"], np.stack((x, -z, y), axis=1), atol=1e-4)
         angles = np.linalg.norm(archive["poses"][:, 12:15], axis=-1)  # of the left knee

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,6 +34,8 @@ _Y_UP = ((1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, -1.0, 0.0))
 _LIMBS = ("left_knee", "right_knee", "left_elbow", "right_elbow")
 _ALIKE = 0.8
 """Cosine between a limb and that of a person who stands with arms stretched out, above which rest poses are alike."""
+_SHAPE = 16
+"""Coefficients of shape in a file of AMASS; zeros are SMPL's average person."""
 _TURNED = 0.05
 """Radians."""
 
@@ -124,12 +127,16 @@ def write_motions_amass(path: Path, motions: Motions) -> list[Path]:
 def write_motion_amass(path: Path, motion: Motion) -> None:
     """Write the rotations of a motion with y up as SMPL-H's, z up; frames that are unknown are filled with a warning.
 
+    The shape is SMPL's average: the motion's own bones are lost.
+
     Raises:
         InputError: the joints have other names than Marey's, or another rest pose than SMPL; or the file cannot be
             written.
     """
     _check_rest_pose(motion)
-    write_amass_npz(path, smpl_pose_of(fill_motion_gaps(motion, kind="AMASS")), fps=motion.fps)
+    body = smpl_pose_of(fill_motion_gaps(motion, kind="AMASS"))
+    average = body.orientation.new_zeros(motion.length, _SHAPE)
+    write_amass_npz(path, replace(body, shape=average), fps=motion.fps)
 
 
 def _check_rest_pose(motion: Motion) -> None:
