@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from marey.core import Boxes, FormatError, InputError, Joints3D, Keypoints2D, ShapeError, skeleton
-from marey.io.human_data import JOINTS, human_data_places, read_human_data, write_human_data
+from marey.io.human_data import (
+    JOINTS,
+    human_data_places,
+    human_data_skeleton,
+    read_human_data,
+    write_human_data,
+)
 
 LEFT_HIP, NOSE, LEFT_HEEL_OPENPOSE, RIGHT_HAND = 1, 55, 174, 189
 
@@ -33,6 +39,29 @@ def test_joints__places_of_the_published_list():
 def test_human_data_places__by_skeleton(name, joint, place):
     bones = skeleton(name)
     assert human_data_places(bones)[bones.index(joint)] == place
+
+
+@pytest.mark.parametrize("name", ["body_25b", "coco_17", "h36m_17", "halpe_26", "smpl_24"])
+def test_human_data_skeleton__a_shipped_one_in_any_order(name):
+    places = human_data_places(skeleton(name))
+    found, order = human_data_skeleton(sorted(places))
+    assert (found, order) == (skeleton(name), places)
+
+
+def test_human_data_skeleton__a_shipped_one_without_what_the_format_lacks():
+    places = [place for place in human_data_places(skeleton("mediapipe_33")) if place >= 0]
+    found, order = human_data_skeleton(places)
+    assert (len(found), order) == (27, places)
+    assert "left_big_toe" in found
+    assert "left_eye_inner" not in found
+
+
+def test_human_data_skeleton__others_by_their_names():
+    at = {name: place for place, name in enumerate(JOINTS)}
+    names = ("left_bigtoe_openpose", "nose_openpose", "nose", "headtop", "spine_4_3dhp")
+    found, order = human_data_skeleton([at[name] for name in names])
+    assert found.joints == ("left_big_toe", "nose_openpose", "nose", "head_top", "spine_4")
+    assert order == [at[name] for name in names]
 
 
 def masked(*places):

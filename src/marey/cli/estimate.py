@@ -38,8 +38,8 @@ class Options:
     people: int | None = _DEFAULTS.people
     """How many people to follow; if not given, everyone but bystanders, whom few of the views see."""
     format: str = ",".join(_DEFAULTS.formats)
-    """What to write, separated by commas: joints as trc, csv, npz, c3d; rotating joints as bvh, glb, usda; joint angles
-    as mot."""
+    """What to write, separated by commas: joints as trc, csv, npz, c3d; rotating joints as bvh, glb, usda, amass; joint
+    angles as mot; for other programs' training and evaluation coco, humandata, videopose3d."""
     cameras: CameraUse = _DEFAULTS.cameras
     """adjusted: within the accuracy of a calibration, if the views disagree without; as-given: never."""
     sync: str = _DEFAULTS.sync
