@@ -69,6 +69,21 @@ def rasterize_cameras(
     return draw(seen, faces, size, near=near, cull=cull_back_faces, pieces=pieces)
 
 
+def project_mesh(vertices: Tensor, cameras: Cameras) -> Tensor:
+    """Move vertices (..., N, 3) from the world to pixels and depth, as `rasterize` and `antialias` take them.
+
+    NaN where there is no image: behind the camera, beyond the fold of a distortion polynomial, or missing. Nothing is
+    cut at the near plane; `rasterize_cameras` does that.
+
+    Raises:
+        CalibrationError: the cameras have no extrinsics.
+        ShapeError: the vertices do not begin with the cameras' batch dimensions.
+    """
+    placed = world_to_camera(vertices, cameras)
+    every = _flattened(spread_cameras(cameras, placed.shape[:-2]))
+    return _seen(placed.reshape(-1, *placed.shape[-2:]), every).view(placed.shape)
+
+
 def picture_size(cameras: Cameras) -> tuple[int, int]:
     """Rows and columns of the cameras' pictures.
 
