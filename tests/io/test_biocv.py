@@ -49,7 +49,7 @@ def test_read__one_file_and_another_unit(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("1400.5 0", "1400,5 0", "write a decimal point, not a comma"),
+        ("1400.5 0", "1400,5 0", "export it with decimal points"),
         ("1400.5 0 940", "1400.5 0", "2 numbers, expected 3"),
         ("1 0 0 500", "1 0 0", "3 numbers, expected 4"),
         ("0 0 0 1\n", "0 0 0 2\n", "expected 0 0 0 1"),

@@ -44,7 +44,7 @@ def test_assemble__unit_by_name_by_number_and_as_stated():
     assert assemble(path, rig, unit=0.5, stated="mm").centers[1, 0] == 1
     assert assemble(path, [entry("a"), entry("b", 2000.0)], stated="mm").centers[1, 0] == 2
     for unit in (0, -1, float("nan"), "inch"):
-        with pytest.raises(InputError, match="expected one of m, cm, mm, or the metres in one unit"):
+        with pytest.raises(InputError, match="expected one of m, cm, mm, in, or the metres in one unit"):
             assemble(path, rig, unit=unit)
 
 

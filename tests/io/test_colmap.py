@@ -92,7 +92,7 @@ def test_read__every_model(folder, line, distortion, fisheye):
     [
         ("cameras.txt", "OPENCV", "FOV", "camera model FOV has no equal in OpenCV"),
         ("cameras.txt", " 0.002", "", "7 numbers, expected 8"),
-        ("cameras.txt", " 0.001", " 0,001", "write a decimal point, not a comma"),
+        ("cameras.txt", " 0.001", " 0,001", "export it with decimal points"),
         ("cameras.txt", "7 SIMPLE_RADIAL", "1 SIMPLE_RADIAL", "camera 1 repeats"),
         ("cameras.txt", "7 SIMPLE_RADIAL", "8 SIMPLE_RADIAL", "camera 7, which cameras.txt lacks"),
         ("cameras.txt", "640 480", "640 0", "above 0"),

@@ -5,18 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from marey.core import InputError, JointTree
-from marey.io.motion_files import JointMotion, metres_per_unit, plausible_unit, steady_motion, unique_names
-
-
-def test_metres_per_unit__names_and_numbers():
-    assert [metres_per_unit(unit) for unit in ("m", "cm", "mm", "in", 0.3048)] == [1, 0.01, 0.001, 0.0254, 0.3048]
-
-
-@pytest.mark.parametrize("unit", ["km", "", 0, -1, math.inf, math.nan])
-def test_metres_per_unit__unknown(unit):
-    with pytest.raises(InputError, match="unit: expected one of m, cm, mm, in or the metres in one unit"):
-        metres_per_unit(unit)
+from marey.core import JointTree
+from marey.io.motion_files import JointMotion, plausible_unit, steady_motion, unique_names
 
 
 @pytest.mark.parametrize(("height", "metres"), [(1.7, 1), (0.6, 1), (170, 0.01), (60, 0.01), (1700, 0.001)])

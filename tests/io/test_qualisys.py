@@ -11,7 +11,7 @@ from marey.core import CalibrationError, Cameras, FormatError, InputError
 from marey.io.camera_toml import read_camera_toml
 from marey.io.qualisys import read_qualisys, write_qualisys
 
-CAMERA = """<camera active="1" avg-residual="0.4" model="none" serial="{serial}" viewrotation="90">
+CAMERA = """<camera active="1" avg-residual="0.4" model="none" serial="{serial}" viewrotation="0">
 <fov_marker bottom="99" left="9" right="99" top="9"/>
 <fov_video bottom="487" left="10" right="649" top="8"/>
 <transform r11="1" r12="0" r13="0" r21="0" r22="0" r23="1" r31="0" r32="-1" r33="0" x="{x}" y="-3000" z="1000"/>
@@ -62,7 +62,11 @@ def test_read__unit_overrules_the_format(path):
     ("old", "new", "message"),
     [
         ('r11="1"', 'r11="2"', "camera '12': 'rotation' is not a rotation matrix"),
-        ('x="2000"', 'x="2000,5"', "x: '2000,5' is not a finite decimal number; write a decimal point, not a comma"),
+        (
+            'x="2000"',
+            'x="2000,5"',
+            "x: '2000,5' is not a finite decimal number; decimal commas\\? export it with decimal points",
+        ),
         ('x="2000"', 'x="inf"', "not a finite decimal number"),
         ('x="2000"', 'x=""', "0 numbers, expected 1"),
         ('x="2000" ', "", "'transform' lacks x"),
@@ -164,3 +168,10 @@ def test_read__real_file_is_its_toml_but_for_the_64(shared_data):
         assert torch.allclose(one, other, atol=1e-9)
     np.testing.assert_allclose(ours.distortion[:, :4].numpy() / 64, theirs.distortion.numpy(), rtol=1e-9)
     assert not ours.distortion[:, 4].any()
+
+
+def test_read__turned_views_are_told_and_not_turned(path):
+    path.write_text(TEXT.replace('serial="7" viewrotation="0"', 'serial="7" viewrotation="90"'))
+    with pytest.warns(UserWarning, match=r"the views of 7 \(viewrotation 90\) are turned in Qualisys' windows"):
+        cameras = read_qualisys(path)
+    assert cameras.image_size[0].tolist() == [640, 480]

@@ -14,7 +14,7 @@ from marey.calibrate.board_print import write_board
 from marey.calibrate.boards import parse_board
 from marey.calibrate.lens_models import LensModelName
 from marey.core import InputError
-from marey.io.camera_parts import Unit
+from marey.io.units import Unit
 from marey.pipeline.calibration import (
     CAMERA_FILE,
     CalibrateConfig,

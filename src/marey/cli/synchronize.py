@@ -8,7 +8,7 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from marey.calibrate.synchronise import SURE
-from marey.io.camera_parts import Unit
+from marey.io.units import Unit
 from marey.pipeline.synchronisation import SYNCHRONISATION_FILE, synchronize
 
 

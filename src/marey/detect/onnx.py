@@ -37,11 +37,9 @@ from marey.detect.onnx_decode import (
     letterbox,
 )
 from marey.detect.onnx_network import OnnxNetwork
+from marey.io.keypoint_files import SKELETON_OF_COUNT
 
 Normalisation = Literal["imagenet", "none"]
-
-SKELETON_OF_COUNT = {17: "coco_17", 26: "halpe_26", 33: "mediapipe_33"}
-"""The skeleton that a network's number of joints means."""
 
 WHOLE_BODY = 133
 """Joints of COCO-WholeBody: of these, the body and the feet are used, not the face and the fingers."""

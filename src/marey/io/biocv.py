@@ -17,7 +17,6 @@ from marey.core.errors import FormatError, InputError
 from marey.io.atomic import atomic_write_text, check_writable
 from marey.io.camera_parts import (
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -32,6 +31,7 @@ from marey.io.camera_parts import (
     read_camera_text,
     sized,
 )
+from marey.io.units import Unit
 
 SUFFIX = ".calib"
 

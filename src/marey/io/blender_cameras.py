@@ -33,7 +33,6 @@ from marey.io.atomic import atomic_write_text
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -46,6 +45,7 @@ from marey.io.camera_parts import (
     without_skew,
 )
 from marey.io.panoptic import camera_tables
+from marey.io.units import Unit
 
 FORMAT = "marey-blender-cameras"
 VERSION = 1

@@ -24,10 +24,11 @@ from marey.core.motion import JointTree, Motion
 from marey.geometry.rotations import matrix_to_euler, rotvec_to_matrix
 from marey.io.atomic import atomic_path
 from marey.io.bvh_hierarchy import BvhJoint, parse_hierarchy
-from marey.io.motion_files import JointMotion, metres_per_unit, plausible_unit, steady_motion, unique_names
+from marey.io.motion_files import JointMotion, plausible_unit, steady_motion, unique_names
 from marey.io.motion_gaps import fill_motion_gaps
 from marey.io.number_rows import parse_number, parse_number_rows
 from marey.io.text import LONGEST_LINE, read_text_limited
+from marey.io.units import metres_per_unit
 
 END = "_end"
 """What the name of a joint ends with that is an End Site in the file: its parent's name and this."""

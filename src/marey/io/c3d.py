@@ -31,8 +31,9 @@ from marey.io.c3d_parameters import (
     packed_parameters,
     parse_parameters,
 )
-from marey.io.motion_files import METRES, metres_per_unit, unique_names
+from marey.io.motion_files import unique_names
 from marey.io.text import read_bytes_limited, read_start
+from marey.io.units import METRES, metres_per_unit
 
 _KEY = 0x50
 _MOST_BYTES = 4 << 30

@@ -21,9 +21,9 @@ import torch
 
 from marey.core.cameras import Cameras
 from marey.core.errors import FormatError, InputError
-from marey.io.camera_parts import Unit
 from marey.io.formats import FileFormat
 from marey.io.text import read_start
+from marey.io.units import Unit
 
 CAMERA_FORMATS: dict[str, FileFormat] = {
     "toml": FileFormat(

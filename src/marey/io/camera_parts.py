@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,9 @@ from marey.core.cameras import DISTORTION_LENGTHS, Cameras
 from marey.core.errors import CalibrationError, FormatError, InputError
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.naming import listed, natural_key
+from marey.io.number_rows import decimal_comma_hint
 from marey.io.text import read_text_limited
-
-Unit = Literal["m", "cm", "mm"]
-METRES: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""How many metres one unit is."""
+from marey.io.units import METRES, Unit, metres_per_unit
 
 PLAUSIBLE_SPREAD = (0.05, 50.0)
 """Median distance between cameras around a person, metres; outside of it the unit is probably another one."""
@@ -92,8 +90,7 @@ def parse_numbers(where: str, text: str, count: int | None = None) -> Array:
     words = text.split()
     for word in words:
         if not _DECIMAL.fullmatch(word):
-            hint = "; write a decimal point, not a comma" if "," in word else ""
-            raise FormatError(f"{where}: '{word[:80]}' is not a finite decimal number{hint}")
+            raise FormatError(f"{where}: '{word[:80]}' is not a finite decimal number{decimal_comma_hint(word)}")
     if count is not None and len(words) != count:
         raise FormatError(f"{where}: {len(words)} numbers, expected {count}: '{text.strip()[:120]}'")
     return checked_numbers(where, "value", [float(word) for word in words], None)
@@ -237,7 +234,7 @@ def _stacked(entries: Sequence[CameraEntry], dtype: torch.dtype) -> Cameras:
 
 def _to_metres(path: Path, cameras: Cameras, unit: Unit | float | None, stated: str | None) -> Cameras:
     known = stated if unit is None and stated in METRES else unit
-    scale = _metres_per_unit("m" if known is None else known)
+    scale = metres_per_unit("m" if known is None else known)
     if not cameras.has_extrinsics:
         return cameras
     metric = replace(cameras, translation=cameras.extrinsics[1] * scale)
@@ -250,20 +247,13 @@ def _to_metres(path: Path, cameras: Cameras, unit: Unit | float | None, stated: 
     named = f"units of {known:g} m" if isinstance(known, float | int) else known or "m"
     problem = f"{path}: in {named} the cameras would stand {spread:.3g} m apart (median)"
     if spread < low:
-        likely = [f"'{name}'" for name, metres in METRES.items() if low <= spread / scale * metres <= high]
+        likely = [f"'{name}'" for name in get_args(Unit) if low <= spread / scale * METRES[name] <= high]
         advice = f"pass unit={' or '.join(likely)}" if likely else "check unit= and the translations"
         raise CalibrationError(f"{problem}, less than {low:g} m; {advice}")
     if known is None:
         raise CalibrationError(f"{problem}; the file does not state its unit: pass unit='mm', 'cm' or, if true, 'm'")
     warnings.warn(f"{problem}; check unit=", stacklevel=4)
     return metric
-
-
-def _metres_per_unit(unit: str | float) -> float:
-    metres = METRES.get(unit, math.nan) if isinstance(unit, str) else float(unit)
-    if not (math.isfinite(metres) and metres > 0):
-        raise InputError(f"unit: expected one of {', '.join(METRES)}, or the metres in one unit, got {unit!r}")
-    return metres
 
 
 def _spread(cameras: Cameras) -> float:

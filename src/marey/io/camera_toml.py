@@ -25,7 +25,6 @@ from marey.io.atomic import atomic_write_text
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -36,6 +35,7 @@ from marey.io.camera_parts import (
     rotation_vector,
 )
 from marey.io.naming import last_number
+from marey.io.units import Unit
 
 _MOST_DOTS, _MOST_QUOTED = 50, 5
 """In a key, and its quoted parts; a file of cameras has two. The parser takes the square of them in time."""

@@ -23,7 +23,6 @@ from marey.io.atomic import atomic_write_text, check_writable
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_matrix,
     checked_size,
@@ -38,6 +37,7 @@ from marey.io.camera_parts import (
 )
 from marey.io.image_headers import IMAGE_SUFFIXES
 from marey.io.text import LONGEST_LINE, read_text_limited
+from marey.io.units import Unit
 
 CAMERAS, IMAGES, POINTS = "cameras.txt", "images.txt", "points3D.txt"
 

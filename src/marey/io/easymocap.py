@@ -19,7 +19,6 @@ from marey.io.atomic import atomic_write_text, check_writable
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -33,6 +32,7 @@ from marey.io.camera_parts import (
     rotation_vector,
 )
 from marey.io.opencv_yaml import Value, opencv_yaml, read_opencv_yaml
+from marey.io.units import Unit
 
 INTRINSICS, EXTRINSICS = "intri.yml", "extri.yml"
 

@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 from marey.core.skeletons import Skeleton
 
+SKELETON_OF_COUNT = {17: "coco_17", 18: "coco_18", 26: "halpe_26", 33: "mediapipe_33"}
+"""The skeleton that a number of joints means, in files and networks; 25 are those of body_25 or body_25b."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeypointFile:

@@ -1,4 +1,4 @@
-"""What the files of motion share: units of length, names that may repeat, bones that are meant to be of one length."""
+"""What the files of motion share: a unit that is not stated, names that may repeat, bones meant to be of one length."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from marey.core.errors import InputError
 from marey.core.motion import JointTree, Motion
 from marey.io.naming import listed
+from marey.io.units import METRES
 
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
-"""In one unit of length."""
 _PERSON = (0.5, 2.6)
 """Metres from end to end of a skeleton that is plausibly a person's, from a child's to a giant's with raised arms."""
 _STEADY = 0.001
@@ -26,18 +24,6 @@ _STEADY = 0.001
 
 _MOST_HOLDERS = 4
 """Nodes above the joint that moves, which files put there to hold a scene or an axis system."""
-
-
-def metres_per_unit(unit: str | float) -> float:
-    """The metres in a unit given by name (m, cm, mm, in) or as that number itself.
-
-    Raises:
-        InputError: it is neither.
-    """
-    metres = METRES.get(unit, math.nan) if isinstance(unit, str) else float(unit)
-    if not (math.isfinite(metres) and metres > 0):
-        raise InputError(f"unit: expected one of {', '.join(METRES)} or the metres in one unit, got {unit!r}")
-    return metres
 
 
 def plausible_unit(path: str | os.PathLike[str], places: npt.NDArray[np.float64], *, custom: str) -> float:

@@ -21,7 +21,6 @@ from marey.io.atomic import atomic_path, check_writable
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -34,6 +33,7 @@ from marey.io.camera_parts import (
     placed,
     sized,
 )
+from marey.io.units import Unit
 from marey.io.unpickle import restricted_load
 
 FILE = "cameraIntrinsicsExtrinsics.pickle"

@@ -15,12 +15,9 @@ import numpy.typing as npt
 from marey.core.errors import FormatError, InputError
 from marey.core.skeletons import Skeleton
 from marey.core.skeletons import skeleton as skeleton_named
-from marey.io.keypoint_files import KeypointFile, mask_missing
+from marey.io.keypoint_files import SKELETON_OF_COUNT, KeypointFile, mask_missing
 from marey.io.naming import last_number, natural_key
 from marey.io.text import read_bytes_limited
-
-SKELETON_OF_COUNT = {17: "coco_17", 18: "coco_18", 25: "body_25", 26: "halpe_26", 33: "mediapipe_33"}
-"""The skeleton that a number of joints means; for 25 joints the data decide between body_25 and body_25b."""
 
 MOST_BYTES = 16 << 20
 """Of one file; a hundred people with faces and hands have half a megabyte."""
@@ -172,12 +169,12 @@ def _choose_skeleton(folder: Path, positions: Array, wanted: str | Skeleton | No
         return chosen, ()
     if not positions.shape[-3]:
         return skeleton_named("body_25"), (f"{folder.name}: nobody was detected in any frame.",)
-    if count not in SKELETON_OF_COUNT:
-        known = ", ".join(f"{joints} ({name})" for joints, name in SKELETON_OF_COUNT.items())
-        raise FormatError(f"{folder}: {count} joints, known are {known}; pass skeleton= to say what they are")
     if count == 25:
         name, note = _tell_body_25(positions)
         return skeleton_named(name), (note,)
+    if count not in SKELETON_OF_COUNT:
+        known = ", ".join(f"{joints} ({name})" for joints, name in (SKELETON_OF_COUNT | {25: "body_25"}).items())
+        raise FormatError(f"{folder}: {count} joints, known are {known}; pass skeleton= to say what they are")
     return skeleton_named(SKELETON_OF_COUNT[count]), ()
 
 

@@ -21,7 +21,6 @@ from marey.io.atomic import atomic_write_text
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_distortion,
     checked_matrix,
@@ -33,6 +32,7 @@ from marey.io.camera_parts import (
     placed,
     read_camera_text,
 )
+from marey.io.units import Unit
 
 
 def read_panoptic(

@@ -24,7 +24,6 @@ from marey.io.atomic import atomic_write_text
 from marey.io.camera_parts import (
     Array,
     CameraEntry,
-    Unit,
     assemble,
     checked_matrix,
     checked_rotation,
@@ -37,6 +36,8 @@ from marey.io.camera_parts import (
     read_camera_text,
     sized,
 )
+from marey.io.naming import listed
+from marey.io.units import Unit
 
 SUBPIXELS = 64.0
 """Of the intrinsics in one pixel."""
@@ -62,7 +63,8 @@ def read_qualisys(
     """Read cameras (V,) from a `.qca.txt`, named by their serial numbers.
 
     Cameras that are not active are left out; so are marker cameras, with a warning, where other cameras are video
-    cameras by their model. `viewrotation` says how windows turn the image and is not applied.
+    cameras by their model. `viewrotation` says how windows turn the image; the calibration is of the image
+    that is not turned. Cameras with one give a warning, because their videos may have been exported turned.
 
     Args:
         path: The file.
@@ -77,6 +79,7 @@ def read_qualisys(
     path = Path(path)
     cameras = [camera for camera in _parse(path) if camera["camera"].get("active", "1").lower() not in ("0", "false")]
     entries = [_entry(path, camera) for camera in _video_cameras(path, cameras)]
+    _tell_turned(path, cameras)
     return assemble(path, entries, unit=unit, stated="mm", dtype=dtype)
 
 
@@ -120,6 +123,17 @@ def _video_cameras(path: Path, cameras: list[dict[str, Attributes]]) -> Iterator
     others = [camera["camera"].get("serial", "?") for camera, video in zip(cameras, is_video, strict=True) if not video]
     warnings.warn(f"{path}: left out {', '.join(others)}, which are not video cameras by their model", stacklevel=4)
     yield from (camera for camera, video in zip(cameras, is_video, strict=True) if video)
+
+
+def _tell_turned(path: Path, cameras: list[dict[str, Attributes]]) -> None:
+    turned = {camera["camera"].get("serial", "?"): camera["camera"].get("viewrotation", "0") for camera in cameras}
+    named = [f"{serial} (viewrotation {turn[:8]})" for serial, turn in turned.items() if turn.strip() not in ("", "0")]
+    if named:
+        warnings.warn(
+            f"{path}: the views of {listed(named)} are turned in Qualisys' windows, but the calibration is of the "
+            "image as the sensor sees it; if the videos were exported turned, turn them back",
+            stacklevel=3,
+        )
 
 
 def _entry(path: Path, camera: Mapping[str, Attributes]) -> CameraEntry:

@@ -22,11 +22,11 @@ from marey.geometry.views import fit_to_image
 from marey.io.alignment import RATE_TOLERANCE, align_keypoints, common_rate, note_drift, note_lengths, rate_of
 from marey.io.caliscope_csv import read_caliscope_csv
 from marey.io.camera_files import read_cameras
-from marey.io.camera_parts import Unit
 from marey.io.inputs import ViewInput, find_views
 from marey.io.matching import match_views
 from marey.io.naming import natural_key, view_key
 from marey.io.openpose import read_openpose_folder
+from marey.io.units import Unit
 
 OUTSIDE = 0.05
 """How far outside the image, relative to its size, a keypoint has to lie to be counted as impossible."""

@@ -17,12 +17,10 @@ from marey.core.errors import FormatError, InputError, ShapeError
 from marey.io.atomic import atomic_path
 from marey.io.number_rows import parse_number, parse_number_rows
 from marey.io.text import LONGEST_LINE, read_text_limited
+from marey.io.units import METRES
 
-METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _DECIMALS = {"m": 6, "mm": 3}
 """Of the written coordinates: a micrometre either way."""
-
-
 _MOST_FRAMES = 1 << 53
 
 FIELDS = (

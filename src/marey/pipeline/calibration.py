@@ -25,8 +25,8 @@ from marey.calibrate.report import CalibrationReport, write_calibration_report
 from marey.core import CalibrationError, Cameras, InputError, Recording
 from marey.io.atomic import check_writable
 from marey.io.camera_files import read_cameras
-from marey.io.camera_parts import Unit
 from marey.io.camera_toml import write_camera_toml
+from marey.io.units import Unit
 from marey.pipeline.calibration_evidence import (
     Inputs,
     PathLike,

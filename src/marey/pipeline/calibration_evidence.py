@@ -15,8 +15,8 @@ from marey.calibrate.calibration import BoardObservations
 from marey.calibrate.people_evidence import gather_people
 from marey.core import CalibrationError, Cameras, InputError, Keypoints2D, Recording
 from marey.io.camera_files import read_cameras
-from marey.io.camera_parts import Unit
 from marey.io.recordings import open_recording, with_cameras
+from marey.io.units import Unit
 from marey.pipeline.detections import find_detections
 from marey.pipeline.outputs import DEFAULT_FPS
 from marey.pipeline.progress import Stages

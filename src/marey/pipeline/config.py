@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from marey.core import InputError
 from marey.geometry.triangulation import Method
-from marey.io.camera_parts import Unit
+from marey.io.units import Unit
 from marey.refine.refine import Refinement
 
 Format = Literal["trc", "csv", "npz", "bvh", "glb", "mot", "c3d", "usda", "amass", "coco", "humandata", "videopose3d"]

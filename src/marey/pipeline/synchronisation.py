@@ -14,9 +14,9 @@ from marey.calibrate.sync_geometry import Clocks
 from marey.calibrate.synchronise import SURE, Synchronisation, SynchroniseConfig, disagreement, synchronise
 from marey.core import InputError, Recording
 from marey.io.atomic import check_writable
-from marey.io.camera_parts import Unit
 from marey.io.recordings import open_recording
 from marey.io.synchronisation_file import write_synchronisation
+from marey.io.units import Unit
 from marey.pipeline.common_axis import OwnTime, on_one_axis
 from marey.pipeline.detections import FoundKeypoints, find_detections
 from marey.pipeline.progress import Stages
