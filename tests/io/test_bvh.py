@@ -205,7 +205,7 @@ def test_read__nan_rows_are_unknown_frames(tmp_path):
 
 
 def test_read__repeated_names_are_numbered(tmp_path):
-    with pytest.warns(UserWarning, match="joint names repeat and are numbered: Hips"):
+    with pytest.warns(UserWarning, match="names repeat and are numbered: Hips"):
         motion = read_bvh(written(tmp_path, FILE.replace("JOINT Head", "JOINT Hips")))
     assert motion.tree.joints == ("Hips", "Left Leg", "Left Leg_end", "Hips_2")
 
@@ -388,7 +388,7 @@ def test_write__gaps_are_filled_with_a_warning(tmp_path):
 def test_write__names_that_become_equal_are_numbered(tmp_path):
     motion = random_motion(count=3)
     object.__setattr__(motion, "tree", JointTree("t", ("a", "b c", "b_c"), (-1, 0, 0)))
-    with pytest.warns(UserWarning, match="joint names repeat"):
+    with pytest.warns(UserWarning, match="names repeat"):
         write_bvh(tmp_path / "out.bvh", motion)
     assert re.findall("JOINT (.*)", (tmp_path / "out.bvh").read_text()) == ["b_c", "b_c_2"]
 

@@ -420,6 +420,21 @@ def test_write__unknown_frames_have_no_keys_and_hide_the_person(tmp_path):
     assert rows(samplers[-1].output).tolist() == [[0] * 3, [1] * 3, [0] * 3, [1] * 3, [0] * 3]
 
 
+def test_write__people_of_one_name_are_told_apart(tmp_path):
+    people = [person(1, name="Ann"), person(2, name=""), person(3, name="Ann")]
+    with pytest.warns(UserWarning, match="names repeat and are numbered: Ann"):
+        write_gltf(tmp_path / "a.gltf", people)
+    content = json.loads((tmp_path / "a.gltf").read_text())
+    nodes = content["nodes"]
+    roots = [nodes[place]["name"] for place in content["scenes"][0]["nodes"]]
+    assert roots == ["Ann", "Ann_bones", "person_1", "person_1_bones", "Ann_2", "Ann_2_bones"]
+    for kind in ("skins", "meshes", "materials"):
+        assert [part["name"] for part in content[kind]] == ["Ann", "person_1", "Ann_2"]
+    assert [animation["name"] for animation in content["animations"]] == ["motion"]
+    moved = {channel["target"]["node"] for channel in content["animations"][0]["channels"]}
+    assert moved == {joint for skin in content["skins"] for joint in skin["joints"]}
+
+
 def test_write__skeleton_of_one_joint_has_something_to_see(tmp_path):
     write_gltf(tmp_path / "out.glb", [person(count=1)])
     file, rows = gltf_arrays(tmp_path / "out.glb")

@@ -18,6 +18,7 @@ from marey.core.motion import Motion
 from marey.io.atomic import atomic_path
 from marey.io.bone_mesh import bone_mesh, rest_positions
 from marey.io.gltf_container import VERTICES, GltfParts
+from marey.io.motion_files import unique_names
 from marey.io.motion_keys import MotionKeys, motion_keys
 
 _COLOURS = ((0.10, 0.35, 0.75), (0.85, 0.33, 0.10), (0.15, 0.55, 0.25), (0.60, 0.25, 0.60), (0.75, 0.60, 0.10))
@@ -27,9 +28,11 @@ def write_gltf(path: str | os.PathLike[str], motions: Sequence[Motion]) -> None:
     """Write the motions of all people into one animated scene: `.glb` binary, `.gltf` text with the data in it.
 
     Every person is a node named as the motion, below it the joints with constant offsets, and beside it a mesh of
-    bones skinned to them. Only known frames become keys: players move steadily between them, and the person is scaled
-    to nothing in the frames where it is unknown, which renderers take for hidden. Quaternions keep to one side of
-    their sphere, so that players turn the short way. At rest the scene shows everybody in the first known frame.
+    bones skinned to them. Names of people that repeat are numbered, with a warning: programs tell armatures apart by
+    them. Joints of two people may share theirs, each in its own armature, and one animation moves everybody. Only
+    known frames become keys: players move steadily between them, and the person is scaled to nothing in the frames
+    where it is unknown, which renderers take for hidden. Quaternions keep to one side of their sphere, so that players
+    turn the short way. At rest the scene shows everybody in the first known frame.
 
     Args:
         path: The file; its suffix decides.
@@ -45,8 +48,9 @@ def write_gltf(path: str | os.PathLike[str], motions: Sequence[Motion]) -> None:
     if not motions:
         raise InputError(f"{path}: no motion to write")
     scene = _Scene()
-    for number, motion in enumerate(motions):
-        scene.add_person(motion, motion.name or f"person_{number}", colour=_COLOURS[number % len(_COLOURS)])
+    names = unique_names(path, [motion.name or f"person_{number}" for number, motion in enumerate(motions)])
+    for number, (motion, name) in enumerate(zip(motions, names, strict=True)):
+        scene.add_person(motion, name, colour=_COLOURS[number % len(_COLOURS)])
     with atomic_path(path) as temporary:
         temporary.write_bytes(scene.packed(binary=path.suffix.lower() == ".glb"))
 

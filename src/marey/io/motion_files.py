@@ -60,7 +60,7 @@ def unique_names(path: str | os.PathLike[str], names: Sequence[str]) -> tuple[st
         seen.add(new)
         unique.append(new)
     if counts:
-        warnings.warn(f"{path}: joint names repeat and are numbered: {listed(list(counts))}", stacklevel=3)
+        warnings.warn(f"{path}: names repeat and are numbered: {listed(list(counts))}", stacklevel=3)
     return tuple(unique)
 
 
