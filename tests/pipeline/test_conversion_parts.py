@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from marey.core import InputError, skeleton
-from marey.pipeline.conversion_parts import Unstated, archive_members, named_skeleton, one_a_person, one_a_view
+from marey.pipeline.conversion_parts import (
+    Unstated,
+    archive_members,
+    named_skeleton,
+    one_a_person,
+    one_a_view,
+    view_labels,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,3 +80,7 @@ def test_one_a_view__names_of_views_as_parts_of_file_names(tmp_path):
     with pytest.warns(UserWarning, match="one file a view"):
         files = one_a_view(tmp_path / "c.json", ["left", "../up right"])
     assert files == [tmp_path / "c_left.json", tmp_path / "c__up_right.json"]
+
+
+def test_view_labels__names_that_files_cannot_tell_apart_are_numbered():
+    assert view_labels(["a b", "A_b", "c"]) == ["a_b_0", "A_b_1", "c"]

@@ -84,6 +84,10 @@ def convert(
         skeleton: What the joints of the input are, if it does not state it; see `marey info skeletons`.
         fps: Frames per second of the input, if it does not state them.
 
+    Returns:
+        What was read, as what, and the files that were written: a target that holds one person or one view gets the
+        others beside it, named by number or view, with a warning.
+
     Raises:
         FormatError: a format is unknown, ambiguous or violated.
         InputError: the input's kind cannot become the output's, something is said that the input itself states, a file

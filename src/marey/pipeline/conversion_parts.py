@@ -118,7 +118,14 @@ def one_a_person(path: Path, items: Sequence[Item]) -> list[tuple[Path, Item]]:
 
 def one_a_view(path: Path, views: Sequence[str]) -> list[Path]:
     """A file for each view: the path itself for one, else with the views' names, which is told."""
-    return [file for file, _ in _one_by_one(path, views, [file_stem(view) for view in views], "view")]
+    return [file for file, _ in _one_by_one(path, views, view_labels(views), "view")]
+
+
+def view_labels(views: Sequence[str]) -> list[str]:
+    """The views' names as parts of the names of files, no two alike."""
+    stems = [file_stem(view) for view in views]
+    folded = [stem.casefold() for stem in stems]
+    return [f"{stem}_{at}" if folded.count(folded[at]) > 1 else stem for at, stem in enumerate(stems)]
 
 
 def _one_by_one(path: Path, items: Sequence[Item], labels: Sequence[str], what: str) -> list[tuple[Path, Item]]:

@@ -70,7 +70,20 @@ def views_from_videopose(path: Path, stated: Unstated = NOTHING_SAID) -> ViewKey
     """
     stated.only(path, "skeleton")
     file = read_videopose_2d(path)
-    tracks = _one_action(path, file.positions)
+    pixels = _padded(path, _one_action(path, file.positions))
+    layout = file.layout if file.layout in skeleton_names() else _LAYOUTS.get(file.layout)
+    named = len(file.sizes) == len(pixels)
+    return _views(
+        pixels,
+        np.isfinite(pixels[..., 0]).astype(np.float32),
+        _skeleton_of(path, pixels.shape[3], stated.skeleton or layout),
+        names=tuple(file.sizes) if named else tuple(f"view_{view}" for view in range(len(pixels))),
+        sizes=tuple(file.sizes.values()) if named else (),
+    )
+
+
+def _padded(path: Path, tracks: Mapping[str, Sequence[Floats]]) -> Floats:
+    """Keypoints (V, T, P, K, 2) of P subjects, T being the length of the longest view."""
     shapes = {tuple(view.shape for view in views) for views in tracks.values()}
     lengths = {shape[0] for views in shapes for shape in views}
     counts = {shape[1] for views in shapes for shape in views}
@@ -80,17 +93,7 @@ def views_from_videopose(path: Path, stated: Unstated = NOTHING_SAID) -> ViewKey
     for person, views in enumerate(tracks.values()):
         for place, view in enumerate(views):
             pixels[place, : len(view), person] = view
-    known = skeleton_names()
-    layout = file.layout if file.layout in known else _LAYOUTS.get(file.layout)
-    joints = _skeleton_of(path, pixels.shape[3], stated.skeleton or layout)
-    named = len(file.sizes) == len(pixels)
-    return _views(
-        pixels,
-        np.isfinite(pixels[..., 0]).astype(np.float32),
-        joints,
-        names=tuple(file.sizes) if named else tuple(f"view_{view}" for view in range(len(pixels))),
-        sizes=tuple(file.sizes.values()) if named else (),
-    )
+    return pixels
 
 
 def joints_from_human_data(path: Path, stated: Unstated = NOTHING_SAID) -> Estimate:

@@ -15,10 +15,9 @@ from marey.io.caliscope_csv import read_caliscope_csv
 from marey.io.formats import FileFormat
 from marey.io.human_data import write_human_data
 from marey.io.keypoint_files import KeypointFile
-from marey.io.naming import file_stem
 from marey.io.openpose import read_openpose_folder
 from marey.io.openpose_writer import write_openpose_folder
-from marey.pipeline.conversion_parts import NOTHING_SAID, Unstated, archive_members, one_a_view
+from marey.pipeline.conversion_parts import NOTHING_SAID, Unstated, archive_members, one_a_view, view_labels
 from marey.pipeline.dataset_files import ViewKeypoints, write_coco_files
 
 _HEAD = 1 << 16
@@ -46,8 +45,7 @@ def write_views_openpose(path: Path, views: ViewKeypoints) -> list[Path]:
     """
     if min(views.frames, default=0) < 0:
         raise InputError("OpenPose JSON numbers frames from 0, and here are negative image ids")
-    names = [file_stem(name) for name in views.names]
-    folders = [path] if len(names) == 1 else [path / name for name in names]
+    folders = [path] if len(views.names) == 1 else [path / name for name in view_labels(views.names)]
     positions, score = views.keypoints.positions.cpu().numpy(), views.keypoints.score.cpu().numpy()
     for view, folder in enumerate(folders):
         check_writable(folder)

@@ -17,12 +17,12 @@ from marey.io.bvh import write_bvh
 from marey.io.c3d import write_c3d
 from marey.io.gltf import write_gltf
 from marey.io.mot import write_mot
-from marey.io.naming import file_stem
 from marey.io.npz import write_estimate_npz
 from marey.io.table import write_joint_table
 from marey.io.trc import write_trc
 from marey.io.usd import write_usd
 from marey.pipeline.config import FORMATS, EstimateConfig, Format
+from marey.pipeline.conversion_parts import view_labels
 from marey.pipeline.dataset_files import (
     ViewKeypoints,
     keypoints_of,
@@ -217,7 +217,7 @@ def _write_coco(folder: Path, result: _Result) -> list[Path]:
     views = result.keypoints_for("COCO results")
     if views is None:
         return []
-    files = [folder / f"view_{file_stem(name)}_coco.json" for name in views.names]
+    files = [folder / f"view_{name}_coco.json" for name in view_labels(views.names)]
     try:
         write_coco_files(files, views)
     except InputError as error:  # the skeleton lacks joints of COCO
@@ -230,7 +230,7 @@ def _write_human_data(folder: Path, result: _Result) -> list[Path]:
     views = result.keypoints_for("HumanData")
     if views is None:
         return []
-    files = [folder / f"view_{file_stem(name)}_human_data.npz" for name in views.names]
+    files = [folder / f"view_{name}_human_data.npz" for name in view_labels(views.names)]
     try:
         write_human_data_files(files, result.estimate)
     except CalibrationError as error:
