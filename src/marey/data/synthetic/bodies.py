@@ -1,0 +1,160 @@
+"""Who is in the scene: shapes, poses and places of people, at rest or moving.
+
+A person moves from one random pose to the next as people reach for things: along the shortest rotation of every joint,
+with the profile of least jerk (Flash and Hogan, "The coordination of arm movements", J. Neuroscience 1985). At time
+zero a person is in the first pose, so a still picture is the first frame of a film.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from marey.body.model import BodyModel
+from marey.body.pose_sampling import LimitPoses, PoseSampler
+from marey.core.results import BodyState
+from marey.data.synthetic.config import SyntheticConfig, Tier
+from marey.data.synthetic.random import Draws
+from marey.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
+
+_NEIGHBOUR = (0.55, 1.5)
+"""Metres between the first person and others."""
+_STROLL = 0.5
+"""Metres about its place within which a person moves in a film."""
+_TURN = 0.35
+"""Standard deviation in radians of the heading from one pose to the next."""
+_PACE = (0.9, 1.8)
+"""Seconds from one pose to the next."""
+
+Shapes = Callable[[Draws, Tier], Tensor]
+"""Shape coefficients (G, S) of G people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class People:
+    """What people are drawn from."""
+
+    model: BodyModel
+    """In the precision that bodies are computed in."""
+    shapes: Shapes
+    samplers: dict[str, PoseSampler]
+    """By the names of `Tier.motions`."""
+
+
+def pose_samplers(tier: Tier) -> dict[str, PoseSampler]:
+    """The sources of poses that a tier uses."""
+    known: dict[str, Callable[[], PoseSampler]] = {"limits": lambda: LimitPoses(fraction=tier.joint_range)}
+    known["prior"] = known["limits"]
+    return {name: known[name]() for name in tier.motions}
+
+
+def draw_people(
+    draws: Draws, config: SyntheticConfig, people: People, azimuth: Tensor, times: Tensor
+) -> tuple[BodyState, Tensor]:
+    """Draw P people for each of B samples at a time; they are not on the ground yet, see `grounded`.
+
+    Args:
+        azimuth: (B,) radians, where the first camera stands.
+        times: (B,) seconds.
+
+    Returns:
+        The bodies (B, P) and who is present (B, P), boolean.
+    """
+    slots, tier = config.slots, config.difficulty
+    persons = draws.fork(torch.arange(slots, device=azimuth.device).expand(len(azimuth), -1), "person")
+    times = times.repeat_interleave(slots)
+    pace = persons.uniform("pace", low=_PACE[0], high=_PACE[1])
+    step = (times / pace).floor()
+    moments = persons.fork(torch.stack((step, step + 1), -1).long(), "moment")
+    share = _least_jerk(times / pace - step)
+    still = step.repeat_interleave(2) + torch.tensor((0, 1), device=step.device).repeat(len(step)) == 0
+    rotations = _poses(persons, moments, tier, people)
+    heading = azimuth.repeat_interleave(slots) + persons.uniform("yaw", low=-tier.yaw, high=tier.yaw)
+    turned = torch.where(still, 0.0, _TURN * moments.normal("turn")).reshape(-1, 2)
+    root = _root(persons, moments, heading[:, None] + turned, tier)
+    quaternions = matrix_to_quaternion(torch.cat((root[:, :, None], rotations), 2))
+    local = quaternion_to_matrix(_slerp(quaternions[:, 0], quaternions[:, 1], share[:, None]))
+    stroll = moments.uniform("stroll", 2, low=-_STROLL, high=_STROLL) * ~still[:, None]
+    first, second = stroll.reshape(-1, 2, 2).unbind(1)
+    place = _places(draws, slots) + (first + share[:, None] * (second - first)).reshape(-1, slots, 2)
+    count = config.people or tier.people[0] + draws.choice("people", (1.0,) * (tier.people[1] - tier.people[0] + 1))
+    state = BodyState(
+        orientation=local[:, 0].reshape(-1, slots, 3, 3),
+        pose=local[:, 1:].reshape(len(azimuth), slots, -1, 3, 3),
+        shape=people.shapes(persons, tier).reshape(len(azimuth), slots, -1),
+        translation=torch.nn.functional.pad(place, (0, 1)),
+    )
+    present = torch.arange(slots, device=azimuth.device) < torch.as_tensor(count, device=azimuth.device).reshape(-1, 1)
+    return state, present.expand(len(azimuth), slots)
+
+
+def grounded(state: BodyState, joints: Tensor, vertices: Tensor) -> BodyState:
+    """Move bodies so that their lowest point is on the ground and their root above its place.
+
+    Args:
+        joints: (..., J, 3) of the bodies as they are.
+        vertices: (..., N, 3) of their surfaces.
+    """
+    place = state.translation[..., :2]
+    aside = place - joints[..., 0, :2]
+    rise = -vertices[..., 2].amin(-1, keepdim=True)
+    return replace(state, translation=state.translation + torch.cat((aside, rise), -1))
+
+
+def _poses(persons: Draws, moments: Draws, tier: Tier, people: People) -> Tensor:
+    """(G, 2, K, 3, 3): the poses before and after, of the source that each person's poses come from."""
+    names = list(tier.motions)
+    source = persons.choice("source", [tier.motions[name] for name in names]).repeat_interleave(2)
+    poses = people.samplers[names[0]](moments.uniform(names[0], people.samplers[names[0]].numbers))
+    # each source is asked for all, so that what is computed has one size whoever moves how
+    for number, name in enumerate(names[1:], start=1):
+        sampler = people.samplers[name]
+        drawn = sampler(moments.uniform(name, sampler.numbers))
+        poses = torch.where((source == number)[:, None, None, None], drawn, poses)
+    return poses.reshape(-1, 2, *poses.shape[1:])
+
+
+def _root(persons: Draws, moments: Draws, heading: Tensor, tier: Tier) -> Tensor:
+    """Orientations (G, 2, 3, 3) of the root: upright and leaning a little, or lying."""
+    zero, one = torch.zeros_like(heading), torch.ones_like(heading)
+    forward = torch.stack((heading.cos(), heading.sin(), zero), -1)
+    up = torch.stack((zero, zero, one), -1)
+    # the body at rest has its left side at +x, looks along +z, and its y points up
+    upright = torch.stack((torch.linalg.cross(up, forward), up, forward), -1)
+    lean = tier.tilt * moments.normal("lean", 2)
+    tilt = rotvec_to_matrix(torch.nn.functional.pad(lean, (0, 1))).reshape(-1, 2, 3, 3)
+    lying = (persons.uniform("lying") < tier.lying)[:, None, None, None]
+    return torch.where(lying, quaternion_to_matrix(moments.normal("fall", 4)).reshape(-1, 2, 3, 3), tilt @ upright)
+
+
+def _places(draws: Draws, slots: int) -> Tensor:
+    """Where people stand, (B, P, 2): the first at the origin, the others around it in turn."""
+    if slots == 1:
+        return torch.zeros(len(draws.indices), 1, 2, dtype=torch.float64, device=draws.indices.device)
+    sector = 2 * math.pi / (slots - 1)
+    number = torch.arange(slots - 1, device=draws.indices.device)
+    turn = draws.uniform("others", high=2 * math.pi)[:, None]
+    angle = turn + sector * (number + draws.uniform("sector", slots - 1, low=-0.3, high=0.3))
+    radius = draws.uniform("radius", slots - 1, low=_NEIGHBOUR[0], high=_NEIGHBOUR[1])
+    others = radius[..., None] * torch.stack((angle.cos(), angle.sin()), -1)
+    return torch.nn.functional.pad(others, (0, 0, 1, 0))
+
+
+def _least_jerk(share: Tensor) -> Tensor:
+    return share**3 * (10 + share * (6 * share - 15))
+
+
+def _slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
+    """Quaternions (..., 4) on the shortest way, at a share (...) of it."""
+    cosine = (first * second).sum(-1)
+    second = torch.where((cosine < 0)[..., None], -second, second)
+    angle = cosine.abs().clamp_max(1.0).acos()
+    near = angle < 1e-6
+    sine = torch.where(near, 1.0, angle.sin())
+    before = torch.where(near, 1 - share, ((1 - share) * angle).sin() / sine)
+    after = torch.where(near, share, (share * angle).sin() / sine)
+    return before[..., None] * first + after[..., None] * second
