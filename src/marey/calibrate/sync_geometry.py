@@ -87,8 +87,9 @@ def with_geometry(
     """Add to the log ratios (pairs, L) how well the cameras agree at the likeliest lags of every pair.
 
     The log likelihood of a long-tailed error of the epipolar distance, against the usual one among these lags, or
-    against that of people who have nothing to do with each other where all lags are worse than that. A view
-    whose detector exchanged the sides throughout is read as it fits.
+    against that of people who have nothing to do with each other where all lags are worse than that, or against that
+    of the lag's own moments in another order: in a short overlap people hardly move, and views agree at any lag. A
+    view whose detector exchanged the sides throughout is read as it fits.
     """
     ratios = evidence.log_ratio.clone()
     for pair, (i, j) in enumerate(torch.triu_indices(len(views), len(views), 1).mT.tolist()):
@@ -96,12 +97,12 @@ def with_geometry(
         likely = likely[ratios[pair, likely] != 0]
         if len(likely):
             both = ((views[i], views[j]), (tracks[i], tracks[j]))
-            cost, moments = _disagreement(*both, matrices[i, j], evidence.lags[likely], mirror)
-            cost = torch.where(cost.isnan(), torch.inf, cost).amin(0)
+            costs, moments = _disagreement(*both, matrices[i, j], evidence.lags[likely], mirror)
+            cost, disordered = torch.where(costs.isnan(), torch.inf, costs).amin(1)
             usual = (
                 cost[cost.isfinite()].median().clamp_max(_UNRELATED) if cost.isfinite().any() else cost.new_zeros(())
             )
-            gain = torch.where(cost.isfinite(), usual - cost, 0.0)
+            gain = torch.where(cost.isfinite(), torch.minimum(usual, disordered) - cost, 0.0)
             ratios[pair, likely] += moments * INDEPENDENT_JOINTS * gain
     return ratios
 
@@ -112,8 +113,9 @@ def _disagreement(
     """How badly two views agree at each lag (L,): as given and with the sides of one exchanged.
 
     Returns:
-        The mean negative log likelihood (2, L) of a joint, NaN where nothing is seen by both, and the number (L,) of
-        independent moments that it rests on.
+        The mean negative log likelihood (2, 2, L) of a joint with the moments as they are and with those of one view
+        half the overlap later, then with the sides as they are and exchanged, NaN where nothing is seen by both; and
+        the number (L,) of independent moments that it rests on.
     """
     spans = [view.times[-1] - view.times[0] for view in pair]
     start, stop = (-lags).clamp_min(0.0), torch.minimum(spans[0], spans[1] - lags)
@@ -124,9 +126,10 @@ def _disagreement(
         for view, track, when in zip(pair, tracks, (at, at + lags[:, None]), strict=True)
     )
     sides = torch.stack((second, second[..., mirror, :]))
-    distance = epipolar_residual(first[:, :, :, None], sides[:, :, :, None], matrix)[0]  # (2, L, M, P, P, J)
-    if distance.shape[3:5] == (1, 1):  # what lasts is the cameras' and the detector's; with more people, who is who
-        distance = distance - distance.nanmedian(2, keepdim=True).values
+    sides = torch.stack((sides, sides.roll(_MOMENTS // 2, 2)))
+    distance = epipolar_residual(first[:, :, :, None], sides[..., None, :, :, :], matrix)[0]  # (2, 2, L, M, P, P, J)
+    if distance.shape[-3:-1] == (1, 1):  # what lasts is the cameras' and the detector's; with more people, who is who
+        distance = distance - distance.nanmedian(3, keepdim=True).values
     tolerance = _TOLERANCE * (pair[0].size + pair[1].size) / 2
     cost = torch.log1p((distance / tolerance).square()).nanmean(-1) / 2
     nearest = torch.where(cost.isnan(), torch.inf, cost).amin(-1)
