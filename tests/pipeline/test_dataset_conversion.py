@@ -101,12 +101,16 @@ def test_videopose2d__views_of_different_lengths(tmp_path):
     assert found.keypoints.score[:, 2, 0, 0].tolist() == [1, 0]
 
 
-def test_videopose2d__names_of_videos_and_of_our_skeletons(tmp_path):
-    sizes = {"left.mp4": {"w": 640, "h": 480}, "right.mp4": {"w": 320, "h": 240}}
-    file = objects(tmp_path / "a.npz", **two_views(layout_name="h36m_17", video_metadata=sizes))
-    found = views_from_videopose(file)
+def test_videopose2d__own_videos_are_views(tmp_path):
+    left, right = np.full((3, 17, 2), 4.0), np.full((3, 17, 3), 8.0)
+    metadata = {"layout_name": "h36m_17", "num_joints": 17, "keypoints_symmetry": [[1], [2]]}
+    metadata["video_metadata"] = {"left.mp4": {"w": 640, "h": 480}, "right.mp4": {"w": 320, "h": 240}}
+    videos = {"right.mp4": {"custom": [right]}, "left.mp4": {"custom": [left]}}
+    found = views_from_videopose(objects(tmp_path / "a.npz", positions_2d=videos, metadata=metadata))
     assert (found.names, found.sizes) == (("left.mp4", "right.mp4"), ((640, 480), (320, 240)))
     assert found.keypoints.skeleton.name == "h36m_17"
+    assert found.keypoints.batch_shape == (2, 3, 1)
+    assert found.keypoints.positions[:, 0, 0, 0, 0].tolist() == [4, 8]
 
 
 def test_videopose2d__views_that_do_not_go_together(tmp_path):

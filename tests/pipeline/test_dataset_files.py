@@ -1,6 +1,7 @@
 """Estimates as other programs' files of training and evaluation, read with NumPy and json alone."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,20 @@ def test_write_videopose__as_the_original_reads_them(tmp_path):
     assert metadata["layout_name"] == "coco_17"
     assert metadata["keypoints_symmetry"] == [[1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]]
     assert metadata["video_metadata"] == {"front": {"w": 640, "h": 480}, "side": {"w": 0, "h": 0}}
-    views = archive["positions_2d"].item()["person_0"]["recording"]
-    assert [view.shape for view in views] == [(3, 17, 2)] * 2
-    assert views[0][0, 0].tolist() == [5, 5]
-    assert np.isnan(views[1][2]).all()
+    videos = archive["positions_2d"].item()
+    assert list(videos) == ["front", "side"]  # `-d custom` asks for the subjects that video_metadata names
+    assert [view.shape for view in videos["front"]["custom"]] == [(3, 17, 2)]
+    assert videos["front"]["custom"][0][0, 0].tolist() == [5, 5]
+    assert np.isnan(videos["side"]["custom"][0][2]).all()
+
+
+def test_write_videopose__of_several_people_each_is_a_video(tmp_path):
+    views = keypoints_of(recorded())
+    keypoints = views.keypoints.map(lambda tensor: tensor.repeat_interleave(2, dim=2))
+    keypoints.positions[:, :, 1] += 1
+    write_videopose_keypoints(tmp_path / "2d.npz", replace(views, keypoints=keypoints))
+    archive = np.load(tmp_path / "2d.npz", allow_pickle=True)
+    videos = archive["positions_2d"].item()
+    assert list(videos) == ["front_person_0", "front_person_1", "side_person_0", "side_person_1"]
+    assert videos["front_person_1"]["custom"][0][0, 0].tolist() == [6, 6]
+    assert archive["metadata"].item()["video_metadata"]["front_person_1"] == {"w": 640, "h": 480}

@@ -56,7 +56,7 @@ def test_estimate__gives_its_keypoints(tmp_path):
     assert [entry["image_id"] for entry in json.loads((tmp_path / "c_side.json").read_text())] == [10, 11]
     convert(tmp_path / "estimate.npz", tmp_path / "two.npz", to_format="videopose2d")
     archive = np.load(tmp_path / "two.npz", allow_pickle=True)
-    assert archive["positions_2d"].item()["person_0"]["recording"][1][0, 0].tolist() == [5, 5]
+    assert archive["positions_2d"].item()["side"]["custom"][0][0, 0].tolist() == [5, 5]
     with pytest.warns(UserWarning, match="one file a view"):
         convert(tmp_path / "estimate.npz", tmp_path / "h.npz", to_format="humandata")
     with np.load(tmp_path / "h_side.npz", allow_pickle=False) as archive:

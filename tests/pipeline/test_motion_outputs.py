@@ -100,7 +100,7 @@ def test_files_of_data_sets__hold_keypoints_and_joints_of_each_view(tmp_path):
         "view_front_human_data.npz",
         "view_side_human_data.npz",
         "data_3d_marey.npz",
-        "data_2d_marey.npz",
+        "data_2d_custom_marey.npz",
         "report.html",
     }
     front = json.loads((tmp_path / "view_front_coco.json").read_text())

@@ -64,13 +64,18 @@ def joints_from_videopose(path: Path, stated: Unstated = NOTHING_SAID) -> Estima
 def views_from_videopose(path: Path, stated: Unstated = NOTHING_SAID) -> ViewKeypoints:
     """The keypoints of the one action of an archive; views that end earlier are padded with unknown ones.
 
+    Of Human3.6M the subjects are people and their tracks have views; of one's own videos each is a view of one person.
+
     Raises:
         InputError: there are several actions, or what the joints are is unknown.
         FormatError: the subjects' views do not go together.
     """
     stated.only(path, "skeleton")
     file = read_videopose_2d(path)
-    pixels = _padded(path, _one_action(path, file.positions))
+    tracks = _one_action(path, file.positions)
+    if tracks.keys() == file.sizes.keys():  # the user's own videos, each of which VideoPose3D calls a subject
+        tracks = {"": tuple(view for video in file.sizes for view in tracks[video])}
+    pixels = _padded(path, tracks)
     layout = file.layout if file.layout in skeleton_names() else _LAYOUTS.get(file.layout)
     named = len(file.sizes) == len(pixels)
     return _views(

@@ -13,7 +13,9 @@ from marey.io.human_data import write_human_data
 from marey.io.videopose3d import VideoPose2D, write_videopose_2d, write_videopose_3d
 
 ACTION = "recording"
-"""What VideoPose3D archives call the one action of an estimate; its subjects are `person_0`, ..."""
+"""What 3D archives of VideoPose3D call the one action of an estimate; its subjects are `person_0`, ..."""
+VIDEO_ACTION = "custom"
+"""What VideoPose3D calls the action of its user's own videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,15 +103,25 @@ def write_videopose_joints(path: Path, estimate: Estimate) -> None:
 
 
 def write_videopose_keypoints(path: Path, views: ViewKeypoints) -> None:
-    """Write the keypoints of all views as `data_2d_*.npz`; unknown ones are NaN, an unknown size is 0 x 0."""
+    """Write the keypoints of all views as `data_2d_custom_*.npz`, which VideoPose3D takes with `-d custom`.
+
+    It knows one person a video and calls each video a subject, so of several people each is a video of its own.
+    Unknown keypoints are NaN, an unknown size is 0 x 0.
+    """
     pixels = views.keypoints.positions.cpu().numpy()
     joints = views.keypoints.skeleton
     pairs = [(at, other) for at, other in enumerate(joints.mirror) if joints.joints[at].startswith("left_")]
+    people = pixels.shape[2]
+    videos = {
+        (name if people == 1 else f"{name}_person_{person}"): (view, person)
+        for view, name in enumerate(views.names)
+        for person in range(people)
+    }
     content = VideoPose2D(
-        positions={f"person_{person}": {ACTION: tuple(pixels[:, :, person])} for person in range(pixels.shape[2])},
+        positions={name: {VIDEO_ACTION: (pixels[view, :, person],)} for name, (view, person) in videos.items()},
         layout=joints.name,
         mirror=(tuple(left for left, _ in pairs), tuple(right for _, right in pairs)),
-        sizes=dict(zip(views.names, views.sizes, strict=True)),
+        sizes={name: views.sizes[view] for name, (view, _) in videos.items()},
     )
     write_videopose_2d(path, content)
 

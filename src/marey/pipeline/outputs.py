@@ -37,7 +37,7 @@ from marey.pipeline.motions import DEFAULT_FPS, motions_of, opensim_coordinates
 
 __all__ = ["DEFAULT_FPS", "write_outputs"]
 
-_VIDEOPOSE_JOINTS, _VIDEOPOSE_KEYPOINTS = "data_3d_marey.npz", "data_2d_marey.npz"
+_VIDEOPOSE_JOINTS, _VIDEOPOSE_KEYPOINTS = "data_3d_marey.npz", "data_2d_custom_marey.npz"
 
 
 def write_outputs(
