@@ -59,7 +59,7 @@ def draw(
     vertices: Tensor, faces: Tensor, size: tuple[int, int], *, near: float, cull: bool, pieces: Pieces | None = None
 ) -> Fragments:
     """Rasterise a mesh, and pieces of its faces that were cut out because the whole could not be drawn."""
-    flat = vertices.reshape(-1, *vertices.shape[-2:])
+    flat = vertices.reshape(math.prod(vertices.shape[:-2]), *vertices.shape[-2:])
     step = max(1, _FACES_AT_ONCE.get(flat.device.type, _FACES_ELSEWHERE) // max(1, len(faces)))
     parts = []
     for first in range(0, len(flat), step):
