@@ -1,3 +1,4 @@
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +104,15 @@ def test_file_names__are_safe_and_differ():
     for names in (["a/b"], [".."], [""], ["a\\b"], ["Cam", "cam"], ["a."]):
         with pytest.raises(InputError, match="become file names"):
             file_names([entry(name) for name in names])
+
+
+def test_assemble__a_distortion_without_inverse_is_told():
+    # x (1 - r^2) turns back at r = 0.577, within an image that reaches to r = 0.8
+    folded = entry("b", 2.0, distortion=np.array([-1.0, 0, 0, 0]), size=np.array([640.0, 480.0]))
+    good = entry("a", distortion=np.array([-0.1, 0, 0, 0]), size=np.array([640.0, 480.0]))
+    with pytest.warns(UserWarning, match=r"x: the distortion has no inverse in a part of the image of b \(\d\d% of"):
+        cameras = assemble(Path("x"), [good, folded])
+    assert cameras.names == ("a", "b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assemble(Path("x"), [good, entry("b", 2.0)])

@@ -18,6 +18,7 @@ import torch
 
 from marey.core.cameras import DISTORTION_LENGTHS, Cameras
 from marey.core.errors import CalibrationError, FormatError, InputError
+from marey.geometry.projection import pixels_to_normalised, undistort
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.naming import listed, natural_key
 from marey.io.number_rows import decimal_comma_hint
@@ -31,7 +32,9 @@ MOST_BYTES = 16 << 20
 """Of a camera file; a rig of 500 cameras has half a megabyte."""
 
 _SAMPLE = 1000
-"""So many cameras are enough to judge how far apart they stand."""
+"""So many cameras are enough to judge how far apart they stand, and their lenses."""
+_GRID, _FOLDED = 15, 0.01
+"""Points along a side of the image at which distortions are inverted, and the share that may fail."""
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _FILE_NAME = re.compile(r"\w[\w -]*")
 _ORTHONORMAL = 1e-3
@@ -194,6 +197,8 @@ def assemble(
         stated: The unit that the file or its format states.
         dtype: Precision of the result.
 
+    A distortion without an inverse in more than a hundredth of the image gives a warning that names the camera.
+
     Raises:
         CalibrationError: there is no camera, some are placed and others are not, or the unit is implausible.
         FormatError: names repeat.
@@ -212,7 +217,9 @@ def assemble(
             f"{path}: no rotation and translation for {listed(unplaced)}, though other cameras have them; "
             "calibrate these cameras or leave them out ('ignore = true' in a TOML)"
         )
-    return _to_metres(path, _stacked(ordered, dtype), unit, stated)
+    cameras = _stacked(ordered, dtype)
+    _tell_folds(path, cameras)
+    return _to_metres(path, cameras, unit, stated)
 
 
 def _stacked(entries: Sequence[CameraEntry], dtype: torch.dtype) -> Cameras:
@@ -230,6 +237,29 @@ def _stacked(entries: Sequence[CameraEntry], dtype: torch.dtype) -> Cameras:
         fisheye=torch.tensor(fisheye) if any(fisheye) else None,
         names=tuple(entry.name for entry in entries),
     )
+
+
+def _tell_folds(path: Path, cameras: Cameras) -> None:
+    """Warn of lenses without an inverse in a part of the image: two directions meet in a pixel there."""
+    known = cameras.image_size.isfinite().all(-1) & cameras.distortion.any(-1)
+    at = known.nonzero()[:_SAMPLE, 0]
+    if not len(at):
+        return
+    lenses = cameras[at].to(torch.float64)
+    along = torch.linspace(0, 1, _GRID, dtype=torch.float64)
+    grid = torch.cartesian_prod(along, along) * lenses.image_size[:, None] - 0.5
+    lost = undistort(pixels_to_normalised(grid, lenses), lenses).isnan().any(-1).double().mean(-1)
+    folded = [
+        f"{name} ({share:.0%} of the image)"
+        for name, share in zip(lenses.names, lost.tolist(), strict=True)
+        if share > _FOLDED
+    ]
+    if folded:
+        warnings.warn(
+            f"{path}: the distortion has no inverse in a part of the image of {listed(folded)}; points there count as "
+            "not seen; calibrate with fewer coefficients, or with boards that reach into the corners",
+            stacklevel=4,
+        )
 
 
 def _to_metres(path: Path, cameras: Cameras, unit: Unit | float | None, stated: str | None) -> Cameras:

@@ -2,8 +2,9 @@
 
 Both hold one table a camera with `size`, `matrix`, `distortions`, `rotation`, `translation`, world to camera. They
 differ in where the tables lie (`[cam_0]` or `[cameras.0]`), in the rotation (Rodrigues vector or 3x3 matrix) and in how
-a camera is named. **None of them states the unit of the translations.** What else a table holds (FreeMoCap's
-`world_position` and `world_orientation` say the pose once more) is passed over.
+a camera is named. **None of them states the unit of the translations.** What else a file holds is passed
+over and absent from one that is written of the cameras: FreeMoCap's `world_position` and `world_orientation`, which say
+the pose once more, and its board and date in `[metadata]`; Caliscope's `rotation_count`, `exposure` and errors.
 """
 
 from __future__ import annotations
