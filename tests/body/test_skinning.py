@@ -133,3 +133,15 @@ def test_posing__single_precision_is_good_to_a_micrometre_at_human_size():
     body = random_state(model, 8)
     rough = model.to(torch.float32)(body.to(torch.float32))
     assert math.isclose(float((rough.vertices - model(body).vertices).abs().max()), 0, abs_tol=5e-6)
+
+
+def test_posing__first_without_derivatives_then_with_them():
+    model = random_body()
+    body = random_state(model, 2)
+    with torch.inference_mode():
+        model(body)
+        model.regress(model.template, "two")
+    body = type(body)(**{**vars(body), "shape": body.shape.clone().requires_grad_()})
+    posed = model(body)
+    (posed.vertices.sum() + model.regress(posed.vertices, "two").sum()).backward()
+    assert body.shape.grad.isfinite().all()

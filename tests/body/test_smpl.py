@@ -223,5 +223,15 @@ def test_read__weights_that_do_not_sum_to_one_are_refused(tmp_path):
         read_smpl(written(tmp_path, arrays))
 
 
+def test_read__without_derivatives_used_with_them(tmp_path):
+    path = written(tmp_path, family_arrays())
+    with torch.inference_mode():
+        model = read_smpl(path)
+    body = model.neutral()
+    body.shape.requires_grad_()
+    model(body).vertices.sum().backward()
+    assert body.shape.grad.isfinite().all()
+
+
 def test_families__have_the_joints_of_their_poses():
     assert {family: len(parents) for family, parents in PARENTS.items()} == COUNTS

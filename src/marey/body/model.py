@@ -154,12 +154,14 @@ class BodyModel:
         return dataclasses.replace(self, **changes)
 
     @cached_property
+    @torch.inference_mode(False)  # what is kept must serve later calls that take derivatives
     def _weights(self) -> Tensor:
         """(J, N): the skinning weights as a matrix, whose product with the transforms outruns sums over a few."""
         table = self.skin_weights.new_zeros(len(self.tree), len(self.template))
         return table.scatter_add_(0, self.skin_joints.mT, self.skin_weights.mT)
 
     @cached_property
+    @torch.inference_mode(False)
     def _regressors(self) -> dict[str, tuple[Tensor, Tensor]]:
         """The vertices (M,) that a regressor uses, often a tenth of all, and their weights (J', M)."""
         used = {name: regressor.any(0).nonzero()[:, 0] for name, regressor in self.regressors.items()}

@@ -68,6 +68,7 @@ def forward_kinematics(tree: JointTree, rest: Tensor, rotations: Tensor) -> Tens
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve later calls that take derivatives
 def _tables(tree: JointTree, device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
     """Places as tensors.
 

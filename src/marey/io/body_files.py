@@ -60,9 +60,10 @@ def read_joint_regressor(path: str | os.PathLike[str]) -> npt.NDArray[np.float64
         InputError: the file cannot be read.
         FormatError: it holds no matrix of finite numbers.
     """
+    data = read_bytes_limited(path, most_bytes=_MOST_REGRESSOR)
     try:
-        found = _read_npy(read_bytes_limited(path, most_bytes=_MOST_REGRESSOR))
-    except (ValueError, TypeError, SyntaxError, OverflowError) as error:  # of NumPy, about damaged headers
+        found = _read_npy(data)
+    except Exception as error:  # NumPy parses headers as Python and raises whatever that raises
         raise FormatError(f"{path}: not a readable npy file: {error}") from error
     if found.ndim != 2 or found.dtype.kind != "f" or not np.isfinite(found).all():
         raise FormatError(
