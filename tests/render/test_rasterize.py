@@ -5,6 +5,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from marey.core import InputError, ShapeError
 from marey.render import coverage, rasterize
@@ -236,12 +238,23 @@ def test_memory__stays_bounded_with_many_huge_faces():
     xy = torch.rand(3 * 60, 2, generator=generator) * 450 - 100
     vertices = torch.cat((xy, 1 + torch.rand(len(xy), 1, generator=generator)), -1)
     faces = torch.arange(len(xy)).view(-1, 3)
-    with torch.profiler.profile(profile_memory=True) as profile:
+    with LargestTensor() as watched:
         found = rasterize(vertices, faces, (256, 256))
     assert found.mask.float().mean() > 0.9
     # every pixel of every box at once would be some 60 x 256^2 x 3 x 8 bytes, 94 MB
-    largest = max(event.self_cpu_memory_usage / max(1, event.count) for event in profile.key_averages())
-    assert largest < 20e6
+    assert watched.size < 20e6
+
+
+class LargestTensor(TorchDispatchMode):
+    """Remembers the bytes of the largest tensor that is made."""
+
+    size = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        made = [part for part in tree_leaves(result) if isinstance(part, torch.Tensor)]
+        self.size = max([self.size, *(part.untyped_storage().nbytes() for part in made)])
+        return result
 
 
 def test_derivative__is_that_of_the_triangle_in_space_through_the_ray():

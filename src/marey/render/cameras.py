@@ -59,7 +59,7 @@ def rasterize_cameras(
     if not (near > 0 and math.isfinite(near)):
         raise InputError(f"near: expected a positive number of metres, got {near}")
     placed = world_to_camera(vertices, cameras)
-    flat = placed.reshape(-1, *placed.shape[-2:])
+    flat = placed.reshape(math.prod(placed.shape[:-2]), *placed.shape[-2:])
     every = _flattened(spread_cameras(cameras, placed.shape[:-2]))
     pieces = cut_near(flat, faces, near)
     if pieces is not None:
@@ -81,7 +81,7 @@ def project_mesh(vertices: Tensor, cameras: Cameras) -> Tensor:
     """
     placed = world_to_camera(vertices, cameras)
     every = _flattened(spread_cameras(cameras, placed.shape[:-2]))
-    return _seen(placed.reshape(-1, *placed.shape[-2:]), every).view(placed.shape)
+    return _seen(placed.reshape(len(every.intrinsics), *placed.shape[-2:]), every).view(placed.shape)
 
 
 def picture_size(cameras: Cameras) -> tuple[int, int]:
@@ -131,8 +131,9 @@ def check_cameras(cameras: Cameras) -> None:
 
 def _flattened(cameras: Cameras) -> Cameras:
     """The same cameras with one batch dimension."""
-    free = len(cameras.batch_shape)
-    return replace(cameras, names=()).map(lambda field: field.reshape(-1, *field.shape[free:]))
+    batch = cameras.batch_shape
+    count = math.prod(batch)
+    return replace(cameras, names=()).map(lambda field: field.reshape(count, *field.shape[len(batch) :]))
 
 
 def _seen(points: Tensor, cameras: Cameras) -> Tensor:

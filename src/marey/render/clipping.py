@@ -13,7 +13,7 @@ class Pieces:
     """K triangles that are parts of faces, in the order of the views they belong to."""
 
     corners: Tensor
-    """(3, K, 3), NaN where a cut gave one piece only."""
+    """(3, K, 3)."""
     face: Tensor
     """(K,) int64, what each is a part of."""
     view: Tensor
@@ -70,12 +70,13 @@ def cut_near(points: Tensor, faces: Tensor, near: float) -> Pieces | None:
     p, q = (identity[:, 0] + t[:, None] * (identity[:, other] - identity[:, 0]) for other, t in enumerate(cuts, 1))
     a, b, c = identity.unbind(1)
     first = torch.where(one_in_front[:, None, None], torch.stack((a, p, q), 1), torch.stack((p, b, c), 1))
-    second = torch.where(one_in_front[:, None, None], torch.nan, torch.stack((p, c, q), 1))
-    weights = torch.stack((first, second), 1).reshape(-1, 3, 3).transpose(0, 1)
-    twice = (face.repeat_interleave(2), view.repeat_interleave(2))
-    whole = points[twice[1][:, None], faces[twice[0]]]
-    corners = (weights[..., None] * whole).sum(-2)
-    return Pieces(corners=corners, face=twice[0], view=twice[1], weights=weights)
+    two = torch.nonzero(~one_in_front)[:, 0]
+    second = torch.stack((p, c, q), 1)[two]
+    order = torch.cat((view, view[two])).argsort(stable=True)
+    weights = torch.cat((first, second))[order].transpose(0, 1)
+    face, view = torch.cat((face, face[two]))[order], torch.cat((view, view[two]))[order]
+    corners = (weights[..., None] * points[view[:, None], faces[face]]).sum(-2)
+    return Pieces(corners=corners, face=face, view=view, weights=weights)
 
 
 def _cut(placed: Tensor, corner: Tensor, other: int, near: float) -> Tensor:
