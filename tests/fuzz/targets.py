@@ -119,6 +119,13 @@ def _videopose_2d() -> bytes:
     return _objects(positions_2d={"S1": {"a": [np.ones((3, 17, 2)), np.ones((2, 17, 2))]}}, metadata=metadata)
 
 
+def _videopose_videos() -> bytes:
+    metadata = {"layout_name": "coco", "num_joints": 17, "keypoints_symmetry": [[1], [2]]}
+    metadata["video_metadata"] = {"a": {"w": 640, "h": 480}, "b": {"w": 640, "h": 480}}
+    videos = {name: {"custom": [np.ones((3, 17, 2), np.float32)]} for name in "ab"}
+    return _objects(positions_2d=videos, metadata=metadata)
+
+
 def _pickle(protocol: int) -> bytes:
     value = {"K": np.eye(3), "size": (640, 480), "name": "cam", "list": [1, 2.5, None, True], "nested": {"a": {"b": 1}}}
     return pickle.dumps(value, protocol=protocol)
@@ -258,7 +265,13 @@ READERS = (
     Target(name="estimate", read=read_estimate_npz, files={"e.npz": _estimate()}, damage=mutate_archive),
     Target(name="AMASS", read=read_amass_npz, files={"a.npz": _amass()}, damage=mutate_archive),
     Target(name="HumanData", read=read_human_data, files={"h.npz": _human_data()}, damage=mutate_archive),
-    Target(name="VideoPose3D 2D", read=read_videopose_2d, files={"a.npz": _videopose_2d()}, damage=mutate_archive),
+    Target(
+        name="VideoPose3D 2D",
+        read=read_videopose_2d,
+        files={"a.npz": _videopose_2d()},
+        variants=(_videopose_videos(),),
+        damage=mutate_archive,
+    ),
     Target(
         name="VideoPose3D 3D",
         read=read_videopose_3d,
