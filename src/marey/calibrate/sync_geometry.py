@@ -319,14 +319,14 @@ class _Problem:
         for _ in range(2):
             quick = columns - self._slow(columns, weight)
             distance = quick[..., 0].abs()
-            scale = 1.4826 * distance[seen].median().clamp_min(1e-3) if seen.any() else columns.new_tensor(1.0)
+            scale = _usual(distance, seen)
             weight = torch.where(seen, _LOSS((distance / scale).square())[1], 0.0)
         joints = seen.sum((2, 3)).clamp_min(1)[..., None, None]
         people = seen.any(-1).sum(2).clamp_min(1)[..., None, None]
         views = len(self.views)
         shared = 2 * (2 * views - 3) / (views * (views - 1))  # what V views tell is less than what their pairs do
         worth = shared * (_SPACING / COHERENCE) * torch.clamp(INDEPENDENT_JOINTS * people / joints, max=1.0)
-        return quick / scale, weight * worth
+        return quick / scale[..., None], weight * worth
 
     def _slow(self, columns: Tensor, weight: Tensor) -> Tensor:
         """Weighted mean over time of (pairs, B m, P, J, C) within each stretch."""
@@ -342,6 +342,18 @@ class _Problem:
         i, j = self.pairs
         place = torch.nn.functional.one_hot(torch.stack((i, j, i + views, j + views), -1), 2 * views)
         return torch.einsum("k...c,kcv->k...v", columns, place.to(columns.dtype))
+
+
+def _usual(distance: Tensor, seen: Tensor) -> Tensor:
+    """Standard deviation (J,) of every joint's distances (pairs, M, P, J), robustly; detectors know joints differently.
+
+    At least a third of that of all joints, which those that are never seen get.
+    """
+    if not seen.any():
+        return distance.new_ones(distance.shape[-1])
+    overall = 1.4826 * distance[seen].median().clamp_min(1e-3)
+    own = 1.4826 * torch.where(seen, distance, torch.nan).flatten(0, -2).nanmedian(0).values
+    return torch.where(own.isnan(), overall, own).clamp_min(overall / 3)
 
 
 def used_moments(views: Sequence[ViewMotion], clocks: Clocks) -> Tensor | None:
