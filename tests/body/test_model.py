@@ -67,6 +67,13 @@ def test_to__changes_real_numbers_only():
     assert model(model.neutral()).vertices.dtype == torch.float32
 
 
+def test_joint__by_name():
+    model = random_body()
+    assert model.joint("left_knee") == 4
+    with pytest.raises(InputError, match=r"random has no joint 'knee'; it has: pelvis, spine, left_hip, head"):
+        model.joint("knee")
+
+
 def test_regress__is_the_weighted_sum_of_vertices():
     model = random_body()
     weights = torch.rand(4, 40, dtype=torch.float64)

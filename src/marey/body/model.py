@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, Self
@@ -74,6 +74,8 @@ class BodyModel:
     """(F, 3) int64 into `uv`, face by face as `faces`."""
 
     def __post_init__(self) -> None:
+        for name, value in self._map(_lasting).items():
+            object.__setattr__(self, name, value)
         _check("template", self.template, (None, 3), self.template)
         _check("shape_basis", self.shape_basis, (None, 3, None), self.template)
         for name, tensor, shape in self._expected():
@@ -119,6 +121,16 @@ class BodyModel:
             translation=self.template.new_zeros(*batch, 3),
         )
 
+    def joint(self, name: str) -> int:
+        """The place of a joint in the tree, and so in `PosedBody.joints`; in `BodyState.pose` it is one less.
+
+        Raises:
+            InputError: the model has no such joint.
+        """
+        if name not in self.tree.joints:
+            raise InputError(f"model {self.name} has no joint '{name}'; it has: {', '.join(self.tree.joints)}")
+        return self.tree.joints.index(name)
+
     def regress(self, vertices: Tensor, name: str) -> Tensor:
         """The joints (..., J', 3) of a regressor, from posed vertices (..., N, 3).
 
@@ -144,14 +156,14 @@ class BodyModel:
         def moved(tensor: Tensor) -> Tensor:
             return tensor if isinstance(target, torch.dtype) and not tensor.is_floating_point() else tensor.to(target)
 
-        changes: dict[str, Any] = {}
-        for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if isinstance(value, Tensor):
-                changes[entry.name] = moved(value)
-            elif isinstance(value, Mapping):
-                changes[entry.name] = {key: moved(tensor) for key, tensor in value.items()}
-        return dataclasses.replace(self, **changes)
+        return dataclasses.replace(self, **self._map(moved))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """Every field of tensors by name, with a function applied to each tensor."""
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        single = {name: function(value) for name, value in fields.items() if isinstance(value, Tensor)}
+        several = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
+        return single | {name: {key: function(part) for key, part in value.items()} for name, value in several.items()}
 
     @cached_property
     @torch.inference_mode(False)  # what is kept must serve later calls that take derivatives
@@ -219,6 +231,12 @@ class BodyModel:
                     f"BodyState.{name}: expected {self.template.dtype} on {self.template.device} as model {self.name}, "
                     f"got {tensor.dtype} on {tensor.device}; use body.to(...) or model.to(...)"
                 )
+
+
+@torch.inference_mode(False)
+def _lasting(tensor: Tensor) -> Tensor:
+    """A tensor that later calls may take derivatives through, its numbers in order."""
+    return (tensor.clone() if tensor.is_inference() else tensor).contiguous()
 
 
 def _check(name: str, tensor: Tensor | None, shape: tuple[int | None, ...], template: Tensor) -> None:

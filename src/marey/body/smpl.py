@@ -20,7 +20,6 @@ SMPL_VERTEX_COUNT = 6890
 """Of SMPL and SMPL-H."""
 
 
-@torch.inference_mode(False)  # a model that is read without derivatives may be used with them
 def read_smpl(
     path: str | os.PathLike[str],
     *,
