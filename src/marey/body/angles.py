@@ -19,7 +19,7 @@ from marey.core import InputError, ShapeError
 from marey.core.motion import JointTree, Motion
 from marey.geometry.rotations import euler_to_matrix, matrix_to_euler
 
-_SPINE = ("lumbar", "spine", "spine1", "spine2", "spine3")
+_SPINE = ("lumbar", "spine", "spine1", "spine2", "spine3", "spine4")
 _TO_ISB = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (-1.0, 0.0, 0.0))
 """From the axes of a motion (x left, y up, z forward) to those of the society (x forward, y up, z to the right)."""
 _MIRROR = (1.0, 1.0, -1.0)

@@ -12,7 +12,7 @@ from marey.geometry.alignment import align
 from marey.geometry.rotations import matrix_to_quaternion
 from marey.geometry.small import rotation_from_correlation
 
-_TRUNK = ("pelvis", "lumbar", "spine", "spine1", "spine2", "spine3", "neck", "collar", "shoulder", "hip")
+_TRUNK = ("pelvis", "lumbar", "spine", "spine1", "spine2", "spine3", "spine4", "neck", "collar", "shoulder", "hip")
 _HEAD = ("head", "head_top", "nose", "eye", "ear")
 _HINGES = ("elbow", "knee")
 _STIFFNESS = 0.02**2

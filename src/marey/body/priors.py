@@ -43,6 +43,7 @@ _HABITS = {
     "spine1": Habit(axes=(_Y, _Z), deviation=(12, 12, 15)),
     "spine2": Habit(axes=(_Y, _Z), deviation=(12, 12, 15)),
     "spine3": Habit(axes=(_Y, _Z), deviation=(12, 12, 15)),
+    "spine4": Habit(axes=(_Y, _Z), deviation=(12, 12, 15)),
     "neck": Habit(axes=(_Y, _Z), deviation=(20, 15, 20)),
     "head": Habit(axes=(_Y, _Z), deviation=(30, 15, 20)),
     "collar": Habit(axes=(_X, _Y), deviation=(3, 10, 10)),
