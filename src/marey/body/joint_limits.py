@@ -56,29 +56,29 @@ class JointRange:
 
 RANGES: dict[str, JointRange] = {
     # flexion 122, extension 10-30, abduction 46, adduction 27, rotation 47 inwards and outwards [1, 2]
-    "hip": JointRange(axes=(_DOWN, _X), turn=(-60, 55), second=(-90, 75), third=(-45, 65), centre=(-45, 0, 0)),
+    "hip": JointRange(axes=(_DOWN, _X), turn=(-60, 60), second=(-95, 75), third=(-45, 65), centre=(-45, 0, 0)),
     # 143 of flexion [1], 160 in a deep squat; the shank turns by 30 either way while bent, and gives way by 8 sideways
     "knee": JointRange(axes=(_X, _Z), turn=(-8, 155), second=(-10, 10), third=(-30, 30), hinge=True),
-    # up 13-20, down 56; sole inwards 37, outwards 21 [1, 2]
-    "ankle": JointRange(axes=(_Y, _Z), turn=(-30, 30), second=(-40, 25), third=(-30, 60)),
+    # up 13-20, 45 when the body's weight bends it [5]; down 56; sole inwards 37, outwards 21 [1, 2]
+    "ankle": JointRange(axes=(_Y, _Z), turn=(-40, 40), second=(-45, 30), third=(-45, 60)),
     # toes up 70, down 40 [2]
-    "foot": JointRange(axes=(_X, _Y), turn=(-70, 40), second=(-8, 8), third=(-8, 8)),
+    "foot": JointRange(axes=(_X, _Y), turn=(-70, 45), second=(-15, 15), third=(-10, 10)),
     # the trunk as a whole: forwards 80-90, backwards 30, sideways 35, about its axis 45 [2], over three joints
     "spine1": JointRange(axes=(_Y, _Z), turn=(-20, 20), second=(-18, 18), third=(-20, 35)),
     "spine2": JointRange(axes=(_Y, _Z), turn=(-20, 20), second=(-18, 18), third=(-20, 35)),
     "spine3": JointRange(axes=(_Y, _Z), turn=(-20, 20), second=(-18, 18), third=(-20, 35)),
     # the neck as a whole: forwards 45-60, backwards 45-70, sideways 45, about its axis 60-80 [2, 3], over two joints
     "neck": JointRange(axes=(_Y, _Z), turn=(-40, 40), second=(-25, 25), third=(-35, 30)),
-    "head": JointRange(axes=(_Y, _Z), turn=(-40, 40), second=(-20, 20), third=(-35, 30)),
+    "head": JointRange(axes=(_Y, _Z), turn=(-40, 40), second=(-25, 25), third=(-40, 30)),
     # the shoulder girdle: up 40, down 10, forwards and backwards 20-25 [4]
     "collar": JointRange(axes=(_X, _Y), turn=(-15, 30), second=(-25, 25), third=(-12, 40)),
     # between arm and trunk: raised 167-184, backwards 62, horizontally forwards 141 and backwards 45, rotation inwards
     # 69 and outwards 104 [1]
     "shoulder": JointRange(
         axes=(_X, _Y),
-        turn=(-110, 80),
-        second=(-95, 100),
-        third=(-100, 100),
+        turn=(-125, 80),
+        second=(-95, 105),
+        third=(-105, 100),
         centre=(0, -45, 0),
         standing=(0, -10, -72),
     ),
@@ -87,7 +87,7 @@ RANGES: dict[str, JointRange] = {
         axes=(_DOWN, _BACK), turn=(-8, 155), second=(-10, 10), third=(-45, 45), hinge=True, standing=(0, -15, 0)
     ),
     # to the thumb 21, to the little finger 36; palmwards 76, backwards 75 [1]
-    "wrist": JointRange(axes=(_X, _Y), turn=(-45, 45), second=(-30, 40), third=(-80, 75)),
+    "wrist": JointRange(axes=(_X, _Y), turn=(-45, 45), second=(-35, 40), third=(-80, 75)),
     # the fingers as one, at their first joint: bent 90, backwards 30 [2]
     "hand": JointRange(axes=(_X, _Y), turn=(-5, 5), second=(-15, 15), third=(-90, 30)),
 }
@@ -95,6 +95,8 @@ RANGES: dict[str, JointRange] = {
 [2] American Academy of Orthopaedic Surgeons, "Joint motion: method of measuring and recording", 1965.
 [3] White, Panjabi, "Clinical biomechanics of the spine", 2nd ed., 1990.
 [4] Kapandji, "The physiology of the joints", vol. 1.
+[5] Bennell et al., "Intra-rater and inter-rater reliability of a weight-bearing lunge measure of ankle dorsiflexion",
+Australian J. Physiotherapy 44, 1998.
 Ranges of averages, somewhat widened where the motions of athletes reach further."""
 
 
