@@ -114,7 +114,7 @@ class Hits:
                 f"values: expected {trailing} dimensions, or the {batch} of the pictures before them, "
                 f"got {tuple(values.shape)}"
             )
-        return values.reshape(-1, *values.shape[values.ndim - trailing :])
+        return values.reshape(math.prod(leading), *values.shape[values.ndim - trailing :])
 
     def paint(self, values: Tensor, background: Tensor | float = 0.0) -> Tensor:
         """Put values (M, ...) into pictures.
