@@ -123,6 +123,26 @@ def test_load__array_of_python_2():
     assert restricted_load(MATRIX).tolist() == [[1, 2], [3, 4]]
 
 
+def test_load__array_of_python_2_in_its_default_protocol():
+    stream = (
+        (
+            rb"cnumpy.core.multiarray\n_reconstruct\np0\n(cnumpy\nndarray\np1\n(I0\ntp2\nS'b'\np3\ntp4\nRp5\n(I1\n(I2\ntp6\n"
+            rb"cnumpy\ndtype\np7\n(S'f8'\np8\nI0\nI1\ntp9\nRp10\n(I3\nS'<'\np11\nNNNI-1\nI-1\nI0\ntp12\nbI00\n"
+        ).replace(rb"\n", b"\n")
+        + rb"S'\x00\x00\x00\x00\x00\x00\xf0?\x00\x00\x00\x00\x00\x00\xe0\xbf'"
+        + b"\np13\ntp14\nb."
+    )
+    assert restricted_load(stream).tolist() == [1.0, -0.5]
+
+
+def test_load__strings_of_python_2_with_their_escapes():
+    assert restricted_load(rb"""S'a\xe9\'\n"'""" + b"\n.") == "a\xe9'\n\""
+    with pytest.raises(FormatError, match="no string quotes"):
+        restricted_load(b"Sa\n.")
+    with pytest.raises(FormatError, match="not a readable pickle"):
+        restricted_load(rb"S'\x0'" + b"\n.")
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_load__what_python_pickles(protocol):
     objects = np.empty(2, dtype=object)

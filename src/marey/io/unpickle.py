@@ -10,6 +10,7 @@ The opcodes are those of Python's `pickletools`, which documents them.
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import os
@@ -47,7 +48,7 @@ _CONTAINER, _REMEMBERED = 32, 8
 """Bytes charged for a container and for a place in the memo: about half of what they take, so that lists of three
 numbers, thirty bytes in the stream, stay free."""
 
-_OPCODES = frozenset(opcode.code.encode("latin-1") for opcode in pickletools.opcodes)
+_OPCODES = {opcode.code.encode("latin-1"): opcode for opcode in pickletools.opcodes}
 
 _DAMAGED = (ValueError, TypeError, KeyError, IndexError, OverflowError, AttributeError, MemoryError, RecursionError)
 """What decoding a damaged stream raises, here, in pickletools and in NumPy."""
@@ -103,8 +104,7 @@ class _Machine:
         self.budget = Budget(len(data))
 
     def run(self) -> Any:
-        for opcode, argument, _ in pickletools.genops(io.BytesIO(self.data)):
-            name = opcode.name
+        for name, argument in _operations(io.BytesIO(self.data)):
             if name in _LITERALS:
                 self.stack.append(argument)
             elif name in _STEPS:
@@ -244,6 +244,22 @@ class _Machine:
                     self.memo[place] = array
         else:
             raise FormatError(f"the pickle changes the state of a {type(target).__name__}; refused")
+
+
+def _operations(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """The opcodes of a stream with their arguments, as `pickletools.genops`, but for the strings of Python 2.
+
+    Those are bytes between quotes, which `pickletools` reads as ASCII; an array in protocol 0 is such a string.
+    """
+    while code := stream.read(1):
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise FormatError(f"the pickle holds {code!r} where an opcode belongs; it is damaged")
+        if opcode.name == "STRING":
+            raw = pickletools.read_stringnl(stream, decode=False)
+            yield opcode.name, codecs.escape_decode(raw)[0].decode("latin-1")
+        else:
+            yield opcode.name, opcode.arg.reader(stream) if opcode.arg else None
 
 
 def _pairs(values: list[Any]) -> Iterator[tuple[Any, Any]]:
