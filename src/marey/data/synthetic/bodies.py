@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from marey.body.model import BodyModel
+from marey.body.phenotypes import PEOPLE_NUMBERS, shapes_of_people
+from marey.body.pose_prior import PriorPoses
 from marey.body.pose_sampling import LimitPoses, PoseSampler
 from marey.core.results import BodyState
 from marey.data.synthetic.config import SyntheticConfig, Tier
@@ -29,6 +31,15 @@ _TURN = 0.35
 """Standard deviation in radians of the heading from one pose to the next."""
 _PACE = (0.9, 1.8)
 """Seconds from one pose to the next."""
+
+_CHILDREN = (3.0, 16.0)
+_ADULTS = (18.0, 85.0)
+"""Years."""
+_SAMPLERS: dict[str, Callable[[Tier], PoseSampler]] = {
+    "limits": lambda tier: LimitPoses(fraction=tier.joint_range),
+    "prior": lambda tier: PriorPoses(),
+}
+"""Sources of poses, by the names of `Tier.motions`."""
 
 Shapes = Callable[[Draws, Tier], Tensor]
 """Shape coefficients (G, S) of G people."""
@@ -47,9 +58,15 @@ class People:
 
 def pose_samplers(tier: Tier) -> dict[str, PoseSampler]:
     """The sources of poses that a tier uses."""
-    known: dict[str, Callable[[], PoseSampler]] = {"limits": lambda: LimitPoses(fraction=tier.joint_range)}
-    known["prior"] = known["limits"]
-    return {name: known[name]() for name in tier.motions}
+    return {name: _SAMPLERS[name](tier) for name in tier.motions}
+
+
+def people_shapes(draws: Draws, tier: Tier) -> Tensor:
+    """Shapes (G, S) of the open body of people as old as those of a tier are."""
+    numbers = draws.uniform("people", PEOPLE_NUMBERS)
+    child = draws.chance("child", tier.children)[:, None]
+    # both are computed for all, so that what is computed has one size whoever is a child
+    return torch.where(child, shapes_of_people(numbers, _CHILDREN), shapes_of_people(numbers, _ADULTS))
 
 
 def draw_people(

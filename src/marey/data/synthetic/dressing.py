@@ -7,16 +7,9 @@ from torch import Tensor
 
 from marey.data.synthetic.outfits import Landmarks, Outfits, layer_of, stand_off_of
 
-_RING = 12
-"""Vertices around a joint that say how thick the body is there."""
-_FLESH = 1.6
-"""How much farther than the ring the surface in front of a joint may be, seen from any side."""
-_CLOTH = 0.03
-"""Metres added for what people wear."""
-
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals (G, N, 3) of closed meshes (G, N, 3): the sum of those of the faces around, weighted by their area."""
+    """Unit normals (G, N, 3) of closed meshes (G, N, 3): of the faces around each vertex, weighted by their areas."""
     a, b, c = vertices[:, faces].unbind(-2)
     areas = torch.linalg.cross(b - a, c - a).repeat_interleave(3, 1)
     total = torch.zeros_like(vertices).index_add(1, faces.flatten(), areas)
@@ -39,15 +32,3 @@ def dress(vertices: Tensor, normals: Tensor, rest: Tensor, outfits: Outfits, mar
     place = rest.to(torch.float32).repeat(people, 1)
     offset = stand_off_of(place, layer_of(place, worn, marks), worn, marks)
     return vertices + offset.reshape(people, count, 1).to(vertices) * normals
-
-
-def joint_rings(template: Tensor, joints: Tensor) -> Tensor:
-    """The vertices (J, R) of a mesh (N, 3) that are nearest to each joint (J, 3)."""
-    return torch.cdist(joints, template).topk(_RING, largest=False).indices
-
-
-def flesh_before(vertices: Tensor, joints: Tensor, rings: Tensor) -> Tensor:
-    """How far before a joint its own surface can be, (..., J) metres, for vertices (..., N, 3), joints (..., J, 3)."""
-    around = vertices[..., rings, :]
-    before: Tensor = _FLESH * (around - joints[..., None, :]).norm(dim=-1).mean(-1) + _CLOTH
-    return before

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from marey.body.model import BodyModel
+from marey.body.open_body import open_body
 from marey.core import InputError
-from marey.data.synthetic.bodies import People, Shapes, pose_samplers
+from marey.data.synthetic.bodies import People, Shapes, people_shapes, pose_samplers
 from marey.data.synthetic.config import SyntheticConfig
 from marey.data.synthetic.labels import SyntheticBatch
-from marey.data.synthetic.pictures import find_surfaces, render_scenes
+from marey.data.synthetic.pictures import render_scenes
 from marey.data.synthetic.scenes import Cast, draw_scenes
 
 _SCENES = 16
@@ -31,7 +32,7 @@ class SyntheticGenerator:
     Args:
         config: What is made.
         model: The body, with the joints of SMPL; None takes the open body at the level of the configuration.
-        shapes: Shape coefficients for people of a tier; None takes those of the open body.
+        shapes: Draws the shape coefficients of people of a tier; by default those of the open body.
         device: Where all is computed, and where the batches are.
         scenes_at_once: How many scenes are drawn together; another number changes last bits. More suit an accelerator.
     """
@@ -41,7 +42,7 @@ class SyntheticGenerator:
         config: SyntheticConfig | None = None,
         *,
         model: BodyModel | None = None,
-        shapes: Shapes | None = None,
+        shapes: Shapes = people_shapes,
         device: torch.device | str = "cpu",
         scenes_at_once: int = _SCENES,
     ) -> None:
@@ -50,10 +51,8 @@ class SyntheticGenerator:
         self.config = config or SyntheticConfig()
         self.device = torch.device(device)
         self.scenes_at_once = scenes_at_once
-        self.model = (model or _open_body(self.config.level)).to(torch.float64).to(self.device)
-        people = People(
-            model=self.model, shapes=shapes or _plain_shapes(self.model), samplers=pose_samplers(self.config.difficulty)
-        )
+        self.model = (model or open_body(self.config.level)).to(torch.float64).to(self.device)
+        people = People(model=self.model, shapes=shapes, samplers=pose_samplers(self.config.difficulty))
         self._cast = Cast.of(self.config, people)
 
     def sample(
@@ -77,7 +76,7 @@ class SyntheticGenerator:
         size = self.scenes_at_once
         with torch.no_grad(), _one_thread():
             parts = zip(torch.split(numbers, size), torch.split(moments, size), strict=True)
-            return SyntheticBatch.cat([batch for part in parts for batch in self._some(seed, *part)])
+            return SyntheticBatch.cat([self._some(seed, *part) for part in parts])
 
     def batches(
         self, seed: int, *, batch_size: int, start: int = 0, rank: int = 0, world: int = 1
@@ -106,30 +105,13 @@ class SyntheticGenerator:
             yield self.sample(seed, torch.arange(number * batch_size, (number + 1) * batch_size))
             number += world
 
-    def _some(self, seed: int, indices: Tensor, times: Tensor) -> Iterator[SyntheticBatch]:
+    def _some(self, seed: int, indices: Tensor, times: Tensor) -> SyntheticBatch:
         """At most `scenes_at_once` scenes, drawn together with copies of the last one that fill up the number."""
         count, size = len(indices), self.scenes_at_once
         filled = torch.arange(size, device=self.device).clamp_max(count - 1)
         scenes = draw_scenes(self._cast, seed, indices[filled], times[filled])
-        # pictures are large, and on a processor one after the other stays in its cache
-        step = 1 if self.device.type == "cpu" else size
-        fragments = find_surfaces(self._cast, scenes[:count])
-        views = self.config.views
-        for start in range(0, count, step):
-            some = slice(start, min(start + step, count))
-            found = fragments[some.start * views : some.stop * views]
-            yield render_scenes(self._cast, scenes[some], found, indices[some])
-
-
-def _open_body(level: str) -> BodyModel:
-    from marey.body.open_body import open_body
-
-    return open_body(level)
-
-
-def _plain_shapes(model: BodyModel) -> Shapes:
-    """Standard normal coefficients."""
-    return lambda draws, tier: draws.normal("shape", model.shape_basis.shape[-1])
+        # pictures are large: on a processor one after the other stays in its cache
+        return render_scenes(self._cast, scenes, indices, at_once=1 if self.device.type == "cpu" else size)
 
 
 @contextlib.contextmanager

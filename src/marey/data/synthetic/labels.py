@@ -151,25 +151,28 @@ def _collect(value: Any, prefix: str, found: dict[str, Tensor]) -> None:
             _collect(getattr(value, entry.name), f"{prefix}{entry.name}.", found)
 
 
-def joints_visible(pixels: Tensor, depth: Tensor, person: Tensor, nearest: Tensor, thickness: Tensor) -> Tensor:
+def joints_visible(pixels: Tensor, depth: Tensor, thickness: Tensor, *, shown: PixelLabels, near: Tensor) -> Tensor:
     """Test by depth whether joints are seen: (M, P, J) boolean.
 
-    A joint lies inside the body, so it counts as seen where the nearest surface at its pixel is its own person's and
-    no more than the flesh around the joint is before it.
+    A joint lies inside the body, so it counts as seen where the nearest surface at its pixel is that of its own
+    person's part around the joint, and no more than the flesh around the joint is before it.
 
     Args:
         pixels: (M, P, J, 2) joints in M pictures.
         depth: (M, P, J) metres.
-        person: (M, H, W) the person that each pixel shows, negative for background and occluders.
-        nearest: (M, H, W) depth of what each pixel shows, metres.
         thickness: (M, P, J) metres of flesh and cloth that may be before the joint.
+        shown: (M,) what the pixels show.
+        near: (J, parts) boolean, which parts of the body are around which joint.
     """
-    height, width = person.shape[-2:]
+    height, width = shown.person.shape[-2:]
     place = pixels.round()
     x, y = place.unbind(-1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     flat = torch.where(inside, y * width + x, 0.0).long().flatten(1)
-    shown = person.flatten(1).gather(1, flat).reshape(depth.shape)
-    before = depth - nearest.flatten(1).gather(1, flat).reshape(depth.shape)
+    person, part, nearest = (
+        found.flatten(1).gather(1, flat).reshape(depth.shape) for found in (shown.visible, shown.part, shown.depth)
+    )
     owner = torch.arange(depth.shape[1], device=depth.device)[:, None]
-    return inside & (shown == owner) & (before <= thickness)
+    joint = torch.arange(depth.shape[2], device=depth.device)
+    own = (person == owner) & near[joint, part.long().clamp_min(0)]
+    return inside & own & (depth - nearest <= thickness)

@@ -16,7 +16,7 @@ MOST_LAMPS = 3
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Lights(Rows):
-    """The light of a scene, (B,); float32. The brightest white surface shines with about 1."""
+    """The light of scenes, (B,); float32. The brightest white surface shines with about 1."""
 
     sky: Tensor
     """(B, 3) linear colour that surfaces facing upwards receive from all around."""

@@ -134,13 +134,17 @@ def layer_of(rest: Tensor, outfits: Outfits, marks: Landmarks) -> Tensor:
     """The layer (M,) int64 that covers points (M, 3) of bodies at rest dressed in outfits (M,)."""
     x, y, z = rest[:, 0].abs(), rest[:, 1], rest[:, 2]
     collar = outfits.collar - outfits.neckline * _front(x, z, marks)
-    layer = torch.full_like(y, SKIN, dtype=torch.int64)
-    layer[(y < outfits.waist) & (y > outfits.leg) & (x < marks.shoulder * 1.6)] = BOTTOM
-    layer[(y > outfits.hem) & (y < collar) & (x < outfits.sleeve)] = TOP
-    layer[y < outfits.sock] = SOCKS
-    layer[y < outfits.shoe] = SHOES
-    layer[_on_scalp(x, y, z, outfits, marks)] = HAIR
-    layer[x > outfits.glove] = GLOVES
+    covered = (
+        (y < outfits.waist) & (y > outfits.leg) & (x < marks.shoulder * 1.6),
+        (y > outfits.hem) & (y < collar) & (x < outfits.sleeve),
+        y < outfits.sock,
+        y < outfits.shoe,
+        _on_scalp(x, y, z, outfits, marks),
+        x > outfits.glove,
+    )
+    layer = torch.zeros_like(y, dtype=torch.int64)
+    for number, where in enumerate(covered, start=1):
+        layer = torch.where(where, number, layer)
     return layer
 
 

@@ -25,20 +25,19 @@ class Figures:
     wardrobe: Wardrobe
     """(G,)"""
     marks: Landmarks
+    owner: Tensor
+    """(M,) the sample of each picture."""
     people: int
     """P."""
 
 
-def paint_people(
-    fragments: Fragments, figures: Figures, lights: Lights, owner: Tensor, rays: Tensor, background: Tensor
-) -> Tensor:
+def paint_people(fragments: Fragments, figures: Figures, lights: Lights, rays: Tensor, background: Tensor) -> Tensor:
     """Paint the people over backgrounds.
 
     Args:
         fragments: (M,) pictures; the faces of person p of a sample are p F to (p + 1) F.
         figures: the people.
-        lights: (B,).
-        owner: (M,) the sample of each picture.
+        lights: (M,).
         rays: (M, H, W, 3) directions of the pixels in the world.
         background: (M, 3, H, W) linear.
 
@@ -51,8 +50,7 @@ def paint_people(
     face = fragments.face.flatten().index_select(0, pixel)
     weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel).to(torch.float32)
     corners = figures.faces.index_select(0, face % len(figures.faces))
-    sample = owner.index_select(0, picture)
-    person = sample * figures.people + face // len(figures.faces)
+    person = figures.owner.index_select(0, picture) * figures.people + face // len(figures.faces)
     rest = _blended(figures.rest, corners, weights)
     normal = _blended(figures.normals.flatten(0, 1), corners + person[:, None] * len(figures.rest), weights)
     normal = normal / normal.norm(dim=-1, keepdim=True).clamp_min(1e-6)
@@ -61,7 +59,7 @@ def paint_people(
     worn = figures.wardrobe.outfits.take(person)
     layer = layer_of(rest, worn, figures.marks)
     color, gloss = albedo(rest, layer, person, figures.wardrobe, figures.marks)
-    diffuse, highlight = shade(normal, towards, gloss, lights.take(sample))
+    diffuse, highlight = shade(normal, towards, gloss, lights.take(picture))
     shown = background.permute(0, 2, 3, 1).reshape(-1, 3).index_copy(0, pixel, color * diffuse + highlight)
     return shown.reshape(-1, height, width, 3).permute(0, 3, 1, 2)
 

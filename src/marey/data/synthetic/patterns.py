@@ -24,24 +24,12 @@ PATTERN_FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Patterns(Rows):
-    """Painted surfaces of any batch shape (...); float32."""
+    """Painted surfaces of any batch shape (...): one row of numbers each, for millions of pixels look them up."""
 
-    family: Tensor
-    """(...) int64, place in all families, those of training first."""
-    base: Tensor
-    """(..., 3) linear colour."""
-    second: Tensor
-    """(..., 3)"""
-    along: Tensor
-    """(..., 3) direction on the surface in which the first coordinate grows by 1 a period; periods a metre."""
-    across: Tensor
-    """(..., 3)"""
-    phase: Tensor
-    """(..., 2)"""
-    duty: Tensor
-    """(...) share of the second colour, about."""
-    grain: Tensor
-    """(...) how much the brightness wanders over some decimetres."""
+    table: Tensor
+    """(..., 17) float32: family (place in all families, those of training first), base and second linear colour (3
+    each), directions on the surface in which the first and second coordinate grow by 1 a period, periods a metre (3
+    each), phases (2), share of the second colour, and how much the brightness wanders over some decimetres."""
 
 
 def draw_patterns(
@@ -72,17 +60,17 @@ def draw_patterns(
     ratio = draws.uniform("period", count, 1)
     length = period[0] * (period[1] / period[0]) ** ratio
     frame = (_flat_frames if flat else _solid_frames)(draws, count) / length[..., None]
-    patterns = Patterns(
-        family=first + draws.choice("family", (1.0,) * len(names), count),
-        base=base,
-        second=base + mix * (other - base),
-        along=frame[..., 0, :],
-        across=frame[..., 1, :],
-        phase=draws.uniform("phase", count, 2),
-        duty=draws.uniform("duty", count, low=0.25, high=0.75),
-        grain=draws.uniform("grain", count, low=0.05, high=0.3),
+    family = first + draws.choice("family", (1.0,) * len(names), count)
+    columns = (
+        family.to(base.dtype)[..., None],
+        base,
+        base + mix * (other - base),
+        frame.flatten(-2),
+        draws.uniform("phase", count, 2),
+        draws.uniform("duty", count, 1, low=0.25, high=0.75),
+        draws.uniform("grain", count, 1, low=0.05, high=0.3),
     )
-    return patterns.float()
+    return Patterns(table=torch.cat(columns, -1).to(torch.float32))
 
 
 def draw_colors(draws: Draws, purpose: str, count: int, *, muted: float) -> Tensor:
@@ -97,16 +85,15 @@ def draw_colors(draws: Draws, purpose: str, count: int, *, muted: float) -> Tens
 
 def paint(points: Tensor, patterns: Patterns) -> Tensor:
     """The linear colours (M, 3) of points (M, 3) on surfaces painted with patterns (M,)."""
-    u = (points * patterns.along).sum(-1) + patterns.phase[:, 0]
-    v = (points * patterns.across).sum(-1) + patterns.phase[:, 1]
+    family, base, second, along, across, phase, duty, grain = patterns.table.split((1, 3, 3, 3, 3, 2, 1, 1), -1)
+    u = (points * along).sum(-1, keepdim=True) + phase[:, :1]
+    v = (points * across).sum(-1, keepdim=True) + phase[:, 1:]
     share = torch.zeros_like(u)
     for number, painter in enumerate(_PAINTERS.values()):
-        chosen = patterns.family == number
+        chosen = family == number
         if bool(chosen.any()):
-            share = torch.where(chosen, painter(u, v, patterns.duty), share)
-    color = patterns.base + share[:, None] * (patterns.second - patterns.base)
-    wandering = _wandering(points, patterns.phase)
-    return color * (1 + patterns.grain * wandering)[:, None]
+            share = torch.where(chosen, painter(u, v, duty), share)
+    return (base + share * (second - base)) * (1 + grain * _wandering(points, phase))
 
 
 def _solid_frames(draws: Draws, count: int) -> Tensor:
@@ -132,11 +119,10 @@ def _flat_frames(draws: Draws, count: int) -> Tensor:
 
 def _wandering(points: Tensor, phase: Tensor) -> Tensor:
     """A smooth number in about -1..1 that changes over some decimetres."""
-    x, y, z = points.unbind(-1)
-    a, b = 2 * math.pi * phase[:, 0], 2 * math.pi * phase[:, 1]
+    x, y, z = points.split(1, -1)
+    a, b = 2 * math.pi * phase[:, :1], 2 * math.pi * phase[:, 1:]
     first = (7.3 * x + 11.9 * y - 5.1 * z + a).sin() + (-9.7 * x + 4.3 * y + 12.1 * z + b).sin()
-    second = (23.0 * x - 17.0 * y + 3.0 * z + b).sin() + (5.0 * x + 19.0 * y + 27.0 * z - a).sin()
-    return 0.35 * first + 0.2 * second
+    return 0.3 * first + 0.25 * (23.0 * x - 17.0 * y + 19.0 * z + b - a).sin()
 
 
 def _stripes(u: Tensor, v: Tensor, duty: Tensor) -> Tensor:

@@ -97,9 +97,8 @@ class Draws:
     def bell(self, purpose: str, count: int) -> Tensor:
         """(B, count) float32, standard normal in 65,536 steps: for the noise of many pixels, four numbers a hash."""
         hashes = self.integers(purpose, -(-count // 4))
-        shifts = torch.tensor((0, 16, 32, 48), device=hashes.device)
-        places = (hashes[..., None] >> shifts) & (_PLACES - 1)
-        return bell_table(hashes.device)[places].flatten(1)[:, :count]
+        places = hashes.view(torch.int16)[:, :count].int() + _PLACES // 2
+        return bell_table(hashes.device).index_select(0, places.flatten()).reshape(places.shape)
 
 
 @cache

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,16 +15,22 @@ from marey.data.synthetic.bodies import People, draw_people, grounded
 from marey.data.synthetic.cameras import crop_to_people, first_azimuth, image_of, place_cameras
 from marey.data.synthetic.config import SyntheticConfig
 from marey.data.synthetic.degrade import Flaws, draw_flaws
-from marey.data.synthetic.dressing import dress, joint_rings, vertex_normals
-from marey.data.synthetic.labels import PeopleLabels
+from marey.data.synthetic.dressing import dress, vertex_normals
+from marey.data.synthetic.flesh import flesh_before, neighbours, rings
+from marey.data.synthetic.labels import PeopleLabels, ViewLabels
 from marey.data.synthetic.lights import Lights, draw_lights
 from marey.data.synthetic.occluders import Occluders, draw_occluders
 from marey.data.synthetic.outfits import Landmarks, Wardrobe, draw_wardrobe
 from marey.data.synthetic.random import Draws
+from marey.data.synthetic.rows import Rows
 from marey.data.synthetic.views import ray_nodes
 
 _CHEST = 0.9
 """Metres above the ground that the cameras of a whole scene look at."""
+_TOUCHING = ("left_foot", "right_foot", "left_ankle", "right_ankle", "pelvis", "left_hand", "right_hand", "head")
+"""Joints under which the ground is in shadow where they are near it."""
+_NOWHERE = 1e3
+"""Metres: where the feet of nobody are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -38,6 +44,8 @@ class Cast:
     """(N, 3) float32 vertices of the mean body at rest."""
     rings: Tensor
     """(J, R) vertices around the joints."""
+    near: Tensor
+    """(J, J) boolean: the parts around the joints."""
     parts: Tensor
     """(F,) int16 part of every face."""
     faces: Tensor
@@ -53,7 +61,8 @@ class Cast:
             people=people,
             marks=Landmarks.of(model),
             rest=model.template.to(torch.float32),
-            rings=joint_rings(model.template, model.joint_template),
+            rings=rings(model),
+            near=neighbours(model.tree).to(model.faces.device),
             parts=model.face_parts("joints24").to(torch.int16),
             faces=(model.faces + shift[:, None, None]).flatten(0, 1),
         )
@@ -65,44 +74,55 @@ class Cast:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Paints(Rows):
+    """What the colours of M pictures are made from."""
+
+    origins: Tensor
+    """(M, 3) float32 optical centres."""
+    nodes: Tensor
+    """(M, 3, nodes, nodes) of `ray_nodes`."""
+    feet: Tensor
+    """(M, F, 3) float32 points that touch the ground or nearly do."""
+    lights: Lights
+    occluders: Occluders
+    flaws: Flaws
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dressed(Rows):
+    """What people look like, G = B P."""
+
+    normals: Tensor
+    """(G, N, 3) float32 of the surfaces."""
+    wardrobe: Wardrobe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Scenes:
-    """B scenes with V cameras each and P places for people."""
+    """B scenes with V cameras each and P places for people; M = B V pictures."""
 
     people: PeopleLabels
     """(B, P)"""
-    normals: Tensor
-    """(B, P, N, 3) float32 of the surfaces."""
-    wardrobe: Wardrobe
-    """(B P,)"""
     cameras: Cameras
     """(B, V) float64 with the values of float32."""
-    points: Tensor
-    """(B, V, P, N, 3) float64: pixels and depth of the surfaces."""
-    rays: Tensor
-    """(B V, 3, nodes, nodes): see `ray_nodes`."""
-    lights: Lights
-    """(B,)"""
+    views: ViewLabels
+    """(B, V, P); nothing is visible yet."""
+    flesh: Tensor
+    """(B, P, J) metres of `flesh_before`."""
+    skeletons: Mapping[str, Tensor]
+    """(B, P, J', 3) float32"""
+    skeletons_2d: Mapping[str, Tensor]
+    """(B, V, P, J', 2) float32"""
+    surface: Tensor
+    """(M, P N, 3) float32: pixels and depth of the vertices."""
+    dressed: Dressed
+    paints: Paints
     backgrounds: Backgrounds
-    """(B V,)"""
-    occluders: Occluders
-    """(B V,)"""
-    flaws: Flaws
-    """(B V,)"""
+    """(M,)"""
     pictures: Draws
-    """(B V,)"""
+    """(M,)"""
     grain: Draws
-    """Of the frames, (B V,)."""
-
-    def __getitem__(self, scenes: slice) -> Scenes:
-        """Some of the scenes."""
-        views, people = self.points.shape[1:3]
-        start, stop, _ = scenes.indices(len(self.points))
-        pictures, persons = slice(start * views, stop * views), slice(start * people, stop * people)
-        per_scene: tuple[str, ...] = ("people", "normals", "cameras", "points", "lights")
-        changes: dict[str, Any] = {name: getattr(self, name)[start:stop] for name in per_scene}
-        for name in ("rays", "backgrounds", "occluders", "flaws", "pictures", "grain"):
-            changes[name] = getattr(self, name)[pictures]
-        return Scenes(wardrobe=self.wardrobe[persons], **changes)
+    """(M,), of the frames."""
 
 
 def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes:
@@ -110,29 +130,44 @@ def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes
     config, tier = cast.config, cast.config.difficulty
     draws = Draws(seed=seed, split=config.split, indices=indices)
     pictures = draws.fork(torch.arange(config.views, device=indices.device).expand(len(indices), -1), "picture")
-    people, normals, wardrobe = _people(cast, draws, times)
+    people, dressed = _people(cast, draws, times)
     cameras = _cameras(config, draws, people)
     pixels, depth = image_of(people.surface.double()[:, None], cameras)
-    flat = cameras.map(lambda tensor: tensor.flatten(0, 1))
     moment = (times * 1e6).round().long().repeat_interleave(config.views)[:, None]
+    centers = cameras.centers
+    flat = cameras.map(lambda tensor: tensor.flatten(0, 1))
+    touching = [cast.model.tree.joints.index(joint) for joint in _TOUCHING]
+    feet = people.joints[:, :, touching].flatten(1, 2).nan_to_num(_NOWHERE)
+    skeletons = {
+        name: cast.model.regress(people.vertices.double(), name).to(torch.float32) for name in config.skeletons
+    }
     return Scenes(
         people=people,
-        normals=normals,
-        wardrobe=wardrobe,
         cameras=cameras,
-        points=torch.cat((pixels, depth[..., None]), -1),
-        rays=ray_nodes(flat, config.image_size[::-1]),
-        lights=draw_lights(draws),
-        backgrounds=draw_backgrounds(draws, pictures, cameras.centers),
-        occluders=draw_occluders(pictures, share=tier.occlusion, chance=tier.occluded),
-        flaws=draw_flaws(pictures, tier.degradation),
+        views=_views(config, people, cameras, pixels),
+        flesh=flesh_before(people.vertices, people.joints, cast.rings),
+        skeletons=skeletons,
+        skeletons_2d={
+            name: image_of(joints.double()[:, None], cameras)[0].to(torch.float32) for name, joints in skeletons.items()
+        },
+        surface=torch.cat((pixels, depth[..., None]), -1).to(torch.float32).flatten(2, 3).flatten(0, 1),
+        dressed=dressed,
+        paints=Paints(
+            origins=centers.flatten(0, 1).to(torch.float32),
+            nodes=ray_nodes(flat, config.image_size[::-1]),
+            feet=feet.repeat_interleave(config.views, 0),
+            lights=draw_lights(draws).map(lambda tensor: tensor.repeat_interleave(config.views, 0)),
+            occluders=draw_occluders(pictures, share=tier.occlusion, chance=tier.occluded),
+            flaws=draw_flaws(pictures, tier.degradation),
+        ),
+        backgrounds=draw_backgrounds(draws, pictures, centers),
         pictures=pictures,
         grain=pictures.fork(moment, "moment"),
     )
 
 
-def _people(cast: Cast, draws: Draws, times: Tensor) -> tuple[PeopleLabels, Tensor, Wardrobe]:
-    """People on the ground, the normals of what they wear, and their clothes."""
+def _people(cast: Cast, draws: Draws, times: Tensor) -> tuple[PeopleLabels, Dressed]:
+    """People on the ground, and what they wear."""
     config, slots = cast.config, cast.config.slots
     persons = draws.fork(torch.arange(slots, device=times.device).expand(len(times), -1), "person")
     state, present = draw_people(draws, config, cast.people, first_azimuth(draws), times)
@@ -142,19 +177,17 @@ def _people(cast: Cast, draws: Draws, times: Tensor) -> tuple[PeopleLabels, Tens
     if config.surface_detail:
         normals = vertex_normals(bare, cast.model.faces)
         surface = dress(bare, normals, cast.rest, wardrobe.outfits, cast.marks)
-    surface = surface.reshape(posed.vertices.shape)
-    placed = grounded(state, posed.joints, surface)
+    placed = grounded(state, posed.joints, surface.reshape(posed.vertices.shape))
     moved = (placed.translation - state.translation)[:, :, None]
     people = PeopleLabels(
         present=present,
         body=placed,
         joints=posed.joints + moved,
         vertices=posed.vertices + moved,
-        surface=surface + moved,
+        surface=surface.reshape(posed.vertices.shape) + moved,
     )
-    shown = _absent_are_nan(people).to(torch.float32)
-    dressed = vertex_normals(surface.flatten(0, 1).float(), cast.model.faces)
-    return shown, dressed.reshape(surface.shape), wardrobe
+    normals = vertex_normals(surface.to(torch.float32), cast.model.faces)
+    return _absent_are_nan(people).to(torch.float32), Dressed(normals=normals, wardrobe=wardrobe)
 
 
 def _cameras(config: SyntheticConfig, draws: Draws, people: PeopleLabels) -> Cameras:
@@ -167,6 +200,32 @@ def _cameras(config: SyntheticConfig, draws: Draws, people: PeopleLabels) -> Cam
         cameras = crop_to_people(draws, config, cameras, first)
     # rounded first, so that what is projected agrees with the cameras that are handed out
     return cameras.to(torch.float32).to(torch.float64)
+
+
+def _views(config: SyntheticConfig, people: PeopleLabels, cameras: Cameras, pixels: Tensor) -> ViewLabels:
+    """What geometry alone tells; `pixels` (B, V, P, N, 2) of the surfaces."""
+    joints, depth = image_of(people.joints.double()[:, None], cameras)
+    width, height = config.image_size
+    edge = pixels.new_tensor((width - 0.5, height - 0.5))
+    inside = ((pixels >= -0.5) & (pixels <= edge)).all(-1)
+    present = people.present[:, None].expand(depth.shape[:3])
+    outside = 1 - inside.sum(-1, dtype=torch.float64) / inside.shape[-1]
+    return ViewLabels(
+        joints=joints,
+        depth=depth,
+        visible=torch.zeros_like(depth, dtype=torch.bool),
+        box=_boxes(pixels),
+        truncated=torch.where(present, outside, torch.nan),
+        occluded=torch.full_like(outside, torch.nan),
+    ).to(torch.float32)
+
+
+def _boxes(points: Tensor) -> Tensor:
+    """(..., 4) of points (..., N, 2)."""
+    missing = points.isnan()
+    low, high = points.masked_fill(missing, torch.inf).amin(-2), points.masked_fill(missing, -torch.inf).amax(-2)
+    box = torch.cat((low, high), -1)
+    return torch.where(box.isfinite(), box, torch.nan)
 
 
 def _absent_are_nan(people: PeopleLabels) -> PeopleLabels:
