@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from marey.cli.convert import parse_unit
 from marey.cli.main import main
-from marey.core import InputError
 from marey.io.npz import write_estimate_npz
 from pipeline.recordings import recorded
 
@@ -62,9 +60,9 @@ def test_convert__joints_and_rate_that_the_file_does_not_say(tmp_path, capsys):
     assert "fps: expected frames per second above 0, got 0" in capsys.readouterr().err
 
 
-def test_unit__name_or_metres():
-    assert parse_unit(None) is None
-    assert parse_unit("cm") == "cm"
-    assert parse_unit("0.5") == 0.5
-    with pytest.raises(InputError, match="got '5 cm'"):
-        parse_unit("5 cm")
+def test_convert__unit_that_is_none(tmp_path, capsys):
+    (tmp_path / "a.toml").write_text(TOML)
+    with pytest.raises(SystemExit):
+        main(["convert", str(tmp_path / "a.toml"), str(tmp_path / "b.toml"), "--unit", "5 cm"])
+    assert "5 cm" in capsys.readouterr().err
+    assert not (tmp_path / "b.toml").exists()

@@ -63,7 +63,7 @@ class Options:
     the views agree about the people, if they do better on frames that took no part."""
     refine_intrinsics: bool = False
     """With people: adjust focal lengths and principal points too."""
-    unit: Unit | None = _DEFAULTS.unit
+    unit: Unit | float | None = _DEFAULTS.unit
     """Of camera files, if they do not say it."""
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""
@@ -89,7 +89,7 @@ class CheckOptions:
     """Folder for report.html and report.json."""
     every: int | None = _DEFAULTS.every
     """Search each n-th frame only for the board."""
-    unit: Unit | None = _DEFAULTS.unit
+    unit: Unit | float | None = _DEFAULTS.unit
     """Of the camera file, if it does not say it."""
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from marey.core import InputError
+from marey.io.units import Unit
 from marey.pipeline.conversion import convert
 
 
@@ -24,7 +24,7 @@ class Options:
     """Format of the input, if its name and content do not say it."""
     to_format: Annotated[str | None, tyro.conf.arg(name="to", metavar="FORMAT")] = None
     """Format of the output, if the end of its name does not say it."""
-    unit: Annotated[str | None, tyro.conf.arg(metavar="UNIT")] = None
+    unit: Unit | float | None = None
     """Of the input, if it does not state it: m, cm, mm, or the metres in one unit (COLMAP)."""
     skeleton: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """What the joints of the input are, if it does not state it; `marey info skeletons` lists them."""
@@ -39,24 +39,10 @@ def run(options: Options) -> None:
         options.target,
         from_format=options.from_format,
         to_format=options.to_format,
-        unit=parse_unit(options.unit),
+        unit=options.unit,
         skeleton=options.skeleton,
         fps=options.fps,
     )
     print(f"{done.source} -> {done.target}: {done.content}")
     for file in done.files:
         print(f"wrote {file}")
-
-
-def parse_unit(text: str | None) -> str | float | None:
-    """Read the name of a unit, or the metres in one.
-
-    Raises:
-        InputError: it begins as a number and is none.
-    """
-    if text is None or text.isalpha():
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"unit: expected m, cm, mm or the metres in one unit, got '{text}'") from None

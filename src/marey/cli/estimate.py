@@ -47,7 +47,7 @@ class Options:
     frames), or the synchronisation.json that `marey synchronize` wrote."""
     skeleton: str | None = _DEFAULTS.skeleton
     """Of the keypoint files, if their joint count does not say it; see `marey info skeletons`."""
-    unit: Unit | None = _DEFAULTS.unit
+    unit: Unit | float | None = _DEFAULTS.unit
     """Of the calibration's translations, if the file is not in metres."""
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""

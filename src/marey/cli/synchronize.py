@@ -27,7 +27,7 @@ class Options:
     """For images: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
     skeleton: str | None = None
     """Of the keypoint files, if their joint count does not say it; see `marey info skeletons`."""
-    unit: Unit | None = None
+    unit: Unit | float | None = None
     """Of the calibration's translations, if the file is not in metres."""
     fps: float | None = None
     """Frames per second, if the inputs do not say it."""

@@ -39,7 +39,7 @@ def open_recording(
     *,
     calibration: str | os.PathLike[str] | None = None,
     skeleton: str | Skeleton | None = None,
-    unit: Unit | None = None,
+    unit: Unit | float | None = None,
     fps: float | None = None,
     mixed_rates: bool = False,
 ) -> Recording:

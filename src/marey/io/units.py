@@ -7,8 +7,8 @@ from typing import Literal
 
 from marey.core.errors import InputError
 
-Unit = Literal["m", "cm", "mm"]
-"""What calibrations are in."""
+Unit = Literal["m", "cm", "mm", "in"]
+"""Their names."""
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001, "in": 0.0254}
 """In one unit of length."""
 

@@ -62,7 +62,7 @@ class CalibrateConfig:
     """The frame in which the board lies on the ground: it then defines the world, z up. None: the first camera does."""
     unconnected: Literal["raise", "leave_out"] = "raise"
     """What to do if some views share no boards with the others: an error, or go on with the largest group."""
-    unit: Unit | None = None
+    unit: Unit | float | None = None
     """Of camera files, where they do not say it."""
     fps: float | None = None
     """Frames per second, where the inputs do not say it."""

@@ -36,7 +36,7 @@ def listed(inputs: Inputs) -> str:
 
 
 def open_views(
-    inputs: Inputs, stages: Stages, *, calibration: PathLike | None, unit: Unit | None, fps: float | None
+    inputs: Inputs, stages: Stages, *, calibration: PathLike | None, unit: Unit | float | None, fps: float | None
 ) -> Recording:
     """Open a recording and give its views their cameras, in double precision."""
     with stages("open the recording"):

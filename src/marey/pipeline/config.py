@@ -45,7 +45,7 @@ class EstimateConfig:
     (joints, and keypoints). What an estimate lacks for a format is told with a warning, and the others are written."""
     skeleton: str | None = None
     """Of the keypoint files, where their joint count does not say it; see `marey info skeletons`."""
-    unit: Unit | None = None
+    unit: Unit | float | None = None
     """Of the calibration's translations, where the file does not say it."""
     fps: float | None = None
     """Frames per second, where the inputs do not say it."""

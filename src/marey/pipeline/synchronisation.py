@@ -47,7 +47,7 @@ def synchronize(
     calibration: PathLike | None = None,
     detector: str = "auto",
     skeleton: str | None = None,
-    unit: Unit | None = None,
+    unit: Unit | float | None = None,
     fps: float | None = None,
     out: PathLike | None = None,
     progress: bool = False,
