@@ -11,21 +11,8 @@ from marey.io.humanoid_clips import read_humanoid_clip
 
 STILL = [1, 0, 0, 0]
 WIDTHS = (4, 4, 4, 4, 1, 4, 4, 1, 4, 1, 4, 4, 1)
-NAMES = [
-    "root",
-    "chest",
-    "neck",
-    "right_hip",
-    "right_knee",
-    "right_ankle",
-    "right_shoulder",
-    "right_elbow",
-    "left_hip",
-    "left_knee",
-    "left_ankle",
-    "left_shoulder",
-    "left_elbow",
-]
+SIDED = ("hip", "knee", "ankle", "shoulder", "elbow")
+NAMES = ("root", "chest", "neck", *(f"{side}_{part}" for side in ("right", "left") for part in SIDED))
 
 
 def row(duration=0.02, place=(0, 0.9, 0), **turns):
