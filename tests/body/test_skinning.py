@@ -145,3 +145,15 @@ def test_posing__first_without_derivatives_then_with_them():
     posed = model(body)
     (posed.vertices.sum() + model.regress(posed.vertices, "two").sum()).backward()
     assert body.shape.grad.isfinite().all()
+
+
+def test_posing__can_be_exported():
+    model = random_body()
+    body = random_state(model, 11)
+
+    class Posing(torch.nn.Module):
+        def forward(self, **parts):
+            return model(type(body)(**parts)).vertices
+
+    exported = torch.export.export(Posing(), (), vars(body), strict=False)
+    torch.testing.assert_close(exported.module()(**vars(body)), model(body).vertices)

@@ -6,8 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +16,8 @@ from marey.core.errors import InputError, ShapeError
 from marey.core.motion import JointTree
 from marey.core.results import BodyState
 from marey.core.tensors import TensorFields, Trailing
+
+Entry = TypeVar("Entry")
 
 _WEIGHT_SUM_TOLERANCE = 1e-3
 """Half-precision files keep the sum of six weights to this."""
@@ -73,6 +74,12 @@ class BodyModel:
     uv_faces: Tensor | None = None
     """(F, 3) int64 into `uv`, face by face as `faces`."""
 
+    _weights: Tensor = field(init=False, repr=False)
+    """(J, N): the skinning weights as a matrix, whose product with the transforms outruns sums over a few."""
+    _regressors: Mapping[str, tuple[Tensor, Tensor]] = field(init=False, repr=False)
+    """The vertices (M,) that a regressor uses, often a tenth of all, and their weights (J', M)."""
+
+    @torch.inference_mode(False)  # what is made here must serve calls that take derivatives
     def __post_init__(self) -> None:
         for name, value in self._map(_lasting).items():
             object.__setattr__(self, name, value)
@@ -82,6 +89,13 @@ class BodyModel:
             _check(name, tensor, shape, self.template)
         self._check_indices()
         self._check_weights()
+        table = self.skin_weights.new_zeros(len(self.tree), len(self.template))
+        table.scatter_add_(0, self.skin_joints.mT, self.skin_weights.mT)
+        used = {name: regressor.any(0).nonzero()[:, 0] for name, regressor in self.regressors.items()}
+        object.__setattr__(self, "_weights", table)
+        object.__setattr__(
+            self, "_regressors", {name: (places, self.regressors[name][:, places]) for name, places in used.items()}
+        )
 
     def __call__(self, body: BodyState) -> PosedBody:
         """Pose bodies of any batch shape.
@@ -137,8 +151,7 @@ class BodyModel:
         Raises:
             InputError: the model has no such regressor.
         """
-        _named(self.regressors, name, f"{self.name} has no regressor")
-        used, weights = self._regressors[name]
+        used, weights = _named(self._regressors, name, f"{self.name} has no regressor")
         flat = vertices.reshape(-1, *vertices.shape[-2:]).index_select(1, used)
         return (weights.expand(len(flat), -1, -1) @ flat).reshape(*vertices.shape[:-2], -1, 3)
 
@@ -160,24 +173,10 @@ class BodyModel:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> dict[str, Any]:
         """Every field of tensors by name, with a function applied to each tensor."""
-        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self)}
+        fields = {entry.name: getattr(self, entry.name) for entry in dataclasses.fields(self) if entry.init}
         single = {name: function(value) for name, value in fields.items() if isinstance(value, Tensor)}
         several = {name: value for name, value in fields.items() if isinstance(value, Mapping)}
         return single | {name: {key: function(part) for key, part in value.items()} for name, value in several.items()}
-
-    @cached_property
-    @torch.inference_mode(False)  # what is kept must serve later calls that take derivatives
-    def _weights(self) -> Tensor:
-        """(J, N): the skinning weights as a matrix, whose product with the transforms outruns sums over a few."""
-        table = self.skin_weights.new_zeros(len(self.tree), len(self.template))
-        return table.scatter_add_(0, self.skin_joints.mT, self.skin_weights.mT)
-
-    @cached_property
-    @torch.inference_mode(False)
-    def _regressors(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """The vertices (M,) that a regressor uses, often a tenth of all, and their weights (J', M)."""
-        used = {name: regressor.any(0).nonzero()[:, 0] for name, regressor in self.regressors.items()}
-        return {name: (places, self.regressors[name][:, places]) for name, places in used.items()}
 
     def _expected(self) -> Iterator[tuple[str, Tensor | None, tuple[int | None, ...]]]:
         """Every tensor with its name and shape; None where any size will do."""
@@ -233,7 +232,6 @@ class BodyModel:
                 )
 
 
-@torch.inference_mode(False)
 def _lasting(tensor: Tensor) -> Tensor:
     """A tensor that later calls may take derivatives through, its numbers in order."""
     return (tensor.clone() if tensor.is_inference() else tensor).contiguous()
@@ -256,7 +254,7 @@ def _check(name: str, tensor: Tensor | None, shape: tuple[int | None, ...], temp
         raise InputError(f"BodyModel.{name}: expected finite numbers, got NaN or infinity; the file is damaged")
 
 
-def _named(tensors: Mapping[str, Tensor], name: str, problem: str) -> Tensor:
-    if name not in tensors:
-        raise InputError(f"model {problem} '{name}'; it has: {', '.join(sorted(tensors)) or 'none'}")
-    return tensors[name]
+def _named(entries: Mapping[str, Entry], name: str, problem: str) -> Entry:
+    if name not in entries:
+        raise InputError(f"model {problem} '{name}'; it has: {', '.join(sorted(entries)) or 'none'}")
+    return entries[name]

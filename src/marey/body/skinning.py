@@ -19,6 +19,8 @@ from torch import Tensor
 
 from marey.core.motion import JointTree
 
+Tables = tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]
+
 BLOCK = 8
 """Bodies whose vertices are blended at once on a CPU: their transforms, 2.6 MB at 6,900 vertices, stay in the cache."""
 _BLOCK_ELSEWHERE = 512
@@ -56,7 +58,8 @@ def forward_kinematics(tree: JointTree, rest: Tensor, rotations: Tensor) -> Tens
     Returns:
         (B, J, 3, 4): orientation and place of every joint in the world; the root stays where it is at rest.
     """
-    parents, steps, order = _tables(tree, rest.device)
+    tables = _tables if torch.compiler.is_compiling() else _kept_tables  # a tracer's tensors must not be kept
+    parents, steps, order = tables(tree, rest.device)
     offsets = torch.cat((rest[:, :1], rest[:, 1:] - rest.index_select(1, parents)), 1)
     local = torch.cat((rotations, offsets[..., None]), -1)
     levels = [local[:, :1]]
@@ -69,7 +72,11 @@ def forward_kinematics(tree: JointTree, rest: Tensor, rotations: Tensor) -> Tens
 
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)  # what is kept must serve later calls that take derivatives
-def _tables(tree: JointTree, device: torch.device) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Tensor]:
+def _kept_tables(tree: JointTree, device: torch.device) -> Tables:
+    return _tables(tree, device)
+
+
+def _tables(tree: JointTree, device: torch.device) -> Tables:
     """Places as tensors.
 
     Returns:
