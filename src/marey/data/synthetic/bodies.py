@@ -75,6 +75,9 @@ def draw_people(
     """Draw P people for each of B samples at a time; they are not on the ground yet, see `grounded`.
 
     Args:
+        draws: of the samples, (B,).
+        config: how many there are, and of which tier.
+        people: what they are drawn from.
         azimuth: (B,) radians, where the first camera stands.
         times: (B,) seconds.
 
@@ -113,6 +116,7 @@ def grounded(state: BodyState, joints: Tensor, vertices: Tensor) -> BodyState:
     """Move bodies so that their lowest point is on the ground and their root above its place.
 
     Args:
+        state: (...) of the bodies.
         joints: (..., J, 3) of the bodies as they are.
         vertices: (..., N, 3) of their surfaces.
     """

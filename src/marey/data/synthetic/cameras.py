@@ -78,6 +78,8 @@ def place_cameras(draws: Draws, config: SyntheticConfig, target: Tensor) -> Came
     """Put V cameras around a point, evenly but for a few degrees; the first at the azimuth `first_azimuth`.
 
     Args:
+        draws: of the samples, (B,).
+        config: how many cameras, of which tier, and the size of their pictures.
         target: (B, 3) metres, what the cameras look at: near it, not exactly.
 
     Returns:
@@ -137,6 +139,9 @@ def crop_to_people(draws: Draws, config: SyntheticConfig, cameras: Cameras, pixe
     The whole person is inside, but for the tier's share of pictures, which cut some part off.
 
     Args:
+        draws: of the samples, (B,).
+        config: the size of the pictures, and how many are cut.
+        cameras: (B, V) of the whole pictures.
         pixels: (B, V, N, 2) of the person's surface in the whole pictures, NaN where not seen.
     """
     draws = draws.within("crop")
@@ -178,17 +183,17 @@ class _Picker:
         self.kind, self.draws = kind, draws
 
     def number(self, values: list[float]) -> Tensor:
-        """(B, 1)"""
+        """Of each sample, (B, 1)."""
         return torch.tensor(values, dtype=torch.float64, device=self.kind.device)[self.kind][:, None]
 
     def between(self, purpose: str, ranges: list[Range], count: int) -> Tensor:
-        """(B, count)"""
+        """Draw (B, count)."""
         low, high = self.number([pair[0] for pair in ranges]), self.number([pair[1] for pair in ranges])
         return low + (high - low) * self.draws.uniform(purpose, count)
 
 
 def _centers(draws: Draws, views: int, target: Tensor, distance: Tensor, height: Tensor) -> Tensor:
-    """(B, V, 3)"""
+    """Where the cameras are, (B, V, 3)."""
     turn = torch.arange(views, device=target.device) + draws.uniform("jitter", views, low=-0.15, high=0.15)
     turn = turn * (torch.arange(views, device=target.device) > 0)
     azimuth = draws.uniform("azimuth", 1, high=2 * math.pi) + 2 * math.pi / views * turn

@@ -29,6 +29,6 @@ def dress(vertices: Tensor, normals: Tensor, rest: Tensor, outfits: Outfits, mar
     """
     people, count = vertices.shape[:2]
     worn = outfits.map(lambda tensor: tensor.repeat_interleave(count, 0))
-    place = rest.to(torch.float32).repeat(people, 1)
+    place = rest.to(torch.float32).repeat(people, 1).mT
     offset = stand_off_of(place, layer_of(place, worn, marks), worn, marks)
     return vertices + offset.reshape(people, count, 1).to(vertices) * normals

@@ -75,4 +75,5 @@ def _circle(axis: Tensor) -> Tensor:
     first = torch.linalg.cross(axis, aside)
     first = first / first.norm()
     angle = torch.arange(_DIRECTIONS).to(axis) * (2 * math.pi / _DIRECTIONS)
-    return angle.cos()[:, None] * first + angle.sin()[:, None] * torch.linalg.cross(axis, first)
+    circle: Tensor = angle.cos()[:, None] * first + angle.sin()[:, None] * torch.linalg.cross(axis, first)
+    return circle

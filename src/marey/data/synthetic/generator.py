@@ -98,7 +98,8 @@ class SyntheticGenerator:
         """
         if batch_size < 1 or start < 0 or not 0 <= rank < world:
             raise InputError(
-                f"expected batch_size >= 1, start >= 0 and 0 <= rank < world, got {batch_size}, {start}, {rank}, {world}"
+                "expected batch_size >= 1, start >= 0 and 0 <= rank < world, got "
+                f"{batch_size}, {start}, {rank} and {world}"
             )
         number = start + rank
         while True:

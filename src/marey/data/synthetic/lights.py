@@ -59,26 +59,33 @@ def shade(normals: Tensor, towards: Tensor, gloss: Tensor, lights: Lights) -> tu
     half vector (Blinn, "Models of light reflection for computer synthesized pictures", SIGGRAPH 1977).
 
     Args:
-        normals: (M, 3) unit, world.
-        towards: (M, 3) unit, world, towards the camera.
+        normals: (3, M) unit, world.
+        towards: (3, M) unit, world, towards the camera.
         gloss: (M,) in 0..1, the strength of the highlight.
-        lights: (M,), the light of each point's scene.
+        lights: (M,) or (1,), the light of each point's scene.
 
     Returns:
-        The factor (M, 3) of the colour of the surface, and what the highlight adds (M, 3).
+        The factor (3, M) of the colour of the surface, and what the highlight adds (3, M).
     """
-    upward = (0.5 + 0.5 * normals[:, 2])[:, None]
-    diffuse = lights.ground + upward * (lights.sky - lights.ground)
+    sky, ground = lights.sky.mT, lights.ground.mT
+    diffuse = ground + (0.5 + 0.5 * normals[2]) * (sky - ground)
     highlight = torch.zeros_like(diffuse)
-    for lamp in range(lights.direction.shape[1]):
-        direction, color = lights.direction[:, lamp], lights.color[:, lamp]
-        facing = (normals * direction).sum(-1, keepdim=True).clamp_min(0)
-        diffuse = diffuse + facing * color
+    for lamp in range(MOST_LAMPS):
+        direction, color = lights.direction[:, lamp].mT, lights.color[:, lamp].mT
+        if not bool(color.any()):
+            continue
+        diffuse = diffuse + _dot(normals, direction).clamp_min(0) * color
         half = direction + towards
-        cosine = (normals * half).sum(-1, keepdim=True).clamp_min(0)
-        power = (cosine.square() / half.square().sum(-1, keepdim=True).clamp_min(1e-6)).square()
-        highlight = highlight + power.square().square() * color
-    return diffuse, highlight * gloss[:, None]
+        power = _dot(normals, half).clamp_min(0).square() / _dot(half, half).clamp_min(1e-6)
+        highlight = highlight + power.square().square().square() * color
+    return diffuse, highlight * gloss
+
+
+def _dot(first: Tensor, second: Tensor) -> Tensor:
+    """(M,) of (3, M)."""
+    x, y, z = first * second
+    product: Tensor = x + y + z
+    return product
 
 
 def _tinted(warmth: Tensor) -> Tensor:

@@ -83,6 +83,7 @@ def occluder_masks(occluders: Occluders, person: Tensor) -> Tensor:
     """The pixels (M, H, W) that occluders cover, boolean.
 
     Args:
+        occluders: (M,)
         person: (M, H, W) boolean, the pixels of the person that they hide a share of.
     """
     mask = torch.zeros_like(person)
@@ -100,11 +101,11 @@ def paint_occluders(occluders: Occluders, mask: Tensor, linear: Tensor) -> Tenso
         return linear
     scale = 1 / min(mask.shape[-2:])
     x, y = scale * column, scale * row
-    color = paint(torch.stack((x, y, torch.zeros_like(x)), -1), occluders.patterns.take(picture))
-    base, across, down = occluders.slope.index_select(0, picture).unbind(-1)
-    lit = color * (base + across * x + down * y).clamp(0.2, 1.2)[:, None]
+    color = paint(torch.stack((x, y, torch.zeros_like(x))), occluders.patterns, picture)
+    base, across, down = occluders.slope.index_select(0, picture).mT
+    lit = color * (base + across * x + down * y).clamp(0.2, 1.2)
     result = linear.clone()
-    result[picture, :, row, column] = lit
+    result[picture, :, row, column] = lit.mT
     return result
 
 

@@ -131,8 +131,8 @@ def draw_wardrobe(draws: Draws, marks: Landmarks) -> Wardrobe:
 
 
 def layer_of(rest: Tensor, outfits: Outfits, marks: Landmarks) -> Tensor:
-    """The layer (M,) int64 that covers points (M, 3) of bodies at rest dressed in outfits (M,)."""
-    x, y, z = rest[:, 0].abs(), rest[:, 1], rest[:, 2]
+    """The layer (M,) int64 that covers points (3, M) of bodies at rest dressed in outfits (M,) or (1,)."""
+    x, (_, y, z) = rest[0].abs(), rest
     collar = outfits.collar - outfits.neckline * _front(x, z, marks)
     covered = (
         (y < outfits.waist) & (y > outfits.leg) & (x < marks.shoulder * 1.6),
@@ -149,33 +149,35 @@ def layer_of(rest: Tensor, outfits: Outfits, marks: Landmarks) -> Tensor:
 
 
 def stand_off_of(rest: Tensor, layer: Tensor, outfits: Outfits, marks: Landmarks) -> Tensor:
-    """Metres (M,) by which the surface of the layer (M,) stands off the bodies at points (M, 3) at rest."""
-    height = rest[:, 1]
+    """Metres (M,) by which the surface of layers (M,) stands off bodies dressed in outfits (M,) at points (3, M)."""
+    x, y, z = rest
     base = outfits.stand_off.gather(-1, layer[:, None])[:, 0]
-    fall = (marks.waist - height).clamp_min(0)
-    bottom = outfits.flare[:, 0] * fall * (layer == BOTTOM)
-    top = (
-        outfits.flare[:, 1] * (marks.neck - height).clamp_min(0) * (layer == TOP) * (rest[:, 0].abs() < marks.shoulder)
-    )
-    folds = 1 + 0.35 * (19 * rest[:, 0] + 11 * height + 40 * outfits.hem).sin() * (23 * rest[:, 2] - 7 * height).cos()
-    return (base + bottom + top) * folds
+    bottom = outfits.flare[:, 0] * (marks.waist - y).clamp_min(0) * (layer == BOTTOM)
+    top = outfits.flare[:, 1] * (marks.neck - y).clamp_min(0) * (layer == TOP) * (x.abs() < marks.shoulder)
+    folds = 1 + 0.35 * (19 * x + 11 * y + 40 * outfits.hem).sin() * (23 * z - 7 * y).cos()
+    offset: Tensor = (base + bottom + top) * folds
+    return offset
 
 
-def albedo(rest: Tensor, layer: Tensor, owner: Tensor, wardrobe: Wardrobe, marks: Landmarks) -> tuple[Tensor, Tensor]:
-    """The linear colour (M, 3) and the gloss (M,) of points of the surface.
+def albedo(
+    rest: Tensor, layer: Tensor, owner: Tensor, *, wardrobe: Wardrobe, marks: Landmarks
+) -> tuple[Tensor, Tensor]:
+    """The linear colour (3, M) and the gloss (M,) of points of the surface.
 
     Args:
-        rest: (M, 3) of the bodies at rest, metres.
+        rest: (3, M) of the bodies at rest, metres.
         layer: (M,) of `layer_of`.
         owner: (M,) int64, the person in 0..G-1.
+        wardrobe: (G,) of all people.
+        marks: of the mean body.
     """
-    place = owner * len(LAYERS) + layer
-    color = paint(rest, wardrobe.patterns.map(lambda tensor: tensor.flatten(0, 1)).take(place))
-    skin = wardrobe.outfits.skin.index_select(0, owner)
-    hair = wardrobe.outfits.hair.index_select(0, owner)
-    color = torch.where((layer == SKIN)[:, None], _face(rest, skin, hair, marks), color)
-    streaks = 1 + 0.25 * (260 * rest[:, :1]).sin() * (31 * rest[:, 1:2] + 170 * rest[:, 2:]).sin()
-    color = torch.where((layer == HAIR)[:, None], hair * streaks, color)
+    patterns = wardrobe.patterns.map(lambda tensor: tensor.flatten(0, 1))
+    color = paint(rest, patterns, owner * len(LAYERS) + layer)
+    looks = wardrobe.outfits.take(owner)
+    skin, hair = looks.skin.mT, looks.hair.mT
+    color = torch.where(layer == SKIN, _face(rest, skin, hair, marks), color)
+    streaks = 1 + 0.25 * (260 * rest[0]).sin() * (31 * rest[1] + 170 * rest[2]).sin()
+    color = torch.where(layer == HAIR, hair * streaks, color)
     gloss = torch.tensor(_GLOSS, device=rest.device)[layer]
     return color, gloss
 
@@ -252,19 +254,19 @@ def _on_scalp(x: Tensor, y: Tensor, z: Tensor, outfits: Outfits, marks: Landmark
 
 
 def _face(rest: Tensor, skin: Tensor, hair: Tensor, marks: Landmarks) -> Tensor:
-    """Skin with eyes, brows and a mouth where the head has them."""
+    """Skin (3, M) with eyes, brows and a mouth where the head has them."""
     middle, depth, radius = marks.head
-    x, y, z = rest[:, 0].abs() / radius, (rest[:, 1] - middle) / radius, (rest[:, 2] - depth) / radius
+    x, y, z = rest[0].abs() / radius, (rest[1] - middle) / radius, (rest[2] - depth) / radius
     front = z > 0.3
-    color = skin
 
     def spot(at: tuple[float, float], size: tuple[float, float]) -> Tensor:
-        return (front & (((x - at[0]) / size[0]).square() + ((y - at[1]) / size[1]).square() < 1))[:, None]
+        return front & (((x - at[0]) / size[0]).square() + ((y - at[1]) / size[1]).square() < 1)
 
-    color = torch.where(spot((0.0, -0.62), (0.26, 0.07)), skin * skin.new_tensor((0.8, 0.45, 0.45)), color)
-    color = torch.where(spot((0.33, 0.16), (0.19, 0.04)), 0.5 * skin * hair + 0.6 * hair, color)
-    color = torch.where(spot((0.33, 0.0), (0.14, 0.075)), skin.new_tensor((0.7, 0.7, 0.7)), color)
-    return torch.where(spot((0.33, 0.0), (0.065, 0.075)), skin.new_tensor((0.03, 0.02, 0.015)), color)
+    eye, iris = skin.new_tensor((0.7, 0.7, 0.7))[:, None], skin.new_tensor((0.03, 0.02, 0.015))[:, None]
+    color = torch.where(spot((0.0, -0.62), (0.26, 0.07)), skin * skin.new_tensor((0.8, 0.45, 0.45))[:, None], skin)
+    color = torch.where(spot((0.33, 0.16), (0.19, 0.04)), (0.5 * skin + 0.6) * hair, color)
+    color = torch.where(spot((0.33, 0.0), (0.14, 0.075)), eye, color)
+    return torch.where(spot((0.33, 0.0), (0.065, 0.075)), iris, color)
 
 
 def _ramp(tones: tuple[tuple[float, float, float], ...], share: Tensor) -> Tensor:

@@ -38,33 +38,38 @@ def paint_people(fragments: Fragments, figures: Figures, lights: Lights, rays: T
         fragments: (M,) pictures; the faces of person p of a sample are p F to (p + 1) F.
         figures: the people.
         lights: (M,).
-        rays: (M, H, W, 3) directions of the pixels in the world.
+        rays: (M, 3, H, W) directions of the pixels in the world.
         background: (M, 3, H, W) linear.
 
     Returns:
         (M, 3, H, W) linear, float32.
     """
-    height, width = fragments.size
+    count, (height, width) = len(rays), fragments.size
     pixel = torch.nonzero(fragments.face.flatten() >= 0)[:, 0]
     picture = pixel // (height * width)
     face = fragments.face.flatten().index_select(0, pixel)
-    weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel).to(torch.float32)
-    corners = figures.faces.index_select(0, face % len(figures.faces))
+    weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel).mT.contiguous()
+    corners = figures.faces.index_select(0, face % len(figures.faces)).mT
     person = figures.owner.index_select(0, picture) * figures.people + face // len(figures.faces)
-    rest = _blended(figures.rest, corners, weights)
-    normal = _blended(figures.normals.flatten(0, 1), corners + person[:, None] * len(figures.rest), weights)
-    normal = normal / normal.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-    towards = -rays.reshape(-1, 3).index_select(0, pixel)
-    towards = towards / towards.norm(dim=-1, keepdim=True)
-    worn = figures.wardrobe.outfits.take(person)
-    layer = layer_of(rest, worn, figures.marks)
-    color, gloss = albedo(rest, layer, person, figures.wardrobe, figures.marks)
+    rest = _blended(figures.rest.mT, corners, weights)
+    normals = figures.normals.flatten(0, 1).mT
+    normal = _unit(_blended(normals, corners + person * len(figures.rest), weights))
+    towards = _unit(-rays.transpose(0, 1).flatten(1).index_select(1, pixel))
+    layer = layer_of(rest, figures.wardrobe.outfits.take(person), figures.marks)
+    color, gloss = albedo(rest, layer, person, wardrobe=figures.wardrobe, marks=figures.marks)
     diffuse, highlight = shade(normal, towards, gloss, lights.take(picture))
-    shown = background.permute(0, 2, 3, 1).reshape(-1, 3).index_copy(0, pixel, color * diffuse + highlight)
-    return shown.reshape(-1, height, width, 3).permute(0, 3, 1, 2)
+    shown = background.transpose(0, 1).flatten(1).index_copy(1, pixel, color * diffuse + highlight)
+    return shown.reshape(3, count, height, width).transpose(0, 1)
 
 
 def _blended(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
-    """Values (..., C) of the corners (M, 3) blended by weights (M, 3): (M, C)."""
-    first, second, third = (values.index_select(0, corner) for corner in corners.unbind(-1))
-    return weights[:, :1] * first + weights[:, 1:2] * second + weights[:, 2:] * third
+    """Values (C, N) of the corners (3, M) blended by weights (3, M): (C, M)."""
+    first, second, third = (values.index_select(1, corner) for corner in corners)
+    return weights[0] * first + weights[1] * second + weights[2] * third
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """(3, M) of unit length."""
+    x, y, z = vectors
+    unit: Tensor = vectors / (x * x + y * y + z * z).sqrt().clamp_min(1e-6)
+    return unit

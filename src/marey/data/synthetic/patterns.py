@@ -20,6 +20,8 @@ PATTERN_FAMILIES = {
     "benchmark": ("plaid", "zigzag", "rings", "speckle"),
 }
 """By split."""
+_LEAST_GROUP = 1024
+"""Points a pattern on average from which on patterns are painted one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,6 +47,9 @@ def draw_patterns(
     """Draw (B, count) patterns.
 
     Args:
+        draws: of the samples, (B,).
+        purpose: what they are for.
+        count: how many a sample has.
         period: Least and largest length of a period, metres.
         flat: On planes, whose points have a third coordinate of zero; else on bodies, whose y points upwards at rest.
         plain: Share of the patterns that are hardly seen, for both colours are alike.
@@ -83,17 +88,42 @@ def draw_colors(draws: Draws, purpose: str, count: int, *, muted: float) -> Tens
     return brightness * (1 - saturation * (1 - wheel))
 
 
-def paint(points: Tensor, patterns: Patterns) -> Tensor:
-    """The linear colours (M, 3) of points (M, 3) on surfaces painted with patterns (M,)."""
-    family, base, second, along, across, phase, duty, grain = patterns.table.split((1, 3, 3, 3, 3, 2, 1, 1), -1)
-    u = (points * along).sum(-1, keepdim=True) + phase[:, :1]
-    v = (points * across).sum(-1, keepdim=True) + phase[:, 1:]
+def paint(points: Tensor, patterns: Patterns, which: Tensor) -> Tensor:
+    """The linear colours (3, M) of points of painted surfaces.
+
+    Args:
+        points: (3, M) metres.
+        patterns: (G,)
+        which: (M,) int64, the pattern of each point.
+    """
+    if len(patterns) * _LEAST_GROUP > len(which):
+        return _painted(points, patterns.table.mT.index_select(1, which))
+    # few patterns for many points: what is one number for all of them need not be read for each
+    color = torch.empty_like(points)
+    for number, column in enumerate(patterns.table[:, :, None]):
+        chosen = (which == number).nonzero()[:, 0]
+        if len(chosen):
+            color.index_copy_(1, chosen, _painted(points.index_select(1, chosen), column))
+    return color
+
+
+def _painted(points: Tensor, columns: Tensor) -> Tensor:
+    """(3, M) of points (3, M) and the numbers (17, M or 1) of their patterns."""
+    family, base, second, along, across, phase, duty, grain = torch.split(columns, [1, 3, 3, 3, 3, 2, 1, 1])
+    u, v = _along(points, along) + phase[0], _along(points, across) + phase[1]
     share = torch.zeros_like(u)
     for number, painter in enumerate(_PAINTERS.values()):
-        chosen = family == number
+        chosen = family[0] == number
         if bool(chosen.any()):
-            share = torch.where(chosen, painter(u, v, duty), share)
-    return (base + share * (second - base)) * (1 + grain * _wandering(points, phase))
+            share = torch.where(chosen, painter(u, v, duty[0]), share)
+    color: Tensor = (base + share * (second - base)) * (1 + grain[0] * _wandering(points, phase))
+    return color
+
+
+def _along(points: Tensor, direction: Tensor) -> Tensor:
+    x, y, z = points
+    along: Tensor = x * direction[0] + y * direction[1] + z * direction[2]
+    return along
 
 
 def _solid_frames(draws: Draws, count: int) -> Tensor:
@@ -119,10 +149,11 @@ def _flat_frames(draws: Draws, count: int) -> Tensor:
 
 def _wandering(points: Tensor, phase: Tensor) -> Tensor:
     """A smooth number in about -1..1 that changes over some decimetres."""
-    x, y, z = points.split(1, -1)
-    a, b = 2 * math.pi * phase[:, :1], 2 * math.pi * phase[:, 1:]
+    x, y, z = points
+    a, b = 2 * math.pi * phase[0], 2 * math.pi * phase[1]
     first = (7.3 * x + 11.9 * y - 5.1 * z + a).sin() + (-9.7 * x + 4.3 * y + 12.1 * z + b).sin()
-    return 0.3 * first + 0.25 * (23.0 * x - 17.0 * y + 19.0 * z + b - a).sin()
+    wandering: Tensor = 0.3 * first + 0.25 * (23.0 * x - 17.0 * y + 19.0 * z + b - a).sin()
+    return wandering
 
 
 def _stripes(u: Tensor, v: Tensor, duty: Tensor) -> Tensor:

@@ -66,14 +66,12 @@ def draw_rooms(draws: Draws, centers: Tensor) -> Rooms:
 def paint_rooms(rooms: Rooms, views: Views) -> Tensor:
     """(M, 3, H, W) linear."""
     place, side, point = _exits(views.origins, views.rays, rooms.low, rooms.high)
-    count, height, width = side.shape
-    number = torch.arange(count, device=side.device)[:, None, None] * _SIDES + side
-    flat = rooms.patterns.map(lambda tensor: tensor.flatten(0, 1))
-    color = paint(place.flatten(0, 2), flat.take(number.flatten())).reshape(count, height, width, 3)
-    light = rooms.light.flatten().take(number)
-    corner = 1 - 0.25 * (-2.5 * point[..., 2].abs()).exp()
+    number = torch.arange(len(side), device=side.device)[:, None, None] * _SIDES + side
+    patterns = rooms.patterns.map(lambda tensor: tensor.flatten(0, 1))
+    color = paint(place.flatten(1), patterns, number.flatten()).reshape(place.shape)
+    light = rooms.light.flatten().take(number) * (1 - 0.25 * (-2.5 * point[2].abs()).exp())
     shadow = torch.where(side == _FLOOR, _under_feet(views.feet, point), 1.0)
-    return (color * (light * corner * shadow)[..., None]).permute(0, 3, 1, 2)
+    return (color * (light * shadow)).transpose(0, 1)
 
 
 def draw_yards(draws: Draws) -> Yards:
@@ -91,53 +89,57 @@ def draw_yards(draws: Draws) -> Yards:
 
 def paint_yards(yards: Yards, views: Views) -> Tensor:
     """(M, 3, H, W) linear."""
-    x, y, down = views.rays.unbind(-1)
-    count, height, width = down.shape
+    x, y, down = views.rays.unbind(1)
     depth = views.origins[:, 2, None, None] / (-down).clamp_min(1e-4)
-    point = views.origins[:, None, None] + depth[..., None] * views.rays
-    flat = torch.stack((point[..., 0], point[..., 1], torch.zeros_like(depth)), -1).flatten(0, 2)
-    picture = torch.arange(count, device=down.device).repeat_interleave(height * width)
-    ground = paint(flat, yards.ground.take(picture)).reshape(count, height, width, 3)
-    ground = ground * _under_feet(views.feet, point)[..., None]
-    low, hill, high = yards.colors[:, :, None, None].unbind(1)
+    point = _at(views, depth)
+    flat = torch.stack((point[0], point[1], torch.zeros_like(depth)))
+    picture = torch.arange(len(depth), device=depth.device).repeat_interleave(depth[0].numel())
+    ground = paint(flat.flatten(1), yards.ground, picture).reshape(flat.shape) * _under_feet(views.feet, point)
+    low, hill, high = yards.colors.permute(1, 2, 0)[..., None, None]
     level = (x * x + y * y).sqrt().clamp_min(1e-6)
     rise = down / level
-    sky = low + (high - low) * rise.clamp(0, 1).sqrt()[..., None]
+    sky = low + (high - low) * rise.clamp(0, 1).sqrt()
     east, north = x / level, y / level
-    first, second, third = yards.phase[:, None, None].unbind(-1)
+    first, second, third = yards.phase.mT[..., None, None]
     ridge = 0.05 + 0.04 * (3 * east + first).sin() + 0.05 * (5 * north + second).sin()
     ridge = ridge + 0.015 * (17 * east + 11 * north + third).sin()
-    far = 1 - (-depth / _HAZE).exp()
-    ground = ground + far[..., None] * (hill - ground)
-    above = torch.where((rise < ridge)[..., None], hill, sky)
-    return torch.where((down < 0)[..., None], ground, above).permute(0, 3, 1, 2)
+    ground = ground + (1 - (-depth / _HAZE).exp()) * (hill - ground)
+    above = torch.where(rise < ridge, hill, sky)
+    return torch.where(down < 0, ground, above).transpose(0, 1)
 
 
 def _exits(origins: Tensor, rays: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Where rays from inside leave boxes.
 
     Returns:
-        Coordinates (M, H, W, 3) on the side, the third zero; the side (M, H, W); the point (M, H, W, 3), metres.
+        Coordinates (3, M, H, W) on the side, the third zero; the side (M, H, W); the point (3, M, H, W), metres.
     """
-    origins, low, high = origins[:, None, None], low[:, None, None], high[:, None, None]
+    origins, low, high = (tensor.mT[..., None, None] for tensor in (origins, low, high))
+    rays = rays.transpose(0, 1)
     safe = torch.where(rays.abs() < 1e-6, 1e-6, rays)
-    times = (torch.where(safe < 0, low, high) - origins) / safe
-    time, axis = times.min(-1)
-    point = origins + time[..., None] * rays
-    outward = safe.gather(-1, axis[..., None])[..., 0] > 0
-    x, y, z = point.unbind(-1)
-    along = torch.where(axis == 0, y, x)
-    up = torch.where(axis == 2, y, z)
-    return torch.stack((along, up, torch.zeros_like(up)), -1), 2 * axis + outward, point
+    to_x, to_y, to_z = (torch.where(safe < 0, low, high) - origins) / safe
+    time = torch.minimum(torch.minimum(to_x, to_y), to_z)
+    point = origins + time * rays
+    on_z, on_x = to_z <= time, to_x <= time
+    outward = (safe > 0).to(torch.int64)
+    side = torch.where(on_z, 4 + outward[2], torch.where(on_x, outward[0], 2 + outward[1]))
+    along = torch.where(on_x & ~on_z, point[1], point[0])
+    up = torch.where(on_z, point[1], point[2])
+    return torch.stack((along, up, torch.zeros_like(up))), side, point
+
+
+def _at(views: Views, depth: Tensor) -> Tensor:
+    """Points (3, M, H, W) of the rays at depths (M, H, W)."""
+    return views.origins.mT[..., None, None] + depth * views.rays.transpose(0, 1)
 
 
 def _under_feet(feet: Tensor, point: Tensor) -> Tensor:
-    """How much light reaches points (M, H, W, 3) of the ground under feet (M, F, 3), in 0..1."""
-    x, y, _ = point.unbind(-1)
+    """How much light reaches points (3, M, H, W) of the ground under feet (M, F, 3), in 0..1."""
+    x, y, _ = point
     light = torch.ones_like(x)
     for place in feet.unbind(1):
-        foot = place[:, :, None, None]
-        fade = _SHADOW + 0.5 * foot[:, 2].clamp_min(0)
-        square = ((x - foot[:, 0]).square() + (y - foot[:, 1]).square()) / fade.square()
+        east, north, up = place.mT[:, :, None, None]
+        fade = _SHADOW + 0.5 * up.clamp_min(0)
+        square = ((x - east).square() + (y - north).square()) / fade.square()
         light = light * (1 - 0.55 * (_SHADOW / fade) / (1 + square).square())
     return light

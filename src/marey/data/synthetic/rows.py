@@ -29,8 +29,13 @@ class Rows:
         """Some of the rows."""
         return self.map(lambda tensor: tensor[index])
 
+    def __len__(self) -> int:
+        return len(getattr(self, dataclasses.fields(self)[0].name))
+
     def take(self, index: Tensor) -> Self:
-        """Rows by number, (K,) int64, repeated or not."""
+        """Rows by number, (K,) int64, repeated or not; a single row is left alone, for it broadcasts."""
+        if len(self) == 1:
+            return self
         return self.map(lambda tensor: tensor.index_select(0, index))
 
     def float(self) -> Self:

@@ -22,14 +22,14 @@ class Views(Rows):
     origins: Tensor
     """(M, 3) optical centres, metres."""
     rays: Tensor
-    """(M, H, W, 3) directions of the pixels, not of unit length."""
+    """(M, 3, H, W) directions of the pixels, not of unit length."""
     feet: Tensor
     """(M, F, 3) points of the people under which the ground is in shadow; far away where there is nobody."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return self.rays.shape[-3], self.rays.shape[-2]
+        return self.rays.shape[-2], self.rays.shape[-1]
 
 
 def ray_nodes(cameras: Cameras, size: tuple[int, int]) -> Tensor:
@@ -54,6 +54,5 @@ def ray_nodes(cameras: Cameras, size: tuple[int, int]) -> Tensor:
 
 
 def between_nodes(nodes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Directions (M, H, W, 3) of all pixels: good to a fraction of a pixel, for backgrounds and highlights."""
-    full = torch.nn.functional.interpolate(nodes, size=size, mode="bilinear", align_corners=True)
-    return full.permute(0, 2, 3, 1)
+    """Directions (M, 3, H, W) of all pixels: good to a fraction of a pixel, for backgrounds and highlights."""
+    return torch.nn.functional.interpolate(nodes, size=size, mode="bilinear", align_corners=True)
