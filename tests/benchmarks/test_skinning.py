@@ -20,4 +20,5 @@ def test_posing__equals_smplx_for_the_whole_family(tmp_path):
     results = json.loads(out.read_text(encoding="utf-8"))
     assert set(results["difference_m"]) == {"smpl", "smplh", "smplx", "worst"}
     assert 0 < results["difference_m"]["worst"] < 1e-6
-    assert all(rate > 0 for rate in results["bodies_per_second"].values())
+    for clock in ("wall", "cpu"):
+        assert all(rate > 0 for rate in results[clock]["bodies_per_second"].values())
