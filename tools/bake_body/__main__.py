@@ -296,6 +296,7 @@ def bake(effort: Effort) -> Baked:
         space=space,
         weights=(joints, values),
         levels=levels,
+        source=source.model.base_mesh_vertex_indices[body.kept],
         uv=torch.from_numpy(source.uv).float(),
         points=fitted,
         phenotypes=phenotypes,

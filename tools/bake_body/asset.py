@@ -45,6 +45,8 @@ class Baked:
     weights: tuple[Tensor, Tensor]
     """Joints and weights (N, 6)."""
     levels: dict[str, Mesh]
+    source: Tensor
+    """(N,) the numbers of the vertices in MakeHuman's base mesh."""
     uv: Tensor
     """(U, 2)"""
     points: dict[str, Regressor]
@@ -81,6 +83,7 @@ def write(path: Path, baked: Baked) -> None:
     arrays |= {
         "skin_joints": baked.weights[0][vertices].to(torch.uint8),
         "skin_weights": baked.weights[1][vertices].half(),
+        "makehuman_vertices": baked.source[vertices].to(torch.int16),
     }
     for of, order in (("faces", vertices), ("uv_faces", texture)):
         for level, faces in renumbered(baked.levels, of, order).items():

@@ -1,9 +1,9 @@
 """Fewer triangles out of the same vertices: quadric error, half-edge collapses, both sides alike.
 
 Garland and Heckbert, Surface simplification using quadric error metrics, SIGGRAPH 1997, with three constraints: a
-vertex only ever moves onto a neighbour, so that skin weights, shapes and texture coordinates are those of the vertices that
-stay; the error is that of several people in several poses at once, so joints keep the rings they bend at; and a seam
-of the texture only shrinks along itself.
+vertex only ever moves onto a neighbour, so that skin weights, shapes and texture coordinates are those of the vertices
+that stay; the error is that of several people in several poses at once, so joints keep the rings they bend at; and a
+seam of the texture only shrinks along itself.
 """
 
 from __future__ import annotations

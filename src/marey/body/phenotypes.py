@@ -32,9 +32,6 @@ _ANCHORS: dict[str, dict[str, float]] = {
 }
 """Of each phenotype the ends that shapes are known for, and its value there; between them shapes are mixed."""
 _DRAWN = ("height", "weight", "muscle", "proportions")
-_TALLEST = 1.6
-_SMALLEST = -0.6
-"""The phenotype height is in 0..1 in Anny; here it goes on in a straight line, so far that few people are outside."""
 _BISECTIONS = 24
 _RIM = 0.08
 """Metres: the highest and the lowest vertex of any shape are within this of those of the mean."""
@@ -133,8 +130,8 @@ def _broadcast(values: dict[str, Number]) -> dict[str, Tensor]:
     if not like.is_floating_point():
         raise InputError(f"expected numbers with a fraction, got a tensor of {like.dtype}; use .float()")
     every = [torch.as_tensor(value, dtype=like.dtype, device=like.device) for value in values.values()]
-    batch = torch.broadcast_shapes(*(tensor.shape for tensor in every))
-    return {name: tensor.expand(batch) for name, tensor in zip(values, every, strict=True)}
+    batch = sum(torch.zeros_like(tensor) for tensor in every)
+    return {name: tensor + batch for name, tensor in zip(values, every, strict=True)}
 
 
 def _check_range(name: str, value: Tensor) -> None:
@@ -181,7 +178,7 @@ def _coefficients(traits: dict[str, Tensor]) -> Tensor:
 
 
 def _weights(value: Tensor, anchors: list[float]) -> Tensor:
-    """Weights (..., A) of linear interpolation between anchors, in a straight line on beyond the ends."""
+    """Weights (..., A) of linear interpolation between anchors."""
     places = value.new_tensor(anchors)
     above = torch.searchsorted(places, value.detach().contiguous()).clamp(1, len(anchors) - 1)
     share = (value - places[above - 1]) / (places[above] - places[above - 1])
@@ -192,7 +189,7 @@ def _weights(value: Tensor, anchors: list[float]) -> Tensor:
 
 def _height_for(wanted: Tensor, traits: dict[str, Tensor]) -> Tensor:
     """The phenotype height of people of a stature, by bisection: stature grows with it."""
-    low, high = torch.full_like(wanted, _SMALLEST), torch.full_like(wanted, _TALLEST)
+    low, high = torch.zeros_like(wanted), torch.ones_like(wanted)
     with torch.no_grad():
         ends = [stature(_coefficients(traits | {"height": end})) for end in (low, high)]
         if not ((ends[0] <= wanted) & (wanted <= ends[1])).all():
