@@ -15,9 +15,9 @@ from marey.render.triangles import SUBPIXELS, gather_triangles, loose_triangles,
 
 MAX_SIDE = 16384
 """Pixels; corners of what is drawn must be exact in 24 bits."""
-_FACES_AT_ONCE = {"cpu": 2**17}
-"""Faces times views worked on together; on a processor this should stay within its cache."""
-_FACES_ELSEWHERE = 2**24
+_AT_ONCE = {"cpu": (2**17, 2**18)}
+"""Faces and pixels of all views worked on together; on a processor they should stay within its cache."""
+_AT_ONCE_ELSEWHERE = (2**24, 2**27)
 
 
 def rasterize(
@@ -60,13 +60,14 @@ def draw(
 ) -> Fragments:
     """Rasterise a mesh, and pieces of its faces that were cut out because the whole could not be drawn."""
     flat = vertices.reshape(math.prod(vertices.shape[:-2]), *vertices.shape[-2:])
-    step = max(1, _FACES_AT_ONCE.get(flat.device.type, _FACES_ELSEWHERE) // max(1, len(faces)))
+    step = _views_at_once(len(faces), size, flat.device)
+    buffer = ZBuffer.empty(min(step, len(flat)), size, flat.device)
     parts = []
     for first in range(0, len(flat), step):
         some = flat[first : first + step]
         cut = None if pieces is None else pieces.of_views(first, first + step)
         with torch.no_grad():
-            buffer = ZBuffer.empty(len(some), size, flat.device)
+            buffer.clear()
             buffer.draw(gather_triangles(some, faces, size, near=near, cull=cull))
             if cut is not None:
                 names = (torch.arange(len(faces), len(faces) + len(cut), device=flat.device), cut.view)
@@ -75,6 +76,11 @@ def draw(
         face, depth, weights = _surface(some, faces, (pixel, name, size), cut)
         parts.append((pixel + first * size[0] * size[1], face, depth, weights))
     return _fragments(parts, (*vertices.shape[:-2], *size), vertices)
+
+
+def _views_at_once(faces: int, size: tuple[int, int], device: torch.device) -> int:
+    most_faces, most_pixels = _AT_ONCE.get(device.type, _AT_ONCE_ELSEWHERE)
+    return max(1, min(most_faces // max(1, faces), most_pixels // math.prod(size)))
 
 
 def _fragments(parts: list[tuple[Tensor, Tensor, Tensor, Tensor]], shape: tuple[int, ...], like: Tensor) -> Fragments:

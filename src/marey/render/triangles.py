@@ -25,9 +25,8 @@ SMALL = 32
 class Triangles:
     """M triangles of any views that may cover a pixel centre; corners lie along the first dimension."""
 
-    x: Tensor
-    """(3, M) float32, whole sub-pixels; exact for triangles that are small."""
-    y: Tensor
+    xy: Tensor
+    """(2, 3, M) float32, whole sub-pixels; exact for triangles that are small."""
     inverse_depth: Tensor
     """(3, M) float64, one over metres."""
     face: Tensor
@@ -44,20 +43,15 @@ class Triangles:
     """Whether those seen from behind are drawn too; if not, a few may still be here."""
 
     @cached_property
-    def columns(self) -> tuple[Tensor, Tensor]:
-        """The first and last column of pixel centres within the box around each triangle, (M,) float32."""
-        return _centres(self.x, self.size[1])
-
-    @cached_property
-    def rows(self) -> tuple[Tensor, Tensor]:
-        """The first and last row likewise."""
-        return _centres(self.y, self.size[0])
+    def box(self) -> tuple[Tensor, Tensor]:
+        """The first and last column and row (2, M) float32 of the pixel centres within the box around each."""
+        return _centres(self.xy, self.size)
 
     @cached_property
     def small(self) -> Tensor:
         """(M,) boolean, those that extend less than SMALL pixels in both directions."""
-        extent = torch.maximum(self.x.amax(0) - self.x.amin(0), self.y.amax(0) - self.y.amin(0))
-        return extent < SMALL * SUBPIXELS
+        extent = self.xy.amax(1) - self.xy.amin(1)
+        return extent.amax(0) < SMALL * SUBPIXELS
 
 
 def snap(coordinates: Tensor) -> Tensor:
@@ -79,14 +73,14 @@ def gather_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], *, 
     """
     views = len(vertices)
     planes = vertices.permute(2, 1, 0).contiguous()  # views last: one row holds a vertex in all views
-    x, y = (_rows(plane, faces.t().reshape(-1)).view(3, -1) for plane in _visible(planes, near))
-    kept = torch.nonzero(_may_cover(x, y, size, cull))[:, 0]
+    corners = faces.t().reshape(-1)
+    xy = torch.stack([_rows(plane, corners).view(3, -1) for plane in _visible(planes, near)])
+    kept = torch.nonzero(_may_cover(xy, size, cull))[:, 0]
     face = kept // views
     view = kept - face * views
     corner = faces.t().index_select(1, face) * views + view
     return Triangles(
-        x=x.index_select(1, kept),
-        y=y.index_select(1, kept),
+        xy=xy.index_select(2, kept),
         inverse_depth=planes[2].reshape(-1).index_select(0, corner.view(-1)).double().reciprocal().view(3, -1),
         face=face,
         view=view,
@@ -107,13 +101,12 @@ def loose_triangles(corners: Tensor, names: tuple[Tensor, Tensor], size: tuple[i
         cull: leave out faces seen from behind.
     """
     planes = corners.permute(2, 0, 1)
-    x, y = _visible(planes, 0.0)
-    kept = torch.nonzero(_may_cover(x, y, size, cull))[:, 0]
+    xy = _visible(planes, 0.0)
+    kept = torch.nonzero(_may_cover(xy, size, cull))[:, 0]
     face, view = names
     corner = torch.arange(corners[..., 0].numel(), device=kept.device).view(3, -1)
     return Triangles(
-        x=x.index_select(1, kept),
-        y=y.index_select(1, kept),
+        xy=xy.index_select(2, kept),
         inverse_depth=planes[2].index_select(1, kept).double().reciprocal(),
         face=face.index_select(0, kept),
         view=view.index_select(0, kept),
@@ -135,18 +128,21 @@ def _rows(plane: Tensor, index: Tensor) -> Tensor:
     return plane[:, 0].index_select(0, index) if plane.shape[1] == 1 else plane.index_select(0, index)
 
 
-def _may_cover(x: Tensor, y: Tensor, size: tuple[int, int], cull: bool) -> Tensor:
-    """Whether the boxes around triangles (3, M) hold a pixel centre of the picture; NaN ones do not."""
-    (first_x, last_x), (first_y, last_y) = _centres(x, size[1]), _centres(y, size[0])
-    may = (last_x >= first_x) & (last_y >= first_y)
+def _may_cover(xy: Tensor, size: tuple[int, int], cull: bool) -> Tensor:
+    """Whether the boxes around triangles (2, 3, M) hold a pixel centre of the picture; NaN ones do not."""
+    first, last = _centres(xy, size)
+    may = (last >= first).all(0)
     if cull:
         # Rounding keeps the order of the two products or makes them equal: no face seen from the front is lost here.
         # The few others that stay are found out when the edge functions are negative everywhere.
-        may &= (x[1] - x[0]) * (y[2] - y[0]) <= (x[2] - x[0]) * (y[1] - y[0])
+        (one, two), (three, four) = xy[:, 1] - xy[:, 0], xy[:, 2] - xy[:, 0]
+        may &= one * four <= three * two
     return may
 
 
-def _centres(coordinates: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first and last of `count` pixel centres between the smallest and largest of three coordinates (3, M)."""
-    first = coordinates.amin(0).mul_(1 / SUBPIXELS).ceil_().clamp_(min=0)
-    return first, coordinates.amax(0).mul_(1 / SUBPIXELS).floor_().clamp_(max=count - 1)
+def _centres(xy: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """The first and last column and row (2, M) of pixel centres between the corners (2, 3, M)."""
+    last = xy.amax(1).mul_(1 / SUBPIXELS).floor_()
+    for axis, count in enumerate(reversed(size)):
+        last[axis].clamp_(max=count - 1)
+    return xy.amin(1).mul_(1 / SUBPIXELS).ceil_().clamp_(min=0), last
