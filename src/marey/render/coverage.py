@@ -17,7 +17,7 @@ from torch import Tensor
 
 from marey.render.triangles import SMALL, SUBPIXELS, Triangles, snap
 
-_SIDES = (1, 2, 4, 8, 16, SMALL)
+_SIDES = (2, 4, 8, 16, SMALL)
 """Pixels, of the squares in which small triangles are tested."""
 _WIDEST = {torch.int32: 2**14, torch.int64: 2**31}
 """More than any edge is long, in sub-pixels, where the work is done in that type."""

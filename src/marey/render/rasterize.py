@@ -15,8 +15,9 @@ from marey.render.triangles import SUBPIXELS, gather_triangles, loose_triangles,
 
 MAX_SIDE = 16384
 """Pixels; corners of what is drawn must be exact in 24 bits."""
-_AT_ONCE = {"cpu": (2**17, 2**18)}
-"""Faces and pixels of all views worked on together; on a processor they should stay within its cache."""
+_AT_ONCE = {"cpu": (2**18, 2**20)}
+"""Faces and pixels of all views worked on together: enough of them that PyTorch's work for a call does not count, few
+enough for the cache of a processor."""
 _AT_ONCE_ELSEWHERE = (2**24, 2**27)
 
 
