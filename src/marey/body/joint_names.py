@@ -23,7 +23,7 @@ _COLLAR = ("collar", "clavicle", "clavicula")
 _FINGERS = ("fingers", "handmiddle1", "middle1", "middle01", "handindex1", "index1", "index", "finger0")
 _EITHER = ("foot", "ankle", "shoulder", "shldr", "hand", "wrist", "fingerbase")
 _VOCABULARY = {*_HIP, *_KNEE, *_TOES, *_SHOULDER, *_ELBOW, *_COLLAR, *_FINGERS, *_EITHER}
-_RIG = re.compile(r"^(bip\d*|character\d*|mixamorig\d*|rig|def|bone)$")
+_RIG = re.compile(r"^(bip\d*|character\d*|mixamorig\d*|rig|def)[ _.:-]+(?=\w)", re.IGNORECASE)
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _SIDES = {"left": "left", "right": "right", "l": "left", "r": "right"}
 _NEEDED = ("hip", "knee", "shoulder", "elbow")
@@ -93,8 +93,7 @@ def _limbs(words: dict[str, int]) -> dict[str, int]:
 
 def _key(name: str) -> tuple[str, str]:
     """The side, empty for the middle, and the rest in lower case: ("left", "upleg") of mixamorig:LeftUpLeg."""
-    words = [word.lower() for word in _WORDS.findall(name.rsplit(":", 1)[-1])]
-    words = [word for word in words if not _RIG.match(word)] if len(words) > 1 else words
+    words = [word.lower() for word in _WORDS.findall(_RIG.sub("", name.rsplit(":", 1)[-1]))]
     sides = [word for word in words if word in _SIDES]
     if sides:
         words.remove(sides[0])

@@ -104,12 +104,12 @@ class PriorPoses:
         Raises:
             ShapeError: another number of numbers.
         """
-        rows = checked_numbers(numbers, self.numbers).reshape(*numbers.shape[:-1], self.tries, -1)
-        return apart(joint_limits().pose(self.coordinates(rows)))
+        return joint_limits().pose(self.coordinates(numbers))
 
     def coordinates(self, numbers: Tensor) -> Tensor:
-        """Turn and swing (..., 23, 3) within the limits, of numbers (..., 70), without a look at self-contact."""
-        prior, limits = pose_prior().to(numbers), joint_limits().to(numbers)
+        """The same as turn and swing (..., 23, 3) of `JointLimits`."""
+        prior, limits = pose_prior().to(checked_numbers(numbers, self.numbers)), joint_limits().to(numbers)
+        numbers = numbers.reshape(*numbers.shape[:-1], self.tries, 1 + prior.means.shape[-1])
         edges = prior.weights.cumsum(0)
         drawn = numbers[..., 0] * edges[-1]
         component = (drawn[..., None] >= edges[:-1]).sum(-1)
@@ -122,7 +122,7 @@ class PriorPoses:
         for place, deviation in enumerate(standard.unbind(-1)):
             values = values + self.spread * deviation[..., None] * columns[component, place]
         values = torch.where(flipped[..., None], mirrored_coordinates(values), values)
-        return within(limits, values.reshape(*values.shape[:-1], len(POSED_JOINTS), 3))
+        return apart(within(limits, values.reshape(*values.shape[:-1], len(POSED_JOINTS), 3)))
 
 
 def within(limits: JointLimits, coordinates: Tensor) -> Tensor:

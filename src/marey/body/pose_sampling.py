@@ -36,8 +36,11 @@ class PoseSampler(Protocol):
     def numbers(self) -> int:
         """How many uniform numbers one pose takes."""
 
+    def coordinates(self, numbers: Tensor) -> Tensor:
+        """Turn and swing (..., 23, 3) of `JointLimits`, within the limits, of numbers (..., `numbers`) in [0, 1)."""
+
     def __call__(self, numbers: Tensor) -> Tensor:
-        """Rotations (..., 23, 3, 3) of numbers (..., `numbers`) in [0, 1)."""
+        """The pose with these coordinates: rotations (..., 23, 3, 3)."""
 
 
 def sample_poses(sampler: PoseSampler, count: int, *, seed: int) -> Tensor:
@@ -79,38 +82,36 @@ class LimitPoses:
         Raises:
             ShapeError: another number of numbers.
         """
-        limits = joint_limits().to(checked_numbers(numbers, self.numbers))
-        coordinates = self.coordinates(
-            numbers.reshape(*numbers.shape[:-1], self.tries, len(POSED_JOINTS) + len(_groups().names), 3)
-        )
-        return apart(limits.pose(coordinates))
+        return joint_limits().pose(self.coordinates(numbers))
 
     def coordinates(self, numbers: Tensor) -> Tensor:
-        """Turn and swing (..., 23, 3) of numbers (..., 23 + groups, 3), without a look at self-contact."""
-        groups = _groups()
-        own, shared = numbers[..., : len(POSED_JOINTS), :], numbers[..., len(POSED_JOINTS) :, :]
+        """The same as turn and swing (..., 23, 3) of `JointLimits`."""
+        groups, joints = _groups(), len(POSED_JOINTS)
+        rows = checked_numbers(numbers, self.numbers).reshape(
+            *numbers.shape[:-1], self.tries, joints + len(groups.names), 3
+        )
+        own, shared = rows[..., :joints, :], rows[..., joints:, :]
         share = groups.own.to(numbers)[:, None]
         mixed = share * own + (1 - share) * shared[..., groups.of_joint, :]
         limits = joint_limits().to(numbers)
         turn = limits.low[:, :1] + mixed[..., :1] * (limits.high - limits.low)[:, :1]
         square = 2 * mixed[..., 1:] - 1
-        half = torch.where(square < 0, -limits.low[:, 1:], limits.high[:, 1:])
+        swing = square * torch.where(square < 0, -limits.low[:, 1:], limits.high[:, 1:])
         # squares about the middle become superellipses about it
         outermost = square.abs().amax(-1, keepdim=True)
-        swing = square * half
         swing = swing * (outermost / limits.fullness(swing)[..., None].clamp_min(1e-9))
         within = torch.cat((turn, swing), -1)
-        return limits.standing + self.fraction * (within - limits.standing)
+        return apart(limits.standing + self.fraction * (within - limits.standing))
 
 
-def apart(poses: Tensor) -> Tensor:
-    """Of poses (..., tries, 23, 3, 3) the first without self-contact, else that with the least: (..., 23, 3, 3)."""
-    if poses.shape[-4] == 1:
-        return poses[..., 0, :, :, :]
+def apart(coordinates: Tensor) -> Tensor:
+    """Of poses (..., tries, 23, 3) the first without self-contact, else that with the least: (..., 23, 3)."""
+    if coordinates.shape[-3] == 1:
+        return coordinates[..., 0, :, :]
     with torch.no_grad():
-        depth = depth_of_contact(poses).clamp_min(_DEEPEST)
+        depth = depth_of_contact(joint_limits().pose(coordinates)).clamp_min(_DEEPEST)
         chosen = depth.argmin(-1)
-    return poses.take_along_dim(chosen[..., None, None, None, None], -4)[..., 0, :, :, :]
+    return coordinates.take_along_dim(chosen[..., None, None, None], -3)[..., 0, :, :]
 
 
 def checked_numbers(numbers: Tensor, count: int) -> Tensor:

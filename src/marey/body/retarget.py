@@ -14,10 +14,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from marey.body.ground import clearances
 from marey.body.joint_names import JointNames, find_joint_names
 from marey.body.limb_axes import with_anatomical_limbs
 from marey.body.smpl_tree import SMPL_TREE, average_joints, joints_of
-from marey.body.trees import part_of
 from marey.core import InputError, ShapeError
 from marey.core.motion import Motion
 from marey.core.results import BodyState
@@ -32,9 +32,6 @@ _AIMED = {
 """Joints that are turned so that the bone to another points as in the file."""
 _AS_ABOVE = {"wrist": "elbow", "hand": "elbow"}
 """Joints that are turned as another is, for their own bones are short or not in the file."""
-_HEIGHTS = {"ankle": 0.08, "foot": 0.025}
-"""Metres from a joint to the ground that it stands on, about; of others a limb's radius."""
-_RADIUS = 0.05
 _BELOW = 0.02
 """Share of the frames that may be below the ground, by noise or since something sinks in."""
 _BODY = 22
@@ -49,9 +46,9 @@ def retarget(motion: Motion, *, joints: Tensor | None = None, ground: bool = Tru
     """Carry a motion over to SMPL's tree.
 
     Joints are found by their names (`marey.body.joint_names`). The rest pose may be any in which a person stands, with
-    any axis up and looking anywhere; its up becomes y, and where it looks z. Elbows and knees that are hinges bend about
-    SMPL's axes, and forearms turn half as much as hands (`marey.body.limb_axes`); a file with all of SMPL's joints is
-    taken as it is.
+    any axis up and looking anywhere; its up becomes y, and where it looks z. Elbows and knees that are hinges bend
+    about SMPL's axes, and forearms turn half as much as hands (`marey.body.limb_axes`); a file with all of SMPL's
+    joints is taken as it is.
 
     Args:
         motion: (T,) frames of any tree with hips, knees, shoulders and elbows.
@@ -217,7 +214,6 @@ def _place(joint: str) -> int:
 
 def _lowest(rotations: Tensor, translation: Tensor, rest: Tensor) -> Tensor:
     """(3,) how far the ground under a motion is above y = 0."""
-    heights = joints_of(rotations, rest)[..., 1] + (translation + rest[0])[:, None, 1]
-    below = torch.tensor([_HEIGHTS.get(part_of(joint), _RADIUS) for joint in SMPL_TREE.joints])
-    lowest = (heights - below.to(heights)).amin(-1).sort().values
-    return torch.stack((0 * lowest[0], lowest[int(_BELOW * (len(lowest) - 1))], 0 * lowest[0]))
+    lowest = clearances(joints_of(rotations, rest)).amin(-1) + (translation + rest[0])[:, 1]
+    height = lowest.sort().values[int(_BELOW * (len(lowest) - 1))]
+    return torch.stack((0 * height, height, 0 * height))
