@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from body.bodies import TREE, random_body, random_state
-from marey.body.skinning import BLOCK, blend_shapes, forward_kinematics, from_rest, skin
+from marey.body.skinning import BLOCK, blend_shapes, forward_kinematics, from_rest, joints_at_rest, skin
 from marey.core.motion import JointTree
 
 
@@ -89,6 +89,12 @@ def test_blend_shapes__both_layouts_of_a_basis_are_one():
     torch.testing.assert_close(blend_shapes(base, basis.permute(2, 0, 1).reshape(4, 18), coefficients), expected)
 
 
+def test_joints__at_rest_are_blended_as_vertices_are():
+    source = torch.Generator().manual_seed(0)
+    base, basis, coefficients = (torch.randn(*shape, generator=source) for shape in ((6, 3), (6, 3, 4), (5, 4)))
+    torch.testing.assert_close(joints_at_rest(base, basis, coefficients), blend_shapes(base, basis, coefficients))
+
+
 @pytest.mark.parametrize("bends", [False, True])
 def test_posing__has_right_derivatives(bends):
     model = random_body(vertices=9, shapes=2, bends=bends)
@@ -111,6 +117,21 @@ def test_posing__bits_do_not_depend_on_the_rest_of_the_batch(size):
     parts = type(whole).cat([model(body[start : start + size]) for start in range(0, 2 * BLOCK + 5, size)])
     for name in ("vertices", "joints", "orientations"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
+
+
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_posing__bits_do_not_depend_on_the_number_of_threads(threads):
+    model = random_body(vertices=1900, shapes=16, bends=False, dtype=torch.float32)
+    body = random_state(model, 3 * BLOCK + 5)
+    alone = model(body)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        found = model(body)
+    finally:
+        torch.set_num_threads(before)
+    for name in ("vertices", "joints", "orientations"):
+        assert torch.equal(getattr(alone, name), getattr(found, name))
 
 
 def test_posing__rigid_motion_moves_everything_alike():
