@@ -74,7 +74,7 @@ def test_area_and_its_derivative__are_those_of_finite_differences(rings):
     found = silhouette(rasterize(leaf, faces, SIZE), leaf, faces, edges)
     assert found.min() >= -1e-9
     assert found.max() <= 1 + 1e-9
-    assert float(found.sum()) == pytest.approx(float(area(vertices, faces)), rel=2e-3)
+    assert found.sum().item() == pytest.approx(float(area(vertices, faces)), rel=2e-3)
     (gradient,) = torch.autograd.grad(found.sum(), leaf)
     centre = vertices.mean(0)
     away = vertices - centre
@@ -172,6 +172,14 @@ def test_batches__are_blended_one_by_one(batch):
     torch.testing.assert_close(found[last].reshape(SIZE), silhouette(rasterize(one, faces, SIZE), one, faces))
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1)])
+def test_sheet__is_smooth_at_its_end_from_both_sides(order):
+    vertices, faces = rectangle(4.75, 3.5, 9.25, 9.5)
+    faces = faces[:, list(order)]
+    found = silhouette(rasterize(vertices, faces, (16, 16)), vertices, faces)
+    torch.testing.assert_close(found[5, 3:12], torch.tensor([0, 0, 0.75, 1, 1, 1, 0.75, 0, 0], dtype=torch.float64))
+
+
 def test_missing_vertices__are_a_hole_with_finite_derivatives():
     vertices, faces = ball(12)
     broken = vertices.clone()
@@ -189,7 +197,7 @@ def test_cameras__give_the_same_picture_of_the_projected_mesh():
     leaf = vertices.clone().requires_grad_()
     fragments = rasterize_cameras(leaf, faces, one)
     found = silhouette(fragments, project_mesh(leaf, one), faces)
-    assert float(found.sum()) == pytest.approx(float(area(project_mesh(vertices, one), faces)), rel=2e-3)
+    assert found.sum().item() == pytest.approx(float(area(project_mesh(vertices, one), faces)), rel=2e-3)
     (gradient,) = torch.autograd.grad(found.sum(), leaf)
     assert float((gradient * vertices).sum()) > 0  # a larger ball covers more
     assert float(gradient[:, 2].sum()) < 0  # one farther away less

@@ -126,12 +126,13 @@ def _contour(vertices: Tensor, faces: Tensor, edges: MeshEdges) -> _Contour:
     fixed = vertices.detach()
     a, b, c = (fixed.index_select(1, corner)[..., :2].unbind(-1) for corner in faces.unbind(-1))
     area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
-    shown = torch.where(area.isnan(), 0, -area.sign()).to(torch.int8)  # 1 seen from the front, -1 from behind
+    # 2 seen from the front, 1 from behind, 0 not at all
+    shown = torch.where(area < 0, 2, (area > 0).to(torch.int8))
     first, second = edges.face.unbind(-1)
     one = shown.index_select(1, first)
     two = torch.where(second >= 0, shown.index_select(1, second.clamp(min=0)), 0)
     view, edge = torch.nonzero(one != two).unbind(-1)
-    # the covered side is that of the face seen from the front, or of the only one
+    # the covered side is that of the face seen from the front, or else of the only one seen
     opposite = edges.opposite[edge].gather(1, (two > one)[view, edge].to(torch.int64)[:, None])[:, 0]
     start = view * vertices.shape[1]
     ends = edges.vertex[edge].t() + start
