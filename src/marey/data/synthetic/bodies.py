@@ -19,6 +19,7 @@ from marey.body.phenotypes import PEOPLE_NUMBERS, shapes_of_people
 from marey.body.pose_prior import PriorPoses
 from marey.body.pose_sampling import LimitPoses, PoseSampler
 from marey.core.results import BodyState
+from marey.data.synthetic.clips import Clips, slerp
 from marey.data.synthetic.config import SyntheticConfig, Tier
 from marey.data.synthetic.random import Draws
 from marey.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix, rotvec_to_matrix
@@ -29,6 +30,8 @@ _STROLL = 0.5
 """Metres about its place within which a person moves in a film."""
 _TURN = 0.35
 """Standard deviation in radians of the heading from one pose to the next."""
+_FILMED = 0.5
+"""Share of the people who move as in the user's files, where there are any."""
 _PACE = (0.9, 1.8)
 """Seconds from one pose to the next."""
 
@@ -54,6 +57,8 @@ class People:
     shapes: Shapes
     samplers: dict[str, PoseSampler]
     """By the names of `Tier.motions`."""
+    clips: Clips | None = None
+    """Motions of files, which half of the people then take."""
 
 
 def pose_samplers(tier: Tier) -> dict[str, PoseSampler]:
@@ -97,7 +102,11 @@ def draw_people(
     turned = torch.where(still, 0.0, _TURN * moments.normal("turn")).reshape(-1, 2)
     root = _root(persons, moments, heading[:, None] + turned, tier)
     quaternions = matrix_to_quaternion(torch.cat((root[:, :, None], rotations), 2))
-    local = quaternion_to_matrix(_slerp(quaternions[:, 0], quaternions[:, 1], share[:, None]))
+    local = quaternion_to_matrix(slerp(quaternions[:, 0], quaternions[:, 1], share[:, None]))
+    if people.clips is not None:
+        filmed = people.clips.rotations(persons, times)
+        filmed = torch.cat(((_upright(heading) @ filmed[:, 0])[:, None], filmed[:, 1:]), 1)
+        local = torch.where(persons.chance("filmed", _FILMED)[:, None, None, None], filmed, local)
     stroll = moments.uniform("stroll", 2, low=-_STROLL, high=_STROLL) * ~still[:, None]
     first, second = stroll.reshape(-1, 2, 2).unbind(1)
     place = _places(draws, slots) + (first + share[:, None] * (second - first)).reshape(-1, slots, 2)
@@ -141,15 +150,21 @@ def _poses(persons: Draws, moments: Draws, tier: Tier, people: People) -> Tensor
 
 def _root(persons: Draws, moments: Draws, heading: Tensor, tier: Tier) -> Tensor:
     """Orientations (G, 2, 3, 3) of the root: upright and leaning a little, or lying."""
+    lean = tier.tilt * moments.normal("lean", 2)
+    tilt = rotvec_to_matrix(torch.nn.functional.pad(lean, (0, 1))).reshape(-1, 2, 3, 3)
+    lying = (persons.uniform("lying") < tier.lying)[:, None, None, None]
+    return torch.where(
+        lying, quaternion_to_matrix(moments.normal("fall", 4)).reshape(-1, 2, 3, 3), tilt @ _upright(heading)
+    )
+
+
+def _upright(heading: Tensor) -> Tensor:
+    """Orientations (..., 3, 3) of bodies that stand and look where headings (...) point."""
     zero, one = torch.zeros_like(heading), torch.ones_like(heading)
     forward = torch.stack((heading.cos(), heading.sin(), zero), -1)
     up = torch.stack((zero, zero, one), -1)
     # the body at rest has its left side at +x, looks along +z, and its y points up
-    upright = torch.stack((torch.linalg.cross(up, forward), up, forward), -1)
-    lean = tier.tilt * moments.normal("lean", 2)
-    tilt = rotvec_to_matrix(torch.nn.functional.pad(lean, (0, 1))).reshape(-1, 2, 3, 3)
-    lying = (persons.uniform("lying") < tier.lying)[:, None, None, None]
-    return torch.where(lying, quaternion_to_matrix(moments.normal("fall", 4)).reshape(-1, 2, 3, 3), tilt @ upright)
+    return torch.stack((torch.linalg.cross(up, forward), up, forward), -1)
 
 
 def _places(draws: Draws, slots: int) -> Tensor:
@@ -167,15 +182,3 @@ def _places(draws: Draws, slots: int) -> Tensor:
 
 def _least_jerk(share: Tensor) -> Tensor:
     return share**3 * (10 + share * (6 * share - 15))
-
-
-def _slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
-    """Quaternions (..., 4) on the shortest way, at a share (...) of it."""
-    cosine = (first * second).sum(-1)
-    second = torch.where((cosine < 0)[..., None], -second, second)
-    angle = cosine.abs().clamp_max(1.0).acos()
-    near = angle < 1e-6
-    sine = torch.where(near, 1.0, angle.sin())
-    before = torch.where(near, 1 - share, ((1 - share) * angle).sin() / sine)
-    after = torch.where(near, share, (share * angle).sin() / sine)
-    return before[..., None] * first + after[..., None] * second

@@ -101,18 +101,24 @@ def paint_marble(noises: Noises, views: Views) -> Tensor:
 
 def _pieces(collages: Collages, views: Views, *, box: bool) -> Tensor:
     y, x = _grid(views, -1.0, 1.0)
+    shape = (len(views.rays), *views.size)
+    piece = torch.zeros(shape, dtype=torch.int64, device=x.device)
+    light = torch.ones(shape, device=x.device)
+    # an offset, turned and stretched, is a number a column and a number a row
+    start = (collages.axes @ collages.middle[..., None])[..., 0, None, None]
+    across, down = collages.axes[..., 0, None, None] * x - start, collages.axes[..., 1, None, None] * y
+    for number in range(_PIECES):
+        a, b = ((across[:, number, k] + down[:, number, k]).abs() for k in range(2))
+        inside = torch.maximum(a, b) < 1 if box else torch.addcmul(a * a, b, b) < 1
+        piece = torch.where(inside, number + 1, piece)
+        light = torch.where(inside, 1 - 0.25 * b, light)
     first, second, third, fourth = collages.gradient[..., None, None].unbind(1)
     left, right = first + (0.5 + 0.5 * x) * (second - first), third + x * x * (fourth - third)
-    result = left + y * y * (right - left)
-    for color, middle, axes in zip(
-        collages.colors.unbind(1), collages.middle.unbind(1), collages.axes.unbind(1), strict=True
-    ):
-        dx, dy = x - middle[:, 0, None, None], y - middle[:, 1, None, None]
-        a, b = (axes[:, k, 0, None, None] * dx + axes[:, k, 1, None, None] * dy for k in range(2))
-        inside = torch.maximum(a.abs(), b.abs()) < 1 if box else a * a + b * b < 1
-        shaded = color[..., None, None] * (1 - 0.25 * b.clamp(-1, 1).abs())[:, None]
-        result = torch.where(inside[:, None], shaded, result)
-    return result
+    open_ground = left + y * y * (right - left)
+    colors = torch.nn.functional.pad(collages.colors, (0, 0, 1, 0)).flatten(0, 1)
+    owner = (_PIECES + 1) * torch.arange(len(piece), device=piece.device)[:, None, None]
+    painted = colors.mT.contiguous().index_select(1, (owner + piece).flatten()).reshape(3, *shape).transpose(0, 1)
+    return torch.where(piece[:, None] > 0, painted * light[:, None], open_ground)
 
 
 def _fields(noises: Noises, views: Views) -> Tensor:

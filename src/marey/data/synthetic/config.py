@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from marey.core import InputError
@@ -121,9 +121,11 @@ class SyntheticConfig:
     """Of the open body's mesh."""
     skeletons: tuple[str, ...] = ("coco_17",)
     """Skeletons to label beside the body's own joints."""
+    motions: str | None = None
+    """A folder of BVH, ASF with AMC, or humanoid clips: half of the people move as there."""
     backgrounds: str | None = None
     """A folder of images to use behind the people instead of procedural backgrounds."""
-    surface_detail: bool = field(default=True)
+    surface_detail: bool = True
     """Clothing and hair that stand off the body; else they are paint."""
 
     def __post_init__(self) -> None:

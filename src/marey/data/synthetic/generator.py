@@ -12,6 +12,7 @@ from marey.body.model import BodyModel
 from marey.body.open_body import open_body
 from marey.core import InputError
 from marey.data.synthetic.bodies import People, Shapes, people_shapes, pose_samplers
+from marey.data.synthetic.clips import read_clips
 from marey.data.synthetic.config import SyntheticConfig
 from marey.data.synthetic.labels import SyntheticBatch
 from marey.data.synthetic.pictures import render_scenes
@@ -52,7 +53,13 @@ class SyntheticGenerator:
         self.device = torch.device(device)
         self.scenes_at_once = scenes_at_once
         self.model = (model or open_body(self.config.level)).to(torch.float64).to(self.device)
-        people = People(model=self.model, shapes=shapes, samplers=pose_samplers(self.config.difficulty))
+        clips = read_clips(self.config.motions, self.config.split) if self.config.motions else None
+        people = People(
+            model=self.model,
+            shapes=shapes,
+            samplers=pose_samplers(self.config.difficulty),
+            clips=clips and clips.to(self.device),
+        )
         self._cast = Cast.of(self.config, people)
 
     def sample(
