@@ -7,8 +7,10 @@ index.
 from __future__ import annotations
 
 from marey.data.synthetic.config import SPLITS, TIERS, SyntheticConfig, Tier
+from marey.data.synthetic.flip import flipped, mirror_vertices
 from marey.data.synthetic.generator import SyntheticGenerator
 from marey.data.synthetic.labels import PeopleLabels, PixelLabels, SyntheticBatch, ViewLabels
+from marey.data.synthetic.stream import SyntheticStream
 
 __all__ = [
     "SPLITS",
@@ -18,6 +20,9 @@ __all__ = [
     "SyntheticBatch",
     "SyntheticConfig",
     "SyntheticGenerator",
+    "SyntheticStream",
     "Tier",
     "ViewLabels",
+    "flipped",
+    "mirror_vertices",
 ]

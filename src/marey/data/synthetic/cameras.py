@@ -21,6 +21,8 @@ from marey.geometry.rotations import rotvec_to_matrix
 
 Radial = tuple[Range, Range, Range, Range]
 
+_FILLING = (2.3, 3.4)
+"""Metres that the height of the picture of a whole scene spans where the people are."""
 _LEAST_DEPTH = 0.05
 """Metres in front of the lens; what is nearer is not seen."""
 _FOLD_SHARE = 0.97
@@ -91,10 +93,14 @@ def place_cameras(draws: Draws, config: SyntheticConfig, target: Tensor) -> Came
     kind = draws.choice("kind", [tier.lenses[name] for name in kinds])
     lenses = [LENSES[name] for name in kinds]
     of_kind = _Picker(kind, draws)
-    distance = draws.uniform("distance", views, low=tier.distance[0], high=tier.distance[1])
-    distance = distance * of_kind.number([lens.distance for lens in lenses])
+    factor = of_kind.number([lens.distance for lens in lenses])
+    distance = factor * draws.uniform("distance", views, low=tier.distance[0], high=tier.distance[1])
     height = of_kind.between("height", [lens.height for lens in lenses], views)
     fov = of_kind.between("fov", [lens.field_of_view for lens in lenses], views).deg2rad()
+    if config.framing == "scene":
+        aspect = config.image_size[0] / config.image_size[1]
+        filling = draws.uniform("filling", views, low=_FILLING[0], high=_FILLING[1]) * aspect / (2 * (fov / 2).tan())
+        distance = torch.minimum(torch.maximum(filling, factor * tier.distance[0]), factor * tier.distance[1])
     center = _centers(draws, views, target, distance, height)
     focal = 0.5 * config.image_size[0] / (fov / 2).tan()
     rotation = _looking(draws, center, target, fov, tier.roll, centred=config.framing == "scene")
@@ -128,7 +134,9 @@ def image_of(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     fold = fold_radius(lens_of(cameras, local.dtype)) * _FOLD_SHARE
     fold = fold.reshape(*cameras.batch_shape, *(1,) * (depth.ndim - 2))
     radius = local[..., :2].square().sum(-1).sqrt()
-    seen = (depth > _LEAST_DEPTH) & (radius < fold * depth)
+    seen = (depth > _FILLING = (2.3, 3.4)
+"""Metres that the height of the picture of a whole scene spans where the people are."""
+_LEAST_DEPTH) & (radius < fold * depth)
     pixels = project_from_camera(local, cameras)
     return torch.where(seen[..., None], pixels, torch.nan), torch.where(seen, depth, torch.nan)
 

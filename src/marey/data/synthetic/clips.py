@@ -98,8 +98,8 @@ def read_clips(folder: str | os.PathLike[str], split: str) -> Clips:
     mine = [path for path in files if split_of(path.stem.removeprefix("humanoid3d_")) == split]
     if not mine:
         raise InputError(
-            f"motions: {place} holds {len(files)} motions, none of them of the {split} split; names decide, and a fifth "
-            "is kept for the benchmark: give more motions"
+            f"motions: {place} holds {len(files)} motions, none of them of the {split} split; names decide, and a "
+            "fifth is kept for the benchmark: give more motions"
         )
     return Clips.of([_read(path) for path in mine])
 

@@ -1,5 +1,8 @@
 """What stands between the camera and the people: flat things that cover an exact share of the first person.
 
+In the picture of a whole scene, which may be a frame of a film, they stand still instead and cover a share of the
+picture.
+
 An occluder is a field over the picture (distance from a point, from a line, from a bar) and a level: it covers the
 pixels where the field is below. The level is the quantile of the field over the person's own pixels, so the share that
 is hidden is the one that was drawn, whatever the shape.
@@ -84,7 +87,7 @@ def occluder_masks(occluders: Occluders, person: Tensor) -> Tensor:
 
     Args:
         occluders: (M,)
-        person: (M, H, W) boolean, the pixels of the person that they hide a share of.
+        person: (M, H, W) boolean, the pixels of which they hide a share: those of a person, or all.
     """
     mask = torch.zeros_like(person)
     for number in range(len(_SHAPES)):

@@ -83,7 +83,7 @@ def _painted(cast: Cast, scenes: Scenes, fragments: Fragments, start: int, stop:
     )
     linear = paint_people(shown, figures, paints.lights, views.rays, background)
     first = shown.mask & (shown.face < len(cast.model.faces))
-    covered = occluder_masks(paints.occluders, first)
+    covered = occluder_masks(paints.occluders, first if config.framing == "person" else torch.ones_like(first))
     linear = paint_occluders(paints.occluders, covered, linear)
     return degrade(paints.flaws, scenes.grain[some], linear), covered
 

@@ -29,6 +29,8 @@ _CHEST = 0.9
 """Metres above the ground that the cameras of a whole scene look at."""
 _TOUCHING = ("left_foot", "right_foot", "left_ankle", "right_ankle", "pelvis", "left_hand", "right_hand", "head")
 """Joints under which the ground is in shadow where they are near it."""
+_BEFORE_SCENES = 0.4
+"""Of the share of a person that occluders hide: the share of the picture of a scene."""
 _NOWHERE = 1e3
 """Metres: where the feet of nobody are."""
 
@@ -136,6 +138,8 @@ def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes
     moment = (times * 1e6).round().long().repeat_interleave(config.views)[:, None]
     centers = cameras.centers
     flat = cameras.map(lambda tensor: tensor.flatten(0, 1))
+    low, high = tier.occlusion
+    before = 1.0 if config.framing == "person" else _BEFORE_SCENES
     touching = [cast.model.tree.joints.index(joint) for joint in _TOUCHING]
     feet = people.joints[:, :, touching].flatten(1, 2).nan_to_num(_NOWHERE)
     skeletons = {
@@ -157,7 +161,7 @@ def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes
             nodes=ray_nodes(flat, config.image_size[::-1]),
             feet=feet.repeat_interleave(config.views, 0),
             lights=draw_lights(draws).map(lambda tensor: tensor.repeat_interleave(config.views, 0)),
-            occluders=draw_occluders(pictures, share=tier.occlusion, chance=tier.occluded),
+            occluders=draw_occluders(pictures, share=(low * before, high * before), chance=tier.occluded),
             flaws=draw_flaws(pictures, tier.degradation),
         ),
         backgrounds=draw_backgrounds(draws, pictures, centers),
