@@ -134,9 +134,7 @@ def image_of(points: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
     fold = fold_radius(lens_of(cameras, local.dtype)) * _FOLD_SHARE
     fold = fold.reshape(*cameras.batch_shape, *(1,) * (depth.ndim - 2))
     radius = local[..., :2].square().sum(-1).sqrt()
-    seen = (depth > _FILLING = (2.3, 3.4)
-"""Metres that the height of the picture of a whole scene spans where the people are."""
-_LEAST_DEPTH) & (radius < fold * depth)
+    seen = (depth > _LEAST_DEPTH) & (radius < fold * depth)
     pixels = project_from_camera(local, cameras)
     return torch.where(seen[..., None], pixels, torch.nan), torch.where(seen, depth, torch.nan)
 
