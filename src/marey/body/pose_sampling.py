@@ -19,9 +19,9 @@ from marey.body.smpl_tree import POSED_JOINTS
 from marey.body.trees import part_of
 from marey.core import InputError, ShapeError
 
-_TOGETHER = {"spine1": ("spine", 0.3), "spine2": ("spine", 0.3), "spine3": ("spine", 0.3)} | {
-    "neck": ("neck", 0.4),
-    "head": ("neck", 0.4),
+_TOGETHER = {"spine1": ("spine", 0.08), "spine2": ("spine", 0.08), "spine3": ("spine", 0.08)} | {
+    "neck": ("neck", 0.2),
+    "head": ("neck", 0.2),
 }
 """Joints that bend together: the name of their group, and the share of their own in how they turn. Vertebrae have no
 muscles of their own."""
