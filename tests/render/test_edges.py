@@ -91,7 +91,7 @@ def test_area_and_its_derivative__are_those_of_finite_differences(rings):
         difference = (area(vertices + step * change, faces) - area(vertices - step * change, faces)) / (2 * step)
         assert float((gradient * change).sum()) == pytest.approx(float(difference), rel=0.03), name
     moved = torch.stack((bend, zero, zero), -1)  # every row moves along itself: the area stays
-    assert abs(float((gradient * moved).sum())) < 0.03 * float(found.sum())
+    assert abs(float((gradient * moved).sum())) < 0.03 * found.sum().item()
 
 
 def test_shift__moves_the_middle_of_the_silhouette():

@@ -72,9 +72,10 @@ def shade(
             raise InputError("eye: specular reflection needs the optical centre of each picture; pass cameras.centers")
         gaze = _unit((_of_hits(hits, eye, 1) - points.t())[None])
         mirrored = 2 * facing * normal - toward
-        along = _dot(mirrored, gaze).clamp(min=torch.finfo(albedo.dtype).tiny)  # a power has no derivative at zero
+        # not a power: it has no derivative at zero, and PyTorch rounds it differently from one batch to another
+        along = _dot(mirrored, gaze).clamp(min=torch.finfo(albedo.dtype).tiny).log()
         exponent = 64.0 if lights.shininess is None else _of_hits(hits, lights.shininess, 0)
-        glint = torch.where(facing > 0, along**exponent, 0.0)
+        glint = torch.where(facing > 0, (along * exponent).exp(), 0.0)
         result = result + (_of_hits(hits, lights.specular, 2) * glint).sum(0)
     return result.t()
 
