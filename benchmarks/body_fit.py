@@ -8,7 +8,7 @@ between the same vertex of both, in millimetres: `mean`, `worst_person` (the mea
 
 `<people>.described`: the shape follows from age, sex, weight, muscle, proportions and stature, by `shape_of`.
 `<people>.fitted`: by least squares from the unposed person. `<people>.joints_mm`: of the 24 joints of the fitted.
-`levels`: how far the vertices of the full mesh are from the surface of a coarser one.
+`levels`: how far the surface of a coarser mesh is from the full one, at the middles of its faces.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from marey.body.model import BodyModel, PosedBody
-from marey.body.open_body import baked, open_body
+from marey.body.open_body import LEVELS, Level, baked, open_body
 from marey.body.phenotypes import shape_of
 from marey.core.results import BodyState
 from measure import ROOT, describe, write_json
@@ -57,7 +57,7 @@ def main() -> None:
         for name, (count, years, seed) in PEOPLE.items():
             drawn = drawing.Population(source).draw(options.people or count, years, seed=seed)
             results[name] = Trial(source=source, people=drawn, seed=seed).results()
-        results["levels"] = {level: _surface(level) for level in ("medium", "small")}
+        results["levels"] = {level: _surface(level) for level in LEVELS if level != "full"}
     file = resources.files("marey.body") / "assets" / "open_body.safetensors"
     results["file_bytes"] = len(file.read_bytes())
     write_json(options.out, {**results, "meta": describe("torch", "anny")})
@@ -153,11 +153,12 @@ class Trial:
         return self.model(BodyState(orientation=pose[:, 0], pose=pose[:, 1:], shape=shape, translation=zero))
 
 
-def _surface(level: str) -> dict[str, float]:
-    """Millimetres from vertices of the full mesh, spread evenly over their list, to the surface of a level."""
-    full, coarse = open_body("full"), open_body(level)  # type: ignore[arg-type]
-    points = full.template[:: len(full.template) // SURFACE_POINTS]
-    corners = coarse.template[coarse.faces]
+def _surface(level: Level) -> dict[str, float]:
+    """Millimetres from the middles of faces of a level, spread evenly over their list, to the full mesh."""
+    full, coarse = open_body("full"), open_body(level)
+    middles = coarse.template[coarse.faces].mean(1)
+    points = middles[:: max(1, len(middles) // SURFACE_POINTS)]
+    corners = full.template[full.faces]
     near = torch.cdist(points, corners.mean(1)).topk(NEAREST, largest=False).indices
     distance = 1e3 * point_to_triangle(points[:, None], corners[near]).amin(1)
     return {"mean": float(distance.mean()), "max": float(distance.max())}

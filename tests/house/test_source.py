@@ -63,7 +63,9 @@ def test_modules__have_at_most_500_lines():
 
 
 def test_files__are_small():
-    assert not [path for path in _tracked() if path.stat().st_size > 2**20], "keep large files out of the repository"
+    large = {path for path in _tracked() if path.stat().st_size > 2**20}
+    body = PACKAGE / "body" / "assets" / "open_body.safetensors"  # tests/body/test_open_body.py limits it
+    assert not large - {body}, "keep large files out of the repository"
 
 
 def test_readme__is_at_most_150_lines():

@@ -83,6 +83,11 @@ class Source:
         return [[names[place] for place in row.nonzero()[:, 0].tolist()] for row in mask]
 
     @cached_property
+    def template(self) -> Tensor:
+        """(M, 3) the mesh that nobody is, symmetric about x = 0."""
+        return self.model.template_vertices @ TURN.mT
+
+    @cached_property
     def _shapes(self) -> tuple[Tensor, Tensor]:
         model = self.model
         base = torch.cat((model.template_vertices, model.template_bone_heads))

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from marey.body.pose_sampling import LimitPoses, sample_poses
 
+ADULTS, CHILDREN = (18.0, 90.0), (0.0, 18.0)
+"""Years."""
+OLDEST = ADULTS[1]
 BETWEEN_SEXES = 0.1
 """Share of people whose sex is drawn between the two ends, so that shapes between them are in the space."""
 _DRAWN = ("height", "weight", "muscle", "proportions")

@@ -39,6 +39,10 @@ class Regressor:
     error: float
     """Root mean square distance over the samples, metres."""
 
+    def among(self, numbers: NDArray[np.int64]) -> Regressor:
+        """The same, its vertices by other numbers."""
+        return Regressor(vertices=numbers[self.vertices], weights=self.weights, error=self.error)
+
 
 def fit(target: Tensor, vertices: Tensor, order: NDArray[np.int64], *, inside: bool) -> Regressor:
     """Find the vertices and their weights.
