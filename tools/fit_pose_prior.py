@@ -5,14 +5,12 @@
 Clips are those of the DeepMimic humanoid, mocap is a folder of ASF and AMC files. Only those that
 `marey.body.motion_splits` lists for training are fitted, and how many components and how much shrinkage is decided by
 leaving out some of them in turn; the clips for benchmarks are only measured. Every motion counts by its duration,
-within bounds; every frame is seen with its mirror image. Writes the parameters, and
-`benchmarks/results/pose_prior.json`.
+within within bounds; every frame is seen with its mirror image. `benchmarks/poses.py` measures the result.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import warnings
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from marey.body.smpl_tree import POSED_JOINTS
 from marey.body.trees import part_of
 from marey.core import Motion
 from marey.io.asf_amc import read_asf_amc
-from marey.io.atomic import atomic_path, atomic_write_text
+from marey.io.atomic import atomic_path
 from marey.io.humanoid_clips import read_humanoid_clip
 
 RATE = 15.0
@@ -57,7 +55,7 @@ class Data:
     """(2 T, 69)"""
     weight: float
     """Of each frame."""
-    inside: Tensor
+    excess: Tensor
     """(T,) degrees by which a joint is beyond its limits at most."""
 
 
@@ -66,12 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--mocap", type=Path, required=True)
-    parser.add_argument("--result", type=Path, default=Path("benchmarks/results/pose_prior.json"))
     options = parser.parse_args()
-    torch.manual_seed(0)
     data = [prepared(motion) for motion in read_motions(options.clips, options.mocap)]
     training = [each for each in data if split_of(each.name) == "training"]
-    held_out = [each for each in data if split_of(each.name) == "benchmark"]
     scores = {
         (components, shrinkage): cross_validated(training, components, shrinkage)
         for components in COMPONENTS
@@ -79,33 +74,8 @@ def main() -> None:
     }
     for (components, shrinkage), score in scores.items():
         print(f"{components} components, shrinkage {shrinkage}: {score:.2f} nats for motions left out")
-    components, shrinkage = max(scores, key=scores.__getitem__)
-    prior = fitted(training, components, shrinkage)
-    baseline = fitted(training, 1, max(SHRINKAGES, key=lambda value: scores[1, value]))
-    result = {
-        "components": 2 * components,
-        "shrinkage": shrinkage,
-        "log_density": {
-            "training": mean_log_density(prior, training),
-            "left_out_in_training": scores[components, shrinkage],
-            "benchmark": mean_log_density(prior, held_out),
-            "benchmark_of_one_gaussian": mean_log_density(baseline, held_out),
-            "uniform_within_limits": -log_volume(),
-            "each_benchmark_motion": {each.name: mean_log_density(prior, [each]) for each in held_out},
-        },
-        "within_limits": {
-            f"share_of_frames_to_{degrees}_degrees": float(
-                torch.cat([each.inside for each in data]).le(degrees + 1e-6).double().mean()
-            )
-            for degrees in (0, 5, 10, 15, 20)
-        },
-        "motions": {
-            split: [each.name for each in part] for split, part in (("training", training), ("benchmark", held_out))
-        },
-    }
-    write(prior, ASSET)
-    atomic_write_text(options.result, json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result, indent=1))
+    write(fitted(training, *max(scores, key=scores.__getitem__)), ASSET)
+    print(f"wrote {ASSET}")
 
 
 def read_motions(clips: Path, mocap: Path) -> list[Motion]:
@@ -132,7 +102,7 @@ def prepared(motion: Motion) -> Data:
         name=motion.name,
         values=torch.cat((values, mirrored_coordinates(values))),
         weight=seconds / (2 * len(values)),
-        inside=limits.excess(pose).amax((-1, -2)).rad2deg(),
+        excess=limits.excess(pose).amax((-1, -2)).rad2deg(),
     )
 
 

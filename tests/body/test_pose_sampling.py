@@ -26,6 +26,10 @@ def error_of_the_mean_pose(poses, yaw, seed=0):
 def test_limit_poses__lie_within_the_limits(fraction):
     poses = sample_poses(LimitPoses(fraction=fraction), 300, seed=1)
     assert LIMITS.inside(poses).all()
+    sampler = LimitPoses(fraction=fraction, tries=1)
+    single = sampler(torch.rand(300, sampler.numbers, generator=torch.Generator().manual_seed(1)))
+    assert single.dtype == torch.float32
+    assert LIMITS.inside(single).all()
 
 
 def test_limit_poses__of_no_range_stand():

@@ -27,6 +27,8 @@ from marey.geometry.rotations import euler_to_matrix, matrix_to_quaternion, quat
 _X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 _DOWN, _BACK = (0.0, -1.0, 0.0), (0.0, 0.0, -1.0)
 _SMALL = 1e-12
+_ROUNDING = 64
+"""Of the last bit: what a pose on its limits may be off by."""
 
 Interval = tuple[float, float]
 
@@ -169,7 +171,7 @@ class JointLimits:
 
     def inside(self, pose: Tensor, *, tolerance: float = 0.0) -> Tensor:
         """(..., 23) boolean: the joint is within its limits, or beyond by at most a tolerance in radians."""
-        return (self.excess(pose) <= tolerance + 1e-9).all(-1)
+        return (self.excess(pose) <= tolerance + max(1e-9, _ROUNDING * torch.finfo(pose.dtype).eps)).all(-1)
 
     def clamp(self, pose: Tensor) -> Tensor:
         """Poses (..., 23, 3, 3) with each joint that is beyond its limits brought back to them."""
