@@ -94,7 +94,7 @@ def test_calibrate_board__writes_a_sheet_and_says_its_size(capsys, tmp_path):
         (("--calibration", "true.toml", "--out", "x"), "nothing to calibrate from"),
         (("film", "--calibration", "true.toml", "--board", "b", "--out", "x"), "not both"),
         (("film", "--board", "charuco:7", "--out", "x"), "expected charuco:COLUMNSxROWS"),
-        (("check", "absent.toml"), "cannot read the calibration absent.toml"),
+        (("check", "absent.toml"), "cannot read absent.toml"),
         (("board", "hexagons:7x5:0.1"), "expected charuco:COLUMNSxROWS"),
     ],
 )

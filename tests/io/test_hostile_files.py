@@ -190,7 +190,7 @@ def test_read_arrays__promises_without_data(tmp_path, element, shape):
         (b"\x80\x04" + b"(" * 200_000 + b".", "nests more than 100 deep"),
         (b"\x80\x04(" + b"}" * 700_000 + b"l.", "far more memory"),
         (b"\x80\x04(" + b"]" * 700_000 + b"l.", "far more memory"),
-        (b"\x00" * 1000, "not a readable pickle|not a pickle"),
+        (b"\x00" * 1000, "opcode"),
     ],
 )
 def test_restricted_load__containers_without_content(tmp_path, stream, message):

@@ -78,7 +78,7 @@ def test_read__one_file_and_pickles_side_by_side(folder):
         (PICKLE.replace(struct.pack("<d", 1400.5), struct.pack("<d", np.nan)), "not finite"),
         (PICKLE.replace(struct.pack("<d", 720), struct.pack("<d", 0)), "above 0"),
         (b"}(" + key("imageSize") + b"X\x01\x00\x00\x00au.", "'imageSize' is 'a', expected numbers"),
-        (PICKLE[:-30], "not a readable pickle"),
+        (PICKLE[:-30], "ends before its STOP"),
     ],
 )  # fmt: skip
 def test_read__malformed_file_is_told(tmp_path, monkeypatch, content, message):
