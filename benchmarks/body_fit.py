@@ -57,7 +57,7 @@ def main() -> None:
         for name, (count, years, seed) in PEOPLE.items():
             drawn = drawing.Population(source).draw(options.people or count, years, seed=seed)
             results[name] = Trial(source=source, people=drawn, seed=seed).results()
-        results["levels"] = {level: _surface(level) for level in LEVELS if level != "full"}
+        results["levels"] = {level: surface(level) for level in LEVELS if level != "full"}
     file = resources.files("marey.body") / "assets" / "open_body.safetensors"
     results["file_bytes"] = len(file.read_bytes())
     write_json(options.out, {**results, "meta": describe("torch", "anny")})
@@ -153,11 +153,11 @@ class Trial:
         return self.model(BodyState(orientation=pose[:, 0], pose=pose[:, 1:], shape=shape, translation=zero))
 
 
-def _surface(level: Level) -> dict[str, float]:
+def surface(level: Level, count: int = SURFACE_POINTS) -> dict[str, float]:
     """Millimetres from the middles of faces of a level, spread evenly over their list, to the full mesh."""
     full, coarse = open_body("full"), open_body(level)
     middles = coarse.template[coarse.faces].mean(1)
-    points = middles[:: max(1, len(middles) // SURFACE_POINTS)]
+    points = middles[:: max(1, len(middles) // count)]
     corners = full.template[full.faces]
     near = torch.cdist(points, corners.mean(1)).topk(NEAREST, largest=False).indices
     distance = 1e3 * point_to_triangle(points[:, None], corners[near]).amin(1)
