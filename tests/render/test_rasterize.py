@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from marey.body.open_body import open_body
 from marey.core import InputError, ShapeError
+from marey.geometry.rotations import euler_to_matrix
 from marey.render import coverage, rasterize
 from render.brute_force import nearest_faces
 from render.ray_casting import cast, pinhole_rays
@@ -318,3 +320,31 @@ def test_what_cannot_be_drawn__is_refused(vertices, faces, size, error, message)
 def test_near_plane_that_cannot_be__is_refused(near):
     with pytest.raises(InputError, match="near: expected a positive number of metres"):
         rasterize(*GOOD, near=float(near))
+
+
+def body_pictures(level, size, count):
+    """The open body at rest in pixels and depth, seen from all sides, and its faces."""
+    body = open_body(level)
+    yaw = torch.arange(count) * 2 * torch.pi / count + 0.1
+    turns = euler_to_matrix(torch.stack((torch.full((count,), torch.pi), yaw, torch.zeros(count)), -1), "xyz")
+    placed = body.template @ turns.mT
+    placed = placed - placed.mean(1, keepdim=True) + torch.tensor([0.0, 0.0, 3.0])
+    pixels = placed[..., :2] / placed[..., 2:] * (1.2 * size) + (size - 1) / 2
+    return torch.cat((pixels, placed[..., 2:]), -1), body.faces
+
+
+@pytest.mark.parametrize("cull_back_faces", [False, True])
+def test_body__shows_the_faces_of_brute_force(cull_back_faces):
+    views, faces = body_pictures("small", 64, 2)
+    for view in views:
+        found = assert_as_brute_force(view, faces, (64, 64), cull_back_faces=cull_back_faces)
+        assert 0.05 < found.mask.float().mean() < 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["full", "medium", "small"])
+def test_body__shows_the_faces_of_brute_force_at_full_size(level):
+    views, faces = body_pictures(level, 256, 3)
+    for view in views:
+        for cull in (False, True):
+            assert_as_brute_force(view, faces, (256, 256), cull_back_faces=cull)

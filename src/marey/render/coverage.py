@@ -25,7 +25,7 @@ _EMPTY = (0x7F800000 << 32) | 0xFFFFFFFF
 """Key of a pixel that sees nothing: infinite depth, face -1."""
 _CANDIDATES_AT_ONCE = {"cpu": 2**17}
 """Bounds the memory of one step: a few dozen bytes each. On a processor they should stay within its cache."""
-_CANDIDATES_ELSEWHERE = 2**24
+_CANDIDATES_ELSEWHERE = 2**22
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

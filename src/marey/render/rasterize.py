@@ -18,7 +18,7 @@ MAX_SIDE = 16384
 _AT_ONCE = {"cpu": (2**18, 2**20)}
 """Faces and pixels of all views worked on together: enough of them that PyTorch's work for a call does not count, few
 enough for the cache of a processor."""
-_AT_ONCE_ELSEWHERE = (2**24, 2**27)
+_AT_ONCE_ELSEWHERE = (2**22, 2**25)
 
 
 def rasterize(
