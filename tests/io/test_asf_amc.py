@@ -217,6 +217,7 @@ def test_read_asf__malformed(tmp_path, old, new, message):
         ("lleg 0 0 0", "lleg 0 zero 0", "'zero' is not a number"),
         ("lleg 0 0 0", "lleg 0 nan 0", "values that are not finite"),
         ("root", "boot", "no bone 'boot' in the skeleton"),
+        (MOTION, ":DEGREES\n1\n", "no values of the root"),
     ],
 )
 def test_read_amc__malformed(tmp_path, old, new, message):

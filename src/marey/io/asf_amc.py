@@ -150,8 +150,8 @@ def _frames(path: Path, bones: AsfSkeleton) -> dict[str, Array]:
         if block.keys() != blocks[0].keys():
             odd = sorted(block.keys() ^ blocks[0].keys())
             raise FormatError(f"{path}, line {start}: other bones than in the first frame: {listed(odd)}")
-    if order and bones.bones[0].name not in blocks[0]:
-        raise FormatError(f"{path}: no values of the root")
+    if bones.bones[0].name not in blocks[0]:
+        raise FormatError(f"{path}: no values of the root in its first frame")
     silent = [bone.name for bone in bones.bones if bone.dof and bone.name not in blocks[0]]
     if silent:
         warnings.warn(f"{path}: nothing about {listed(silent)}; they do not turn", stacklevel=3)
