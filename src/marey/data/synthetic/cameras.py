@@ -23,6 +23,12 @@ Radial = tuple[Range, Range, Range, Range]
 
 _FILLING = (2.3, 3.4)
 """Metres that the height of the picture of a whole scene spans where the people are."""
+_MARGIN = (1.08, 1.6)
+"""Sides of a crop that holds the whole person, in the person's own."""
+_ZOOM = (0.8, 1.2)
+"""Of a crop that cuts the person off."""
+_LOST = (0.1, 0.5)
+"""Share of the person's box beyond the edge of such a crop."""
 _LEAST_DEPTH = 0.05
 """Metres in front of the lens; what is nearer is not seen."""
 _FOLD_SHARE = 0.97
@@ -153,19 +159,20 @@ def crop_to_people(draws: Draws, config: SyntheticConfig, cameras: Cameras, pixe
     draws = draws.within("crop")
     views, size = config.views, torch.tensor(config.image_size, device=pixels.device, dtype=pixels.dtype)
     low, high = _least(pixels), -_least(-pixels)
-    extent = ((high - low) / size).amax(-1, keepdim=True).clamp_min(1e-3)
+    box = high - low
+    extent = (box / size).amax(-1, keepdim=True).clamp_min(1e-3)
     cut = (draws.uniform("cut", views) < config.difficulty.truncated)[..., None]
-    margin = torch.where(
-        cut, draws.uniform("zoom", views, 1, low=0.65, high=1.1), draws.uniform("margin", views, 1, low=1.08, high=1.6)
-    )
-    room = torch.where(cut, 0.35 * margin * extent * size, 0.5 * (margin * extent * size - (high - low)) * 0.95)
-    angle = draws.uniform("direction", views, high=2 * math.pi)
-    outward = torch.stack((angle.cos(), angle.sin()), -1)
-    outward = outward / outward.abs().amax(-1, keepdim=True)
-    inward = draws.uniform("shift", views, 2, low=-1.0, high=1.0)
-    shift = torch.where(cut, outward * draws.uniform("reach", views, 1, low=0.6, high=1.0), inward) * room
-    middle = 0.5 * (low + high) + shift
-    scale = 1 / (margin * extent)
+    zoom = draws.uniform("zoom", views, 1, low=_ZOOM[0], high=_ZOOM[1])
+    side = torch.where(cut, zoom, draws.uniform("margin", views, 1, low=_MARGIN[0], high=_MARGIN[1])) * extent * size
+    room = 0.5 * (side - box)
+    shift = draws.uniform("shift", views, 2, low=-1.0, high=1.0) * 0.95 * room.clamp_min(0)
+    # along one axis, a share of the person's box lies beyond the edge
+    lost = draws.uniform("lost", views, 1, low=_LOST[0], high=_LOST[1]) * box
+    beyond = (room + lost) * torch.where(draws.uniform("end", views, 1) < 0.5, -1.0, 1.0)
+    upright = draws.uniform("axis", views, 1) < 0.6
+    along = torch.cat((~upright, upright), -1) & cut
+    middle = 0.5 * (low + high) + torch.where(along, beyond, shift)
+    scale = (size / side)[..., :1]
     origin = middle - 0.5 * (size - 1) / scale
     return replace(cameras, intrinsics=_cropped(cameras.intrinsics, origin, scale[..., 0]))
 
