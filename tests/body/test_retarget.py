@@ -6,11 +6,12 @@ import torch
 
 from marey.body.ground import clearances
 from marey.body.joint_limits import joint_limits
+from marey.body.kinematics import inverse_kinematics
 from marey.body.pose_sampling import LimitPoses, sample_poses
 from marey.body.recorded_motions import read_motion
 from marey.body.retarget import retarget
 from marey.body.smpl_tree import POSED_JOINTS, SMPL_TREE, average_joints, joints_of
-from marey.core import InputError, JointTree, Motion, ShapeError
+from marey.core import InputError, Joints3D, JointTree, Motion, ShapeError, Skeleton
 from marey.geometry.rotations import euler_to_matrix, geodesic_angle, rotvec_to_matrix
 
 REST = average_joints()
@@ -241,3 +242,29 @@ def test_real_clips__feet_that_stand_slide_no_more_than_in_the_file(shared_data,
             standing = ankle[:-1, 1] < ankle[:, 1].min() + 0.02
             speeds.append((ankle.diff(dim=0)[:, [0, 2]].norm(dim=-1) * motion.fps)[standing].mean())
         assert speeds[0] < speeds[1] + 0.06
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["dance_b", "walk"])
+def test_real_clips__the_same_as_from_where_their_joints_stand(shared_data, name):
+    """Inverse kinematics knows nothing of the file's rest pose and rotations, and finds the same limbs."""
+    motion = read_motion(shared_data / "motion_clips" / f"humanoid3d_{name}.txt")
+    parts = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    limbs = tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
+    places = motion.positions()[:, [motion.tree.joints.index(joint) for joint in limbs]][:, None]
+    known = torch.ones(places.shape[:-1], dtype=torch.float64)
+    joints = Joints3D(
+        positions=places,
+        covariance=(0.005**2 * torch.eye(3, dtype=torch.float64)).expand(*known.shape, 3, 3),
+        score=known,
+        filled=known < 1,
+        skeleton=Skeleton("limbs", limbs, ()),
+    )
+    ours, theirs = retarget(motion), retarget(inverse_kinematics(joints, fps=motion.fps)[0])
+    apart = dict(zip(POSED_JOINTS, geodesic_angle(ours.pose, theirs.pose).rad2deg().mean(0).tolist(), strict=True))
+    for side in ("left", "right"):
+        assert apart[f"{side}_knee"] < 2
+        assert apart[f"{side}_elbow"] < 2
+        assert apart[f"{side}_hip"] < 6
+        assert apart[f"{side}_shoulder"] < 9  # of a straight arm points do not tell the twist
+    assert geodesic_angle(ours.orientation, theirs.orientation).rad2deg().mean() < 4
