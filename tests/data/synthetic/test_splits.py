@@ -93,9 +93,9 @@ def test_folder__pictures_are_shown_behind_the_people(tmp_path):
     assert behind[1:].max() < 60
 
 
-@pytest.mark.parametrize("name", ["backgrounds", "motions"])
-def test_folder__that_is_none_is_told(tmp_path, name):
-    with pytest.raises(InputError, match=f"{name}: .* is no folder"):
+@pytest.mark.parametrize(("name", "message"), [("backgrounds", "is no folder"), ("motions", "no such folder")])
+def test_folder__that_is_none_is_told(tmp_path, name, message):
+    with pytest.raises(InputError, match=message):
         SyntheticGenerator(SyntheticConfig(image_size=(16, 16), **{name: str(tmp_path / "nothing")})).sample(0, [0])
 
 
@@ -125,8 +125,5 @@ def test_motions__bend_the_people(tmp_path):
 
 
 def test_motions__without_one_for_the_split_are_told(tmp_path):
-    with pytest.raises(InputError, match="holds 0 motions, none of them of the training split"):
-        read_clips(tmp_path, "training")
-    (tmp_path / "01_01.amc").write_text(":FULLY-SPECIFIED\n:DEGREES\n1\n")
-    with pytest.raises(InputError, match="expected one ASF file whose name it begins with beside it, found 0"):
+    with pytest.raises(InputError, match="no motion for training in it"):
         read_clips(tmp_path, "training")

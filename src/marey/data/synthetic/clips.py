@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from marey.body.motion_splits import split_of
+from marey.body.motion_splits import Split
+from marey.body.recorded_motions import find_motions, read_motion
 from marey.body.retarget import retarget
 from marey.core import InputError
 from marey.core.motion import Motion
 from marey.data.synthetic.random import Draws
 from marey.geometry.rotations import matrix_to_quaternion, quaternion_to_matrix
-
-_SUFFIXES = (".bvh", ".amc", ".txt")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,28 +78,14 @@ class Clips:
         return torch.cat(((_about_y(-ahead) @ moved[:, 0])[:, None], moved[:, 1:]), 1)
 
 
-def read_clips(folder: str | os.PathLike[str], split: str) -> Clips:
-    """Read the motions of a folder that belong to a split.
-
-    An AMC file needs the ASF file whose name its own begins with (`01.asf` of `01_01.amc`), or the only one there is.
+def read_clips(folder: str | os.PathLike[str], split: Split) -> Clips:
+    """Read the motions of a folder, and of those within it, that belong to a split.
 
     Raises:
         InputError: there is no folder, no motion in it for the split, or a motion is not that of a person.
         FormatError: a file is malformed.
     """
-    place = Path(folder)
-    if not place.is_dir():
-        raise InputError(
-            f"motions: {place} is no folder; expected one with .bvh, .asf and .amc, or humanoid .txt files"
-        )
-    files = sorted(path for path in place.iterdir() if path.suffix.lower() in _SUFFIXES)
-    mine = [path for path in files if split_of(path.stem.removeprefix("humanoid3d_")) == split]
-    if not mine:
-        raise InputError(
-            f"motions: {place} holds {len(files)} motions, none of them of the {split} split; names decide, and a "
-            "fifth is kept for the benchmark: give more motions"
-        )
-    return Clips.of([_read(path) for path in mine])
+    return Clips.of([read_motion(path) for path in find_motions(folder, split=split)])
 
 
 def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
@@ -114,22 +98,6 @@ def slerp(first: Tensor, second: Tensor, share: Tensor) -> Tensor:
     before = torch.where(near, 1 - share, ((1 - share) * angle).sin() / sine)
     after = torch.where(near, share, (share * angle).sin() / sine)
     return before[..., None] * first + after[..., None] * second
-
-
-def _read(path: Path) -> Motion:
-    from marey.io.asf_amc import read_asf_amc
-    from marey.io.bvh import read_bvh
-    from marey.io.humanoid_clips import read_humanoid_clip
-
-    if path.suffix.lower() == ".bvh":
-        return read_bvh(path, dtype=torch.float64)
-    if path.suffix.lower() == ".txt":
-        return read_humanoid_clip(path, dtype=torch.float64)
-    skeletons = sorted(other for other in path.parent.iterdir() if other.suffix.lower() == ".asf")
-    fitting = [other for other in skeletons if path.stem.startswith(other.stem)] or skeletons[:2]
-    if len(fitting) != 1:
-        raise InputError(f"{path}: expected one ASF file whose name it begins with beside it, found {len(fitting)}")
-    return read_asf_amc(fitting[0], path, dtype=torch.float64)
 
 
 def _quaternions(motion: Motion) -> Tensor:

@@ -122,7 +122,7 @@ class SyntheticConfig:
     skeletons: tuple[str, ...] = ("coco_17",)
     """Skeletons to label beside the body's own joints."""
     motions: str | None = None
-    """A folder of BVH, ASF with AMC, or humanoid clips: half of the people move as there."""
+    """A folder of motions (BVH, ASF with AMC, clips of the DeepMimic humanoid): half of the people move as there."""
     backgrounds: str | None = None
     """A folder of images to use behind the people instead of procedural backgrounds."""
     surface_detail: bool = True
