@@ -158,7 +158,13 @@ def test_read__last_frame_that_is_cut_off(tmp_path, cut):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda text: text.replace("\n", "\r\n"), lambda text: "\ufeff" + text, lambda text: text + "\n\n"]
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\ufeff" + text,
+        lambda text: text + "\n\n",
+        lambda text: text.replace(" ", "\t"),
+    ],
 )
 def test_read__same_in_other_spellings(tmp_path, change):
     expected = read(tmp_path).positions()

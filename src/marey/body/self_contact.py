@@ -37,6 +37,8 @@ _HEAD_TOP = 0.13
 
 @dataclass(frozen=True, kw_only=True)
 class _Tests:
+    """The capsules by their ends, and which of them are tested against which."""
+
     starts: Tensor
     ends: Tensor
     radii: Tensor
@@ -71,7 +73,7 @@ def depth_of_contact(rotations: Tensor, joints: Tensor | None = None) -> Tensor:
     nearest = share.clamp(0, 1)[..., None] * span[..., None, None, :, :]
     distance = (from_start - nearest).square().sum(-1).clamp_min(1e-12).sqrt()
     depth = radii[chosen][:, None, None] + radii - distance
-    return torch.where(tests.apart[:, None, :], depth, -1.0).amax((-1, -2, -3))
+    return torch.where(tests.apart.to(depth.device)[:, None, :], depth, -1.0).amax((-1, -2, -3))
 
 
 @cache

@@ -174,8 +174,9 @@ def _blocks(path: Path, lines: list[str], widths: dict[str, int]) -> tuple[list[
     starts: list[int] = []
     radians = math.radians(1)
     for number, line in enumerate(lines, start=1):
-        name, _, values = line.strip().partition(" ")
-        if not name or name.startswith("#"):
+        name, *rest = line.split(None, 1)[:2] or ("#",)
+        values = rest[0] if rest else ""
+        if name.startswith("#"):
             continue
         if name.startswith(":"):
             radians = {":radians": 1.0, ":degrees": math.radians(1)}.get(name.lower(), radians)
