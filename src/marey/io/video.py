@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -263,9 +265,7 @@ def _decode(container: av.container.InputContainer, stream: av.VideoStream) -> I
 
 
 def write_video(path: str | os.PathLike[str], frames: Iterable[Image], *, fps: float) -> None:
-    """Write an MP4 with H.264 where the installed FFmpeg has an encoder for it, else MPEG-4.
-
-    Odd sizes are made even by repeating the last row and column, because the usual chroma format needs it.
+    """Write an MP4 of frames that come one after the other; see `video_writer`.
 
     Args:
         path: The file.
@@ -275,27 +275,66 @@ def write_video(path: str | os.PathLike[str], frames: Iterable[Image], *, fps: f
     Raises:
         InputError: there is no frame, their sizes differ, the rate is not above 0, or the file cannot be written.
     """
+    with video_writer(path, fps=fps) as write:
+        for image in frames:
+            write(image)
+
+
+@contextmanager
+def video_writer(path: str | os.PathLike[str], *, fps: float) -> Iterator[Callable[[Image], None]]:
+    """Write an MP4 with H.264 where the installed FFmpeg has an encoder for it, else MPEG-4.
+
+    The block gets a function that takes the next frame, so that several videos can be written side by side. The file is
+    there when the block ends well. Odd sizes are made even by repeating the last row and column, because the usual
+    chroma format needs it.
+
+    Args:
+        path: The file.
+        fps: Frames per second.
+
+    Raises:
+        InputError: there was no frame, their sizes differ, the rate is not above 0, or the file cannot be written.
+    """
     path = Path(path)
-    remaining = iter(frames)
-    first = next(remaining, None)
-    if first is None:
-        raise InputError(f"{path}: no frame to write")
     if not (np.isfinite(fps) and fps > 0):
         raise InputError(f"fps: expected a frame rate above 0, got {fps}")
-    height, width = first.shape[:2]
     with atomic_path(path) as temporary:
+        encoder = _Encoder(path, fps)
         try:
             with av.open(str(temporary), mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
-                codec = next(name for name in ("libx264", "libopenh264", "mpeg4") if name in av.codecs_available)
-                stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(100_000))
-                stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
-                if codec == "libx264":
-                    stream.options = {"crf": "20", "preset": "veryfast"}
-                for image in chain([first], remaining):
-                    if image.shape != first.shape:
-                        raise InputError(f"{path}: frames of different sizes, {first.shape} and {image.shape}")
-                    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-                    container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
-                container.mux(stream.encode())
+                yield partial(encoder.write, container)
+                encoder.finish(container)
         except av.error.FFmpegError as error:
             raise InputError(f"cannot write {path}: {error}") from error
+
+
+class _Encoder:
+    """The video stream of a file, which begins with its first frame."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self.path, self.fps = path, fps
+        self._shape: tuple[int, ...] = ()
+        self._stream: av.VideoStream | None = None
+
+    def write(self, container: av.container.OutputContainer, image: Image) -> None:
+        stream = self._stream or self._begun(container, image)
+        if image.shape != self._shape:
+            raise InputError(f"{self.path}: frames of different sizes, {self._shape} and {image.shape}")
+        height, width = image.shape[:2]
+        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+
+    def finish(self, container: av.container.OutputContainer) -> None:
+        if self._stream is None:
+            raise InputError(f"{self.path}: no frame to write")
+        container.mux(self._stream.encode())
+
+    def _begun(self, container: av.container.OutputContainer, first: Image) -> av.VideoStream:
+        codec = next(name for name in ("libx264", "libopenh264", "mpeg4") if name in av.codecs_available)
+        stream: av.VideoStream = container.add_stream(codec, rate=Fraction(self.fps).limit_denominator(100_000))
+        height, width = first.shape[:2]
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        if codec == "libx264":
+            stream.options = {"crf": "20", "preset": "veryfast"}
+        self._stream, self._shape = stream, first.shape
+        return stream
