@@ -3,11 +3,11 @@
     python benchmarks/synthetic.py --out FILE [--pictures 320] [--runs 7] [--checked 200] [--smoke]
 
 Speed is that of whole samples, pictures of 256 x 256 with all labels, people with the decimated mesh, by the clock on
-the wall and (`cpu`) by the processor's seconds that the thread took, which say more when other programs run beside. The labels of
-some hundred samples a tier are compared with OpenCV: its projection of the joints, and the silhouette that it fills
-from the projected triangles at nine times the resolution; with rays from the camera through every joint, which first
-and last meet the body before and behind it; and with themselves, made again in other batches, on other numbers of
-threads and by workers. `mean_pose_mm` is the error of always answering with the mean of other samples.
+the wall and (`cpu`) by the processor's seconds that the thread took, which say more when other programs run beside.
+The labels of some hundred samples a tier are compared with OpenCV: its projection of the joints, and the silhouette
+that it fills from the projected triangles at nine times the resolution; with rays from the camera through every joint,
+which first and last meet the body before and behind it; and with themselves, made again in other batches, on other
+numbers of threads and by workers. `mean_pose_mm` is the error of always answering with the mean of other samples.
 """
 
 from __future__ import annotations
