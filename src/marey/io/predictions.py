@@ -1,0 +1,198 @@
+"""Poses in rows: the file that predictions and labels are scored from, one npz without pickle.
+
+A row is one person in one frame of one sequence. Keys of the archive (N rows, J joints):
+
+======================  =====================================================================================
+`format`                1
+`benchmark`             text; name and version of the labels, empty if unknown
+`joint_names`           (J,) text
+`sequence`, `frame`     (N,) text; (N,) integers
+`person`                (N,) integers; of labels who it is, of predictions the place among the frame's detections
+`joints`                (N, J, 3) metres
+`joints_universal`      (N, J, 3) metres, of the universal skeleton of MPI-INF-3DHP and MuPoTS
+`keypoints`             (N, J, 2) pixels
+`visible`               (N, J) boolean
+`score`                 (N,) of a detection
+`subject`, `action`,    (N,) text
+`scene`
+...                     whatever else a protocol asks for, N long
+======================  =====================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError, InputError, MareyError, ShapeError
+from marey.io.atomic import atomic_path
+from marey.io.npz import read_arrays
+
+FORMAT = 1
+LISTED = 5
+"""Rows that a message names before it only counts them."""
+
+Array = npt.NDArray[Any]
+
+_KEYS = ("format", "benchmark", "joint_names", "sequence", "frame", "person")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PoseRows:
+    """N people, each in one frame of one sequence."""
+
+    joint_names: tuple[str, ...]
+    sequence: Array
+    """(N,) text."""
+    frame: Array
+    """(N,) integers."""
+    person: Array
+    """(N,) integers; of labels who it is, of predictions the place among the frame's detections."""
+    values: Mapping[str, Array] = field(default_factory=dict)
+    """Arrays of N entries by name; `joints` is (N, J, 3) in metres, the others are listed at the top of the module."""
+    benchmark: str = ""
+    """Name and version of the labels that these are, or were predicted for; empty if unknown."""
+
+    def __post_init__(self) -> None:
+        if self.sequence.ndim != 1 or self.sequence.dtype.kind != "U":
+            raise ShapeError(f"sequence: expected (N,) text, got {self.sequence.shape} of {self.sequence.dtype}")
+        for name in ("frame", "person"):
+            found = getattr(self, name)
+            if found.shape != self.sequence.shape or found.dtype.kind not in "iu":
+                raise ShapeError(f"{name}: expected ({len(self)},) integers, got {found.shape} of {found.dtype}")
+        for name, array in self.values.items():
+            if array.ndim == 0 or len(array) != len(self):
+                raise ShapeError(f"{name}: expected one entry for each of the {len(self)} rows, got {array.shape}")
+        for name, size in (("joints", 3), ("joints_universal", 3), ("keypoints", 2)):
+            if name in self.values and self.values[name].shape[1:] != (len(self.joint_names), size):
+                raise ShapeError(
+                    f"{name}: expected ({len(self)}, {len(self.joint_names)}, {size}), got {self.values[name].shape}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    def __getitem__(self, rows: Array) -> PoseRows:
+        """Some rows, by indices or by a mask."""
+        return PoseRows(
+            joint_names=self.joint_names,
+            sequence=self.sequence[rows],
+            frame=self.frame[rows],
+            person=self.person[rows],
+            values={name: array[rows] for name, array in self.values.items()},
+            benchmark=self.benchmark,
+        )
+
+    def described(self, rows: npt.ArrayLike) -> str:
+        """Words for some rows, the first few by name."""
+        found = np.asarray(rows).tolist()
+        names = [f"{self.sequence[row]} frame {self.frame[row]} person {self.person[row]}" for row in found[:LISTED]]
+        more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
+        return f"rows {', '.join(map(str, found[:LISTED]))} ({'; '.join(names)}){more}"
+
+
+def pose_rows(
+    joints: Array | None = None,
+    *,
+    joint_names: Sequence[str] = (),
+    sequence: Sequence[str] | Array,
+    frame: Sequence[int] | Array,
+    person: Sequence[int] | Array | None = None,
+    benchmark: str = "",
+    **values: npt.ArrayLike,
+) -> PoseRows:
+    """Gather rows from sequences and arrays.
+
+    Args:
+        joints: (N, J, 3) metres.
+        joint_names: (J,)
+        sequence: (N,)
+        frame: (N,)
+        person: (N,); None: the place of each row among those of its frame.
+        benchmark: Name and version of the labels.
+        **values: Further arrays of N entries.
+
+    Raises:
+        ShapeError: an array has not one entry a row, or joints have other names than `joint_names`.
+    """
+    arrays = {name: np.asarray(value) for name, value in values.items()}
+    if joints is not None:
+        arrays = {"joints": np.asarray(joints), **arrays}
+    names, frames = np.asarray(sequence, dtype=np.str_), np.asarray(frame, dtype=np.int64)
+    return PoseRows(
+        joint_names=tuple(joint_names),
+        sequence=names,
+        frame=frames,
+        person=places_in_groups(names, frames) if person is None else np.asarray(person, dtype=np.int64),
+        values=arrays,
+        benchmark=benchmark,
+    )
+
+
+def places_in_groups(*keys: Array) -> Array:
+    """(N,) how many rows before this one have the same keys (N,)."""
+    if len({len(key) for key in keys}) != 1:
+        raise ShapeError(f"keys: expected as many entries in each, got {[len(key) for key in keys]}")
+    group = np.zeros(len(keys[0]), dtype=np.int64)
+    for key in keys:
+        found = np.unique(key, return_inverse=True)[1].reshape(-1)
+        group = np.unique(group * (found.max(initial=0) + 1) + found, return_inverse=True)[1].reshape(-1)
+    order = np.argsort(group, kind="stable")
+    counts = np.bincount(group)
+    starts = np.repeat(np.cumsum(counts) - counts, counts)
+    places = np.empty(len(group), dtype=np.int64)
+    places[order] = np.arange(len(group)) - starts
+    return places
+
+
+def write_pose_rows(path: str | os.PathLike[str], rows: PoseRows) -> None:
+    """Write rows; the keys are listed at the top of this module.
+
+    Raises:
+        InputError: the file cannot be written, or a value has the name of a key.
+    """
+    if taken := sorted(set(rows.values) & set(_KEYS)):
+        raise InputError(f"values: {', '.join(taken)} are keys of the file itself; rename them")
+    arrays = {
+        "format": np.array(FORMAT),
+        "benchmark": np.array(rows.benchmark),
+        "joint_names": np.array(rows.joint_names, dtype=np.str_),
+        "sequence": rows.sequence,
+        "frame": rows.frame,
+        "person": rows.person,
+        **rows.values,
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_pose_rows(path: str | os.PathLike[str]) -> PoseRows:
+    """Read rows. Nothing in the file is unpickled.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such archive, is cut off, holds pickled objects, or its arrays do not fit together.
+    """
+    path = Path(path)
+    arrays = read_arrays(path)
+    try:
+        if arrays["format"] != FORMAT:
+            raise FormatError(f"format {arrays['format']}, this version reads {FORMAT}; install a newer marey")
+        return PoseRows(
+            joint_names=tuple(map(str, arrays["joint_names"].tolist())),
+            sequence=arrays["sequence"],
+            frame=arrays["frame"],
+            person=arrays["person"],
+            values={name: array for name, array in arrays.items() if name not in _KEYS},
+            benchmark=str(arrays["benchmark"]),
+        )
+    except KeyError as error:
+        raise FormatError(f"{path}: no rows of poses: the key {error} is missing") from error
+    except (MareyError, ValueError, TypeError) as error:
+        raise FormatError(f"{path}: {error}") from error

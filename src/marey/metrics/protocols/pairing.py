@@ -1,0 +1,176 @@
+"""Bring predictions and labels together: row by row or frame by frame, or say which rows do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marey.core import InputError, ShapeError
+from marey.io.predictions import PoseRows, places_in_groups
+from marey.metrics.protocols.contract import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """Rows of labels, and the prediction of each."""
+
+    predictions: PoseRows
+    labels: PoseRows
+
+    def joints(self, names: Sequence[str], key: str = "joints") -> tuple[Tensor, Tensor]:
+        """Predicted and true joints of these names, each (N, J, 3), in double precision."""
+        return tensor(self.predictions, key, names, "predictions"), tensor(self.labels, key, names, "labels")
+
+
+def paired(predictions: PoseRows, labels: PoseRows) -> Pair:
+    """Each label with its prediction, by sequence, frame and person.
+
+    Raises:
+        InputError: there are no rows, some are doubled, missing or without a label, or they are of another version.
+    """
+    check_rows(predictions, labels)
+    ours, theirs = _codes(predictions, labels)
+    order = np.argsort(ours)
+    place = np.searchsorted(ours, theirs, sorter=order).clip(max=len(ours) - 1)
+    rows = order[place]
+    if len(missing := np.flatnonzero(ours[rows] != theirs)):
+        raise InputError(f"predictions: none for {len(missing)} labels, {labels.described(missing)}; predict them too")
+    if len(extra := np.flatnonzero(~np.isin(ours, theirs))):
+        raise InputError(
+            f"predictions: {len(extra)} have no label, {predictions.described(extra)}; "
+            "are the labels of another version, or of another split?"
+        )
+    return Pair(predictions=predictions[rows], labels=labels)
+
+
+def check_rows(predictions: PoseRows, labels: PoseRows) -> None:
+    """See that both have rows, none twice, and are of one version of the labels.
+
+    Raises:
+        InputError: they have not.
+    """
+    for rows, what in ((labels, "labels"), (predictions, "predictions")):
+        if not len(rows):
+            raise InputError(f"{what}: no rows; there is nothing to score")
+        doubled = np.flatnonzero(places_in_groups(rows.sequence, rows.frame, rows.person))
+        if len(doubled):
+            raise InputError(f"{what}: {len(doubled)} rows come twice, {rows.described(doubled)}; keep one of each")
+    if predictions.benchmark and labels.benchmark and predictions.benchmark != labels.benchmark:
+        raise InputError(
+            f"predictions: made for the labels '{predictions.benchmark}', rows 0 to {len(predictions) - 1}; "
+            f"these labels are '{labels.benchmark}'; predict again, or score with the labels they were made for"
+        )
+
+
+def check_sequences(predictions: PoseRows, labels: PoseRows) -> None:
+    """See that detections are of labelled frames, and that every labelled sequence was looked at.
+
+    Detections of single frames may be missing, since a detector may find nobody; of a whole sequence they may not.
+
+    Raises:
+        InputError: they are of other frames, or a sequence has none.
+    """
+    check_rows(predictions, labels)
+    if len(absent := np.setdiff1d(labels.sequence, predictions.sequence)):
+        rows = np.flatnonzero(np.isin(labels.sequence, absent))
+        raise InputError(
+            f"predictions: none for the whole of {', '.join(absent)}, {labels.described(rows)}; "
+            "predict them, or leave those sequences out of the labels"
+        )
+    ours, theirs = frame_codes(predictions, labels)
+    if len(extra := np.flatnonzero(~np.isin(ours, theirs))):
+        raise InputError(
+            f"predictions: {len(extra)} are of frames without labels, {predictions.described(extra)}; "
+            "are the labels of another version, or of another split?"
+        )
+
+
+def frame_codes(first: PoseRows, second: PoseRows) -> tuple[Array, Array]:
+    """(N,) and (M,) integers, equal where sequence and frame are, in the order of sequence and frame."""
+    return _joint_codes((first.sequence, first.frame), (second.sequence, second.frame))
+
+
+def _codes(first: PoseRows, second: PoseRows) -> tuple[Array, Array]:
+    return _joint_codes((first.sequence, first.frame, first.person), (second.sequence, second.frame, second.person))
+
+
+def _joint_codes(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array, Array]:
+    code = np.zeros(len(first[0]) + len(second[0]), dtype=np.int64)
+    for ours, theirs in zip(first, second, strict=True):
+        found = np.unique(np.concatenate((ours, theirs)), return_inverse=True)[1].reshape(-1)
+        code = np.unique(code * (found.max(initial=0) + 1) + found, return_inverse=True)[1].reshape(-1)
+    return code[: len(first[0])], code[len(first[0]) :]
+
+
+def tensor(
+    rows: PoseRows, key: str, names: Sequence[str] = (), what: str = "predictions", *, known: bool = True
+) -> Tensor:
+    """One array of rows in double precision, joints of these names in this order.
+
+    Args:
+        rows: N rows.
+        key: Of the array.
+        names: Joints; none: the array is not of joints, or all are meant.
+        what: Whose rows they are, for messages.
+        known: Whether values that are not finite are an error.
+
+    Raises:
+        InputError: the rows lack the array or some joint, or values are not finite; the message names the rows.
+    """
+    array = value(rows, key, what)
+    if names:
+        absent = [name for name in names if name not in rows.joint_names]
+        if absent:
+            raise InputError(
+                f"{what}: rows 0 to {len(rows) - 1} lack the joints {', '.join(absent)}; they have "
+                f"{', '.join(rows.joint_names)}; name or convert the joints as the protocol wants them"
+            )
+        array = array[:, [rows.joint_names.index(name) for name in names]]
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"{what}: '{key}' is of {array.dtype}; expected numbers")
+    if known and array.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
+        if len(bad):
+            raise InputError(
+                f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be "
+                "scored: predict it, or leave the row out of both files and say so"
+            )
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+
+
+def value(rows: PoseRows, key: str, what: str = "labels") -> Array:
+    """One array of rows.
+
+    Raises:
+        InputError: the rows lack it.
+    """
+    if key not in rows.values:
+        raise InputError(
+            f"{what}: rows 0 to {len(rows) - 1} lack '{key}', which this protocol needs; "
+            f"they have: {', '.join(rows.values) or 'nothing'}"
+        )
+    return rows.values[key]
+
+
+def texts(rows: PoseRows, key: str, *, known: Sequence[str] = ()) -> Array:
+    """(N,) text of the labels, each one of `known` if that is given.
+
+    Raises:
+        InputError: the labels lack it, or hold another word.
+    """
+    words = value(rows, key).astype(np.str_)
+    if known and len(bad := np.flatnonzero(~np.isin(words, known))):
+        raise InputError(f"labels: '{key}' is none of {', '.join(known)} in {rows.described(bad)}: '{words[bad[0]]}'")
+    return words
+
+
+def group_means(values: Tensor, groups: Array) -> dict[str, float]:
+    """Mean of values (N, ...) over the rows of each group, sorted by its name."""
+    names, place = np.unique(groups, return_inverse=True)
+    flat = values.numpy().reshape(len(values), -1).mean(1)
+    means = np.bincount(place.reshape(-1), weights=flat) / np.bincount(place.reshape(-1))
+    return {str(name): float(mean) for name, mean in zip(names, means, strict=True)}
