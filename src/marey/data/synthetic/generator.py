@@ -17,6 +17,7 @@ from marey.data.synthetic.config import SyntheticConfig
 from marey.data.synthetic.labels import SyntheticBatch
 from marey.data.synthetic.pictures import render_scenes
 from marey.data.synthetic.scenes import Cast, draw_scenes
+from marey.data.synthetic.staging import Staging
 
 _SCENES = 16
 """Scenes that are drawn together, always as many: what is computed for one does not depend on how many were asked for.
@@ -34,6 +35,7 @@ class SyntheticGenerator:
         config: What is made.
         model: The body, with the joints of SMPL; None takes the open body at the level of the configuration.
         shapes: Draws the shape coefficients of people of a tier; by default those of the open body.
+        staging: Who moves how, and where the cameras are, for all indices alike; None: drawn.
         device: Where all is computed, and where the batches are.
         scenes_at_once: How many scenes are drawn together; another number changes last bits. More suit an accelerator.
     """
@@ -44,6 +46,7 @@ class SyntheticGenerator:
         *,
         model: BodyModel | None = None,
         shapes: Shapes = people_shapes,
+        staging: Staging | None = None,
         device: torch.device | str = "cpu",
         scenes_at_once: int = _SCENES,
     ) -> None:
@@ -60,7 +63,7 @@ class SyntheticGenerator:
             samplers=pose_samplers(self.config.difficulty),
             clips=clips and clips.to(self.device),
         )
-        self._cast = Cast.of(self.config, people)
+        self._cast = Cast.of(self.config, people, staging)
 
     def sample(
         self, seed: int, indices: Sequence[int] | Tensor, times: Sequence[float] | Tensor = ()

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from marey.data.synthetic.lights import Lights, shade
 from marey.data.synthetic.outfits import Landmarks, Wardrobe, albedo, layer_of
+from marey.data.synthetic.rows import Rows
 from marey.render.fragments import Fragments
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seen(Rows):
+    """The K pixels of M pictures that show people, picture by picture."""
+
+    pixel: Tensor
+    """(K,) int64, counted through the pictures."""
+    picture: Tensor
+    """(K,) int64"""
+    face: Tensor
+    """(K,) int64: those of person p of a sample are p F to (p + 1) F."""
+    barycentric: Tensor
+    """(K, 3) float32"""
+
+    @classmethod
+    def of(cls, fragments: Fragments) -> Seen:
+        """Find the pixels."""
+        hits = fragments.hits
+        return cls(pixel=hits.pixel, picture=hits.view, face=hits.face, barycentric=hits.barycentric.to(torch.float32))
+
+    def parts(self, pictures: int, size: int, step: int) -> list[Seen]:
+        """Split into `step` pictures each, all of `size` pixels; pictures and pixels are counted anew in each part."""
+        starts = torch.arange(0, pictures, step, device=self.picture.device)
+        edges = [*torch.searchsorted(self.picture, starts).tolist(), len(self.picture)]
+        parts = [self[low:high] for low, high in pairwise(edges)]
+        return [
+            replace(part, pixel=part.pixel - size * start, picture=part.picture - start)
+            for part, start in zip(parts, range(0, pictures, step), strict=True)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,11 +63,11 @@ class Figures:
     """P."""
 
 
-def paint_people(fragments: Fragments, figures: Figures, lights: Lights, rays: Tensor, background: Tensor) -> Tensor:
+def paint_people(seen: Seen, figures: Figures, lights: Lights, rays: Tensor, background: Tensor) -> Tensor:
     """Paint the people over backgrounds.
 
     Args:
-        fragments: (M,) pictures; the faces of person p of a sample are p F to (p + 1) F.
+        seen: their pixels in M pictures.
         figures: the people.
         lights: (M,).
         rays: (M, 3, H, W) directions of the pixels in the world.
@@ -44,21 +76,19 @@ def paint_people(fragments: Fragments, figures: Figures, lights: Lights, rays: T
     Returns:
         (M, 3, H, W) linear, float32.
     """
-    count, (height, width) = len(rays), fragments.size
-    pixel = torch.nonzero(fragments.face.flatten() >= 0)[:, 0]
-    picture = pixel // (height * width)
-    face = fragments.face.flatten().index_select(0, pixel)
-    weights = fragments.barycentric.reshape(-1, 3).index_select(0, pixel).mT.contiguous()
-    corners = figures.faces.index_select(0, face % len(figures.faces)).mT
-    person = figures.owner.index_select(0, picture) * figures.people + face // len(figures.faces)
+    count, _, height, width = rays.shape
+    weights = seen.barycentric.mT.contiguous()
+    person = seen.face // len(figures.faces)
+    corners = figures.faces.index_select(0, seen.face - person * len(figures.faces)).mT
+    person = figures.owner.index_select(0, seen.picture) * figures.people + person
     rest = _blended(figures.rest.mT, corners, weights)
     normals = figures.normals.flatten(0, 1).mT
     normal = _unit(_blended(normals, corners + person * len(figures.rest), weights))
-    towards = _unit(-rays.transpose(0, 1).flatten(1).index_select(1, pixel))
+    towards = _unit(-rays.transpose(0, 1).flatten(1).index_select(1, seen.pixel))
     layer = layer_of(rest, figures.wardrobe.outfits.take(person), figures.marks)
     color, gloss = albedo(rest, layer, person, wardrobe=figures.wardrobe, marks=figures.marks)
-    diffuse, highlight = shade(normal, towards, gloss, lights.take(picture))
-    shown = background.transpose(0, 1).flatten(1).index_copy(1, pixel, color * diffuse + highlight)
+    diffuse, highlight = shade(normal, towards, gloss, lights.take(seen.picture))
+    shown = background.transpose(0, 1).flatten(1).index_copy(1, seen.pixel, color * diffuse + highlight)
     return shown.reshape(3, count, height, width).transpose(0, 1)
 
 

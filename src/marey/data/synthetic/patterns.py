@@ -20,7 +20,7 @@ PATTERN_FAMILIES = {
     "benchmark": ("plaid", "zigzag", "rings", "speckle"),
 }
 """By split."""
-_LEAST_GROUP = 1024
+_LEAST_GROUP = 8192
 """Points a pattern on average from which on patterns are painted one after the other."""
 
 

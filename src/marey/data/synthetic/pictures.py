@@ -11,7 +11,7 @@ from marey.data.synthetic.backgrounds import folder_backgrounds, folder_images, 
 from marey.data.synthetic.degrade import degrade
 from marey.data.synthetic.labels import PixelLabels, SyntheticBatch, joints_visible
 from marey.data.synthetic.occluders import occluder_depth, occluder_masks, paint_occluders
-from marey.data.synthetic.painting import Figures, paint_people
+from marey.data.synthetic.painting import Figures, Seen, paint_people
 from marey.data.synthetic.scenes import Cast, Scenes
 from marey.data.synthetic.views import Views, between_nodes
 from marey.render.fragments import Fragments
@@ -24,15 +24,18 @@ def render_scenes(cast: Cast, scenes: Scenes, indices: Tensor, *, at_once: int) 
     # bodies are closed, so faces seen from behind are hidden
     size = cast.config.image_size[::-1]
     fragments = rasterize(scenes.surface[: count * views], cast.faces, size, cull_back_faces=True)
+    people = Seen.of(fragments)
+    person = _map(people, people.face // len(cast.model.faces), fragments)
+    parts = people.parts(count * views, size[0] * size[1], at_once * views)
     painted = [
-        _painted(cast, scenes, fragments, start, min(start + at_once, count)) for start in range(0, count, at_once)
+        _painted(cast, scenes, part, person, range(start, min(start + at_once, count)))
+        for part, start in zip(parts, range(0, count, at_once), strict=True)
     ]
     covered = torch.cat([mask for _, mask in painted])
-    faces = len(cast.model.faces)
     pixels = PixelLabels(
         depth=occluder_depth(scenes.paints.occluders[: count * views], covered, fragments.depth),
-        person=torch.where(fragments.mask, fragments.face // faces, -1).to(torch.int16),
-        part=cast.parts[fragments.face % faces].masked_fill(~fragments.mask, -1),
+        person=person,
+        part=_map(people, cast.parts.repeat(slots).index_select(0, people.face), fragments),
         occluder=covered,
     )
     seen = joints_visible(
@@ -59,11 +62,18 @@ def render_scenes(cast: Cast, scenes: Scenes, indices: Tensor, *, at_once: int) 
     )
 
 
-def _painted(cast: Cast, scenes: Scenes, fragments: Fragments, start: int, stop: int) -> tuple[Tensor, Tensor]:
+def _map(people: Seen, values: Tensor, fragments: Fragments) -> Tensor:
+    """Values (K,) of the pixels that show people as a map (M, H, W) int16; -1 elsewhere."""
+    face = fragments.face
+    empty = torch.full((face.numel(),), -1, dtype=torch.int16, device=face.device)
+    return empty.index_copy_(0, people.pixel, values.to(torch.int16)).reshape(face.shape)
+
+
+def _painted(cast: Cast, scenes: Scenes, people: Seen, person: Tensor, which: range) -> tuple[Tensor, Tensor]:
     """Pictures (M, 3, H, W) uint8 of some scenes, and where occluders cover them (M, H, W)."""
     config, count = cast.config, cast.config.views
-    some = slice(start * count, stop * count)
-    paints, shown = scenes.paints[some], fragments[some]
+    some = slice(which.start * count, which.stop * count)
+    paints = scenes.paints[some]
     size = config.image_size[::-1]
     views = Views(origins=paints.origins, rays=between_nodes(paints.nodes, size), feet=paints.feet)
     if config.backgrounds is None:
@@ -71,18 +81,18 @@ def _painted(cast: Cast, scenes: Scenes, fragments: Fragments, start: int, stop:
     else:
         files = folder_images(config.backgrounds, config.split)
         background = folder_backgrounds(scenes.pictures[some], files, size)
-    dressed = scenes.dressed[start * config.slots : stop * config.slots]
+    dressed = scenes.dressed[which.start * config.slots : which.stop * config.slots]
     figures = Figures(
         faces=cast.model.faces,
         rest=cast.rest,
         normals=dressed.normals,
         wardrobe=dressed.wardrobe,
         marks=cast.marks,
-        owner=torch.arange(stop - start, device=views.rays.device).repeat_interleave(count),
+        owner=torch.arange(len(which), device=views.rays.device).repeat_interleave(count),
         people=config.slots,
     )
-    linear = paint_people(shown, figures, paints.lights, views.rays, background)
-    first = shown.mask & (shown.face < len(cast.model.faces))
+    linear = paint_people(people, figures, paints.lights, views.rays, background)
+    first = person[some] == 0
     covered = occluder_masks(paints.occluders, first if config.framing == "person" else torch.ones_like(first))
     linear = paint_occluders(paints.occluders, covered, linear)
     return degrade(paints.flaws, scenes.grain[some], linear), covered

@@ -23,11 +23,12 @@ from marey.data.synthetic.occluders import Occluders, draw_occluders
 from marey.data.synthetic.outfits import Landmarks, Wardrobe, draw_wardrobe
 from marey.data.synthetic.random import Draws
 from marey.data.synthetic.rows import Rows
+from marey.data.synthetic.staging import Staging
 from marey.data.synthetic.views import ray_nodes
 
 _CHEST = 0.9
 """Metres above the ground that the cameras of a whole scene look at."""
-_TOUCHING = ("left_foot", "right_foot", "left_ankle", "right_ankle", "pelvis", "left_hand", "right_hand", "head")
+_TOUCHING = ("left_foot", "right_foot", "pelvis", "spine3", "head")
 """Joints under which the ground is in shadow where they are near it."""
 _BEFORE_SCENES = 0.4
 """Of the share of a person that occluders hide: the share of the picture of a scene."""
@@ -52,9 +53,11 @@ class Cast:
     """(F,) int16 part of every face."""
     faces: Tensor
     """(P F, 3) of P bodies joined."""
+    staging: Staging | None = None
+    """Who moves how, and where the cameras are; None: drawn."""
 
     @classmethod
-    def of(cls, config: SyntheticConfig, people: People) -> Cast:
+    def of(cls, config: SyntheticConfig, people: People, staging: Staging | None = None) -> Cast:
         """Prepare what does not change."""
         model = people.model
         shift = len(model.template) * torch.arange(config.slots, device=model.faces.device)
@@ -67,6 +70,7 @@ class Cast:
             near=neighbours(model.tree).to(model.faces.device),
             parts=model.face_parts("joints24").to(torch.int16),
             faces=(model.faces + shift[:, None, None]).flatten(0, 1),
+            staging=staging,
         )
 
     @property
@@ -133,7 +137,7 @@ def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes
     draws = Draws(seed=seed, split=config.split, indices=indices)
     pictures = draws.fork(torch.arange(config.views, device=indices.device).expand(len(indices), -1), "picture")
     people, dressed = _people(cast, draws, times)
-    cameras = _cameras(config, draws, people)
+    cameras = _cameras(config, draws, people) if cast.staging is None else cast.staging.cameras_of(len(indices))
     pixels, depth = image_of(people.surface.double()[:, None], cameras)
     moment = (times * 1e6).round().long().repeat_interleave(config.views)[:, None]
     centers = cameras.centers
@@ -174,7 +178,11 @@ def _people(cast: Cast, draws: Draws, times: Tensor) -> tuple[PeopleLabels, Dres
     """People on the ground, and what they wear."""
     config, slots = cast.config, cast.config.slots
     persons = draws.fork(torch.arange(slots, device=times.device).expand(len(times), -1), "person")
-    state, present = draw_people(draws, config, cast.people, first_azimuth(draws), times)
+    if cast.staging is None:
+        state, present = draw_people(draws, config, cast.people, first_azimuth(draws), times)
+    else:
+        state = cast.staging.people_at(times)
+        present = torch.ones(state.batch_shape, dtype=torch.bool, device=times.device)
     wardrobe = draw_wardrobe(persons, cast.marks)
     posed = cast.model(state)
     surface = bare = posed.vertices.flatten(0, 1)
