@@ -60,6 +60,11 @@ def test_interpolation__takes_another_table_of_as_many_faces():
     torch.testing.assert_close(found[5, 4:8, 1], torch.full((4,), 0.7, dtype=torch.float64))
 
 
+def test_table_with_too_few_faces__is_refused():
+    with pytest.raises(ShapeError, match=r"expected one row for each face, at least 2, got \(1, 3\)"):
+        interpolate(seen(), torch.zeros(4, 1), FACES[:1])
+
+
 def test_values_of_another_batch__are_refused():
     with pytest.raises(ShapeError, match="or the \\(2,\\) of the pictures"):
         interpolate(seen((2,)), torch.zeros(3, 4, 1), FACES)
@@ -77,7 +82,7 @@ def test_labels__are_those_of_the_face_or_of_the_nearest_corner():
     assert nearest[5, 1] == 10
     assert nearest[1, 7] == 20
     assert nearest[5, 7] == 30
-    with pytest.raises(ShapeError, match="one for each face"):
+    with pytest.raises(ShapeError, match="expected one row for each face, at least 2"):
         label_map(fragments, torch.tensor([5]))
 
 

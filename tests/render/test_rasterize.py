@@ -344,7 +344,7 @@ def test_body__shows_the_faces_of_brute_force(cull_back_faces):
 @pytest.mark.slow
 @pytest.mark.parametrize("level", ["full", "medium", "small"])
 def test_body__shows_the_faces_of_brute_force_at_full_size(level):
-    views, faces = body_pictures(level, 256, 3)
+    views, faces = body_pictures(level, 256, 1)
     for view in views:
         for cull in (False, True):
             assert_as_brute_force(view, faces, (256, 256), cull_back_faces=cull)

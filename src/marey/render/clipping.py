@@ -55,6 +55,8 @@ def cut_near(points: Tensor, faces: Tensor, near: float) -> Pieces | None:
     """
     front = points[..., 2] > near
     known = points.isfinite().all(-1)
+    if not bool((known & ~front).any()):
+        return None
     corner_front, corner_known = front[:, faces], known[:, faces]  # (B, F, 3)
     crossing = corner_known.all(-1) & corner_front.any(-1) & ~corner_front.all(-1)
     view, face = torch.nonzero(crossing).unbind(-1)

@@ -10,6 +10,7 @@ turns away from the camera or ends, cut with the rows and columns of pixel centr
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from marey.core.errors import ShapeError
 from marey.render.fragments import Fragments
 from marey.render.rasterize import MAX_SIDE
+from marey.render.triangles import rounded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,15 +89,14 @@ def antialias(
         centre meets, stay unseen.
 
     Raises:
-        ShapeError: the image is not of the size of the fragments.
+        ShapeError: the image is not of the size of the fragments, or the vertices are of another batch.
     """
     vertices, faces = mesh
     shape = tuple(fragments.face.shape)
     if tuple(image.shape[:-1]) != shape:
         raise ShapeError(f"image: expected {(*shape, 'C')} as the fragments, got {tuple(image.shape)}")
     edges = mesh_edges(faces) if edges is None else edges
-    flat = vertices.expand(*shape[:-2], *vertices.shape[-2:]).reshape(-1, *vertices.shape[-2:])
-    contour = _contour(flat, faces, edges)
+    contour = _contour(_of_pictures(vertices, shape[:-2]), faces, edges)
     pixels = image.reshape(-1, image.shape[-1])
     result = pixels
     for across in (0, 1):
@@ -104,6 +105,17 @@ def antialias(
         place = torch.where(weight > 0, source, target)
         result = result.index_add(0, place, weight.to(image.dtype)[:, None] * (inner - outer))
     return result.view(image.shape)
+
+
+def _of_pictures(vertices: Tensor, batch: tuple[int, ...]) -> Tensor:
+    """Vertices (B, N, 3) of each picture, their pixels rounded as they are drawn."""
+    leading = (1,) * (len(batch) + 2 - vertices.ndim) + tuple(vertices.shape[:-2])
+    if len(leading) != len(batch) or any(have not in (1, need) for have, need in zip(leading, batch, strict=True)):
+        raise ShapeError(
+            f"vertices: expected (N, 3) or {(*batch, 'N', 3)} as the fragments, got {tuple(vertices.shape)}"
+        )
+    own = torch.cat((rounded(vertices[..., :2].movedim(-1, 0)).movedim(0, -1), vertices[..., 2:]), -1)
+    return own.expand(*batch, *own.shape[-2:]).reshape(math.prod(batch), *own.shape[-2:])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -191,7 +203,8 @@ def _neighbours(met: _Contour, line: Tensor, size: tuple[int, int], across: int)
     Both pixels are the first of all where one of them is beyond the picture.
     """
     rows, columns = size
-    cell = _meeting(met.ends, line, across)[0].floor().clamp(-1, MAX_SIDE).to(torch.int64)
+    # a border on a centre runs before it: the centre belongs to a left or top edge, and to no right or bottom edge
+    cell = (_meeting(met.ends, line, across)[0].ceil() - 1).clamp(-1, MAX_SIDE).to(torch.int64)
     step, beside = (met.ends[1] - met.ends[0])[:, :2], met.inside - met.ends[0, :, :2]
     turn = step[:, 0] * beside[:, 1] - step[:, 1] * beside[:, 0]
     ahead = step[:, 0] if across else -step[:, 1]  # the same for a point farther along the line

@@ -82,7 +82,7 @@ class Hits:
             (M, C).
 
         Raises:
-            ShapeError: the values are neither shared nor of each picture.
+            ShapeError: the values are neither shared nor of each picture, or the table has too few faces.
         """
         corners = self.corners(values, faces)
         weights = self.barycentric.to(values.dtype).t()[..., None]
@@ -92,15 +92,32 @@ class Hits:
     def corners(self, values: Tensor, faces: Tensor) -> Tensor:
         """Values (3, M, C) at the three corners of the faces seen; arguments and errors as of `interpolate`."""
         flat = self.of_views(values, 2)
-        corner = faces.index_select(0, self.face).t()
+        corner = self.of_faces(faces).t()
         if len(flat) > 1:
             corner = corner + self.view * flat.shape[1]
         return flat.reshape(-1, flat.shape[-1]).index_select(0, corner.reshape(-1)).view(3, len(self), -1)
 
     def nearest(self, labels: Tensor, faces: Tensor) -> Tensor:
         """The label (M,) of the nearest corner, of labels (N,) of the vertices; the first of equally near ones."""
-        corner = faces.index_select(0, self.face).gather(1, self.barycentric.argmax(1, keepdim=True))[:, 0]
+        corner = self.of_faces(faces).gather(1, self.barycentric.argmax(1, keepdim=True))[:, 0]
         return labels.index_select(0, corner)
+
+    def of_faces(self, values: Tensor) -> Tensor:
+        """Values (M, ...) of the faces seen, of values (F, ...) of all faces.
+
+        Raises:
+            ShapeError: there are fewer values than faces.
+        """
+        if values.ndim < 1 or self.last_face >= len(values):
+            raise ShapeError(
+                f"expected one row for each face, at least {self.last_face + 1}, got {tuple(values.shape)}"
+            )
+        return values.index_select(0, self.face)
+
+    @cached_property
+    def last_face(self) -> int:
+        """The highest face seen; -1 if there is none."""
+        return int(self.face.max()) if len(self) else -1
 
     def of_views(self, values: Tensor, trailing: int) -> Tensor:
         """Values of each picture (B, trailing), or (1, trailing) if all share them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marey.core.errors import ShapeError
 from marey.render.fragments import Fragments
 from marey.render.meshes import unit, vertex_normals
 
@@ -47,9 +46,7 @@ def label_map(fragments: Fragments, labels: Tensor, *, background: int = -1) -> 
         ShapeError: there are fewer labels than faces seen.
     """
     hits = fragments.hits
-    if labels.ndim != 1 or (len(hits) and int(hits.face.max()) >= len(labels)):
-        raise ShapeError(f"labels: expected one for each face, (F,), got {tuple(labels.shape)}")
-    return hits.paint(labels.to(torch.int64).index_select(0, hits.face), background)
+    return hits.paint(hits.of_faces(labels.to(torch.int64)), background)
 
 
 def iuv_map(fragments: Fragments, parts: Tensor, uv: Tensor, uv_faces: Tensor) -> Tensor:
@@ -62,5 +59,5 @@ def iuv_map(fragments: Fragments, parts: Tensor, uv: Tensor, uv_faces: Tensor) -
         uv_faces: (F, 3) int64 into them.
     """
     hits = fragments.hits
-    part = parts.index_select(0, hits.face)[:, None] + 1
+    part = hits.of_faces(parts)[:, None] + 1
     return hits.paint(torch.cat((part.to(uv.dtype), hits.interpolate(uv, uv_faces)), -1))

@@ -11,7 +11,7 @@ from marey.core.errors import InputError, ShapeError
 from marey.render.clipping import Pieces
 from marey.render.coverage import ZBuffer
 from marey.render.fragments import Fragments
-from marey.render.triangles import SUBPIXELS, gather_triangles, loose_triangles, snap
+from marey.render.triangles import gather_triangles, loose_triangles, rounded
 
 MAX_SIDE = 16384
 """Pixels; corners of what is drawn must be exact in 24 bits."""
@@ -163,11 +163,8 @@ def _perspective(corners: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
     With E_i the area of the triangle of the centre and the edge opposite to corner i, E_i / z_i is proportional to the
     weight of corner i on the surface, because 1 / z is affine in the picture.
     """
-    x, y, z = corners.unbind(-1)
-    exact = torch.stack((x, y))
-    # the rounded corners decided what is covered; their derivative is that of the corners themselves
-    rounded = exact + (snap(exact.detach()) / SUBPIXELS - exact.detach())
-    x, y = rounded[0] - centre[0], rounded[1] - centre[1]
+    z = corners[..., 2]
+    x, y = rounded(corners[..., :2].movedim(-1, 0)) - centre[:, None]
     ahead, behind = [1, 2, 0], [2, 0, 1]
     area = x[ahead] * y[behind] - x[behind] * y[ahead]
     share = area / z

@@ -61,6 +61,12 @@ def snap(coordinates: Tensor) -> Tensor:
     return (coordinates * nearer).mul_(SUBPIXELS).round_()
 
 
+def rounded(coordinates: Tensor) -> Tensor:
+    """Pixel coordinates (2, ...) where they are drawn: rounded, with the derivative of the coordinates themselves."""
+    fixed = coordinates.detach()
+    return coordinates + (snap(fixed) / SUBPIXELS - fixed)
+
+
 def gather_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], *, near: float, cull: bool) -> Triangles:
     """Find the triangles of a mesh that may cover a pixel centre.
 
