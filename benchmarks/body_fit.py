@@ -3,8 +3,9 @@
     python benchmarks/body_fit.py --out FILE
 
 Needs the extra `body` (anny). People are drawn as in `tools/bake_body`, with other seeds; each is posed by Anny itself
-and by the open body, in poses over the whole range of every joint (`limits`) and over half of it (`half`). Distances
-between the same vertex of both, in millimetres: `mean`, `worst_person` (the mean over a person's poses), `p99`, `max`.
+and by the open body, in poses over the whole range of every joint (`limits`), over half of it (`half`), and standing at
+ease (`standing`). Distances between the same vertex of both, in millimetres: `mean`, `worst_person` (the mean over a
+person's poses), `p99`, `max`.
 
 `<people>.described`: the shape follows from age, sex, weight, muscle, proportions and stature, by `shape_of`.
 `<people>.fitted`: by least squares from the unposed person. `<people>.joints_mm`: of the 24 joints of the fitted.
@@ -38,7 +39,7 @@ from groups import Groups
 
 PEOPLE = {"adults": (60, (18.0, 90.0), 901), "children": (40, (1.0, 18.0), 902)}
 """How many, of which ages, and the seed."""
-POSES = {"limits": 1.0, "half": 0.5}
+POSES = {"limits": 1.0, "half": 0.5, "standing": 0.0}
 POSES_EACH = 4
 SURFACE_POINTS = 2000
 NEAREST = 40

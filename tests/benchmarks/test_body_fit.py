@@ -34,12 +34,12 @@ def test_point_to_triangle__of_many_is_that_of_dense_samples():
     generator = torch.Generator().manual_seed(0)
     corners = torch.randn(5, 3, 3, generator=generator, dtype=torch.float64)
     points = torch.randn(5, 3, generator=generator, dtype=torch.float64)
-    weights = torch.rand(5, 20_000, 3, generator=generator, dtype=torch.float64).log().neg()
+    weights = torch.rand(5, 3_000, 3, generator=generator, dtype=torch.float64).log().neg()
     samples = (weights / weights.sum(-1, keepdim=True)) @ corners
     nearest = (samples - points[:, None]).norm(dim=-1).amin(1)
     found = body_fit.point_to_triangle(points, corners)
     assert (found <= nearest).all()
-    torch.testing.assert_close(found, nearest, atol=0.05, rtol=0)
+    torch.testing.assert_close(found, nearest, atol=0.15, rtol=0)
 
 
 def test_levels__lie_on_the_full_mesh():

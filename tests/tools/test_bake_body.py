@@ -212,7 +212,20 @@ def test_regressor__point_inside_is_found_from_the_skin():
         0, torch.tensor(found.vertices), torch.tensor(found.weights)
     )
     torch.testing.assert_close(weights, true, atol=1e-3, rtol=0)
-    assert found.error < 1e-3
+    assert found.error(target, skin) < 1e-3
+
+
+def test_regressor__point_of_the_middle_is_of_both_sides():
+    generator = torch.Generator().manual_seed(4)
+    left = torch.randn(150, 40, 3, generator=generator, dtype=torch.float64)
+    skin = torch.cat((left, left * torch.tensor([-1.0, 1, 1])), 1)
+    mirror = np.concatenate((np.arange(40, 80), np.arange(40)))
+    target = skin[:, [3, 43, 10, 50]].mean(1)
+    found = regressors.balanced(regressors.fit(target, skin, np.arange(80), inside=True), mirror)
+    weights = np.zeros(80)
+    np.add.at(weights, found.vertices, found.weights)
+    np.testing.assert_allclose(weights, weights[mirror], atol=1e-12)
+    assert found.error(target, skin) < 1e-3
 
 
 def test_shape_space__of_adults_is_standard_normal_and_children_need_the_rest():

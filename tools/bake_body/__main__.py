@@ -16,7 +16,7 @@ from anny_source import Source
 from asset import Baked, write
 from body_skin import BodySkin
 from levels import levels_of
-from people import ADULTS, CHILDREN, OLDEST, Population, draw_poses
+from people import ADULTS, CHILDREN, OLDEST, Population, fit_poses
 from phenotype_map import anyone, fit_phenotypes
 from points import fit_points
 from shape_space import shape_space
@@ -81,7 +81,7 @@ def fit_weights(body: BodySkin, population: Population, effort: Effort) -> Tenso
     """Skin weights (N, 24), both sides alike."""
     people = population.draw(effort.skin_people, (CHILDREN[0], OLDEST), seed=11)
     bodies = body.bodies(people.phenotypes)
-    poses = draw_poses(effort.skin_people * effort.skin_poses, seed=12).unflatten(0, (effort.skin_people, -1))
+    poses = fit_poses(effort.skin_people, effort.skin_poses, seed=12)
     start = body.groups.fold_to_joints(body.weights)
     weights = start
     for number in range(effort.rounds):
@@ -98,7 +98,7 @@ def fit_weights(body: BodySkin, population: Population, effort: Effort) -> Tenso
 def rest_points(body: BodySkin, phenotypes: Tensor, weights: Tensor, poses: int) -> Tensor:
     """Vertices, then joints, (B, N + 24, 3) of people in the T of our skin, both sides alike."""
     made = []
-    drawn = draw_poses(len(phenotypes) * poses, seed=40 + len(phenotypes)).unflatten(0, (len(phenotypes), -1))
+    drawn = fit_poses(len(phenotypes), poses, seed=40)
     for few, some in zip(phenotypes.split(20), drawn.split(20), strict=True):
         bodies = body.bodies(few)
         for sample in posed(bodies, some, body.groups, body.weights):

@@ -14,6 +14,9 @@ from marey.body.smpl_tree import SMPL_TREE
 
 _KEYPOINTS = ("nose", "left_eye", "left_ear", "left_big_toe", "left_small_toe", "left_heel")
 """Those that Anny defines on the skin, of the middle and the left."""
+_LIMBS = ("left_shoulder", "left_elbow", "left_wrist", "left_hip", "left_knee", "left_ankle")
+KEYPOINT = "_keypoint"
+"""Ends the names of the limbs' joints as people mark them in pictures: some centimetres from where the rig turns."""
 _BONES = {"left_index": "finger2-1.L", "left_pinky": "finger5-1.L", "left_thumb": "finger1-2.L"}
 """Knuckles: MediaPipe's points of the hand are the first joints of index and little finger, the second of the thumb."""
 
@@ -38,7 +41,7 @@ def landmarks(source: Source, mesh: Mesh, regions: dict[str, int], places: Tenso
         places: (M, 3) vertices in the T.
     """
     found = source.keypoints()
-    skin = {name: found[name] for name in _KEYPOINTS}
+    skin = {name: found[name] for name in _KEYPOINTS} | {name + KEYPOINT: found[name] for name in _LIMBS}
     middle = places[:, 0].abs() < 0.01
     skin["head_top"] = _single(int(torch.where(middle, places[:, 1], -9.0).argmax()), places)
     mouth = _rim(mesh, regions["mouth"])

@@ -19,6 +19,8 @@ ADULTS, CHILDREN = (18.0, 90.0), (0.0, 18.0)
 OLDEST = ADULTS[1]
 BETWEEN_SEXES = 0.1
 """Share of people whose sex is drawn between the two ends, so that shapes between them are in the space."""
+USUAL = 0.4
+"""Share of the limits that most poses keep within."""
 _DRAWN = ("height", "weight", "muscle", "proportions")
 
 
@@ -75,3 +77,13 @@ def draw_poses(count: int, *, seed: int, fraction: float = 1.0) -> Tensor:
     """Rotations (count, 24, 3, 3) drawn within a fraction of the limits of the joints, the root at rest."""
     pose = sample_poses(LimitPoses(fraction=fraction), count, seed=seed)
     return torch.cat((torch.eye(3, dtype=pose.dtype).expand(count, 1, 3, 3), pose), 1)
+
+
+def fit_poses(people: int, each: int, *, seed: int) -> Tensor:
+    """Rotations (people, each, 24, 3, 3): of every person half within the limits, half near standing at ease.
+
+    People mostly stand, so that the skin is nearest there; limits alone would leave arms that hang to chance.
+    """
+    wide = draw_poses(people * (each // 2), seed=seed)
+    usual = draw_poses(people * (each - each // 2), seed=seed + 1000, fraction=USUAL)
+    return torch.cat([poses.unflatten(0, (people, -1)) for poses in (wide, usual)], 1)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from body_skin import REGIONS, BodySkin
-from landmarks import landmarks
+from landmarks import KEYPOINT, landmarks
 from mesh import Mesh
-from people import OLDEST, Population, draw_poses
+from people import OLDEST, Population, fit_poses
 from regressors import Regressor, balanced, fit, mirrored
 from shape_space import ShapeSpace
 from skin_fit import Bodies, skin
@@ -71,17 +71,19 @@ def fit_points(
     population, count, poses = drawn
     bodies = body.bodies(population.draw(count, (YOUNGEST, OLDEST), seed=31).phenotypes)
     coefficients = space.coefficients(torch.cat((bodies.vertices, bodies.joints), 1))
-    samples = Samples(space, weights, coefficients.repeat_interleave(poses, 0), draw_poses(count * poses, seed=32))
+    drawn_poses = fit_poses(count, poses, seed=32).flatten(0, 1)
+    samples = Samples(space, weights, coefficients.repeat_interleave(poses, 0), drawn_poses)
     used = level.used
     mirror = np.searchsorted(used, body.mirror[used])
     vertices, rest = samples.vertices[:, used].double(), space.mean[used]
     made: dict[str, Regressor] = {}
     for point in _points(body, bodies, samples, space):
         order = (rest - point.place).norm(dim=1).argsort().numpy()
-        one = fit(point.target.double(), vertices, order, inside=point.inside)
+        target = point.target.double()
+        one = fit(target, vertices, order, inside=point.inside)
         left = point.name.startswith("left_")
         one = one if left else balanced(one, mirror)
-        print(f"{point.name}: {1e3 * one.error:.1f} mm", flush=True)
+        print(f"{point.name}: {1e3 * one.error(target, vertices):.1f} mm", flush=True)
         made[point.name] = one.among(used)
         if left:
             made["right_" + point.name.removeprefix("left_")] = mirrored(one, mirror).among(used)
@@ -101,7 +103,8 @@ def _points(body: BodySkin, bodies: Bodies, samples: Samples, space: ShapeSpace)
         kept = whole[body.kept].float()
         kept = kept / kept.sum()
         target = torch.einsum("n,bnc->bc", kept, samples.vertices)
-        yield Point(name=name, target=target, place=kept @ space.mean[:-_JOINTS], inside=False)
+        inside = name.endswith(KEYPOINT)
+        yield Point(name=name, target=target, place=kept @ space.mean[:-_JOINTS], inside=inside)
     for name, (bone, joint) in found.carried.items():
         rest = _head_in_t(body, bodies, bone)
         each = rest.repeat_interleave(len(samples.vertices) // len(rest), 0)

@@ -10,15 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from torch import Tensor
 
-SUPPORT = 128
-"""Vertices of one point, at most."""
+SUPPORT = 256
+"""Vertices of one point, at most: those of a point of the middle are those of both sides."""
 _NEAREST = 500
 _ON_SKIN = (64, 32, 16)
-_INSIDE = (256, SUPPORT)
+_INSIDE = (256, SUPPORT // 2)
 """How many vertices are kept in turn."""
 _NOISE = 0.003
 """Metres that a vertex may be off, when the weights of a joint are chosen."""
@@ -36,12 +37,16 @@ class Regressor:
     """(SUPPORT,), filled up with the last."""
     weights: Real
     """(SUPPORT,) summing to 1."""
-    error: float
-    """Root mean square distance over the samples, metres."""
 
     def among(self, numbers: NDArray[np.int64]) -> Regressor:
         """The same, its vertices by other numbers."""
-        return Regressor(vertices=numbers[self.vertices], weights=self.weights, error=self.error)
+        return Regressor(vertices=numbers[self.vertices], weights=self.weights)
+
+    def error(self, target: Tensor, vertices: Tensor) -> float:
+        """Root mean square distance from the point (B, 3), by vertices (B, N, 3), metres."""
+        weights = torch.from_numpy(self.weights)[:, None]
+        found = (vertices[:, self.vertices] * weights).sum(1)
+        return float((found - target).square().sum(-1).mean().sqrt())
 
 
 def fit(target: Tensor, vertices: Tensor, order: NDArray[np.int64], *, inside: bool) -> Regressor:
@@ -59,32 +64,26 @@ def fit(target: Tensor, vertices: Tensor, order: NDArray[np.int64], *, inside: b
     for count in _INSIDE if inside else _ON_SKIN:
         kept = np.abs(weigh(offsets)).argsort()[::-1][:count]
         near, offsets = near[kept], offsets[:, kept]
-    found = weigh(offsets)
-    error = float(np.sqrt(((offsets @ found) ** 2).reshape(-1, 3).sum(1).mean()))
-    return _filled(near, found, error)
+    return _filled(near, weigh(offsets))
 
 
 def mirrored(one: Regressor, mirror: NDArray[np.int64]) -> Regressor:
     """The same point of the other side."""
-    return Regressor(vertices=mirror[one.vertices], weights=one.weights, error=one.error)
+    return Regressor(vertices=mirror[one.vertices], weights=one.weights)
 
 
 def balanced(one: Regressor, mirror: NDArray[np.int64]) -> Regressor:
-    """A point of the middle with the same weights on both sides, of the heaviest vertices."""
+    """A point of the middle with the same weights on both sides."""
     total = np.zeros(len(mirror))
     np.add.at(total, one.vertices, one.weights / 2)
     total = total + total[mirror]
-    order = np.lexsort((np.minimum(np.arange(len(mirror)), mirror), -np.abs(np.round(total, 12))))
-    kept = order[: min(SUPPORT, int((total != 0).sum()))]
-    kept = kept[np.isin(mirror[kept], kept)]
-    return _filled(kept, total[kept] / total[kept].sum(), one.error)
+    kept = np.flatnonzero(total)
+    return _filled(kept, total[kept])
 
 
-def _filled(vertices: NDArray[np.int64], weights: Real, error: float) -> Regressor:
+def _filled(vertices: NDArray[np.int64], weights: Real) -> Regressor:
     short = SUPPORT - len(vertices)
-    return Regressor(
-        vertices=np.pad(vertices, (0, short), mode="edge"), weights=np.pad(weights, (0, short)), error=error
-    )
+    return Regressor(vertices=np.pad(vertices, (0, short), mode="edge"), weights=np.pad(weights, (0, short)))
 
 
 def _signed(offsets: Real) -> Real:

@@ -59,6 +59,10 @@ _PARTICULAR: dict[str, dict[str, Mix]] = {
 }
 """What a name means in one skeleton only. Human3.6M: `spine` halfway between pelvis and neck, `head` between the nose
 and the middle of the head. BODY_25B: the upper neck. OpenPose, COCO-18, Panoptic: the neck between the shoulders."""
+_MARKED = ("coco_17", "coco_18", "body_25", "body_25b", "halpe_26", "mediapipe_33", "panoptic_19")
+"""Skeletons that people mark in pictures, or networks after them: limbs end where Anny has COCO's keypoints, up to some
+3 cm from where the body turns. The others have joints of motion capture: where it turns."""
+_LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
 
 @cache
@@ -134,4 +138,7 @@ def _regressors(arrays: Mapping[str, Tensor], points: list[str], vertices: int) 
 
 def _mix(name: str, joint: str) -> Mix:
     """The points whose mean is a joint of a skeleton."""
-    return _PARTICULAR.get(name, {}).get(joint) or _EVERYWHERE.get(joint) or {joint: 1.0}
+    mix = _PARTICULAR.get(name, {}).get(joint) or _EVERYWHERE.get(joint) or {joint: 1.0}
+    if name not in _MARKED:
+        return mix
+    return {f"{point}_keypoint" if point.endswith(_LIMBS) else point: weight for point, weight in mix.items()}
