@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from marey.io.predictions import pose_rows
-from marey.metrics.protocols import human36m, mpi_inf_3dhp, mupots
+from marey.metrics.protocols import human36m, mpi_inf_3dhp, mupots, pw3d
+from marey.metrics.protocols.smoothing import completed_track, smoothed_track
 
 pytestmark = pytest.mark.realdata
 
@@ -131,3 +132,29 @@ def test_mupots__every_variant_equals_metrabs(mupots_case):
         checked += 1
     assert checked == 56
     assert found.values["recall"] == pytest.approx(100 * stored["recall"], abs=1e-9)
+
+
+def test_3dpw__equals_metrabs(shared_parity):
+    stored = load(shared_parity, "16_eval_3dpw")
+    case = [
+        pose_rows(stored[key].astype(np.float64) / 1000, joint_names=pw3d.JOINTS, sequence=["s"] * 60, frame=range(60))
+        for key in ("pred", "true")
+    ]
+    found = pw3d.Pw3d().score(*case).values
+    printed = [found[name] for name in ("mpjpe_mm", "pa_mpjpe_mm", "pck", "auc")]
+    np.testing.assert_allclose(printed, stored["mpjpe_pampjpe_pck_auc"], rtol=0, atol=5.1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_smoothed_track__equals_metrabs(shared_parity, causal):
+    stored = load(shared_parity, "16_eval_3dpw")
+    found = smoothed_track(torch.from_numpy(stored["tracks"]), causal=causal)
+    expected = stored["causal_smooth" if causal else "acausal_smooth"]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=1e-7)  # its weights are of single precision
+
+
+def test_completed_track__equals_metrabs(shared_parity):
+    stored = load(shared_parity, "26_video_inference_functions")["complete_track"]
+    track = torch.full((5, 3, 3), torch.nan, dtype=torch.float64)
+    track[1], track[2] = torch.from_numpy(stored[1]), torch.from_numpy(stored[2])
+    np.testing.assert_array_equal(completed_track(track).numpy(), stored)

@@ -38,3 +38,9 @@ def auc_of_50_bins(distances: Tensor) -> Tensor:
 def linear_auc(distances: Tensor) -> Tensor:
     """The exact area under the curve over all thresholds up to 1; shapes as above."""
     return (1 - distances).clamp_min(0)
+
+
+def area_under_shares(errors: Tensor, thresholds: Tensor) -> float:
+    """The area in 0..1 under the share of errors (N,) up to each threshold (K,), by trapezia over their whole range."""
+    shares = torch.searchsorted(errors.sort().values, thresholds, right=True) / len(errors)
+    return float(torch.trapezoid(shares.double(), thresholds.double()) / (thresholds[-1] - thresholds[0]))

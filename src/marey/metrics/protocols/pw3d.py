@@ -1,0 +1,78 @@
+"""3DPW over the 24 joints of SMPL: as MeTRAbs scores it, and as the challenge's program does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from marey.core.skeletons import skeleton
+from marey.io.predictions import PoseRows
+from marey.metrics.joints import joint_errors
+from marey.metrics.protocols.contract import ProtocolCard, Scores
+from marey.metrics.protocols.curves import aligned, area_under_shares, auc_of_50_bins, centred
+from marey.metrics.protocols.pairing import group_means, paired
+
+JOINTS = skeleton("smpl_24").joints
+LIMBS = [1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21]
+"""Hips, knees, ankles, shoulders, elbows, wrists: what PCK and AUC count."""
+NEAR_MM = 50.0
+FARTHEST_MM = 199.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pw3d:
+    """Every annotated person with a valid camera and any 2D label, over 24 joints, pelvis on pelvis."""
+
+    program: Literal["metrabs", "challenge"] = "metrabs"
+    """They differ in the AUC (50 bins, or trapezia between 200 thresholds), and in that the challenge's gives a
+    prediction with all joints in one place the mean of the truth before it measures the PA-MPJPE."""
+
+    @property
+    def card(self) -> ProtocolCard:
+        """What its numbers mean."""
+        ours = self.program == "metrabs"
+        return ProtocolCard(
+            name="3dpw-metrabs" if ours else "3dpw-challenge",
+            source="isarandi/metrabs, eval_3dpw (2020-11)" if ours else "aymenmir1/3dpw-eval",
+            joints="24 of SMPL, camera frame; PCK and AUC 12: hips, knees, ankles, shoulders, elbows, wrists",
+            alignment="pelvis on pelvis; pa: a similarity without a reflection over the 24 joints of each pose"
+            + ("" if ours else ", the mean of the truth for a pose without extent"),
+            averaging="over all people, frames and joints of the split",
+            thresholds="PCK up to 50 mm; AUC 0 to 199 mm, " + ("50 bins" if ours else "trapezia over 200 thresholds"),
+        )
+
+    def score(self, predictions: PoseRows, labels: PoseRows) -> Scores:
+        """Score predictions in rows with the labels' sequence, frame and person.
+
+        Raises:
+            InputError: rows do not fit, or lack a joint.
+        """
+        pair = paired(predictions, labels)
+        estimated, truth = (centred(joints, 0) for joints in pair.joints(JOINTS))
+        errors = 1000 * joint_errors(estimated, truth)
+        turned = aligned(estimated, truth)
+        collapsed = (estimated == 0).all(-1).all(-1)
+        if self.program == "challenge":
+            turned = torch.where(collapsed[:, None, None], truth.mean(1, keepdim=True), turned)
+        after = 1000 * joint_errors(turned, truth)
+        near = 100 * (errors[:, LIMBS] <= NEAR_MM).double()
+        return Scores(
+            card=self.card,
+            values={
+                "mpjpe_mm": float(errors.mean()),
+                "pa_mpjpe_mm": float(after.mean()),
+                "pck": float(near.mean()),
+                "auc": self._auc(errors[:, LIMBS]),
+            },
+            groups={"mpjpe_mm/sequence": group_means(errors, pair.labels.sequence)},
+            per_row={name: found.mean(-1).numpy() for name, found in (("mpjpe_mm", errors), ("pa_mpjpe_mm", after))},
+            counts={"rows": len(labels), "without_extent": int(collapsed.sum())},
+        )
+
+    def _auc(self, errors: Tensor) -> float:
+        if self.program == "metrabs":
+            return 100 * float(auc_of_50_bins(errors / FARTHEST_MM).mean())
+        return 100 * area_under_shares(errors.flatten(), torch.arange(FARTHEST_MM + 1, dtype=errors.dtype))
