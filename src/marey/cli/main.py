@@ -35,6 +35,7 @@ COMMANDS = {
     "synchronize": Command(
         "marey.cli.synchronize:run", "find how the clocks of the cameras are set from people's motion"
     ),
+    "synth": Command("marey.cli.synth:run", "render a synthetic recording: videos, calibration and truth"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert camera files from one format to another"),

@@ -17,7 +17,9 @@ SHORTEST, TALLEST = 1.5, 1.95
 """Metres."""
 
 
-def walking_poses(times: Array, *, people: int, area: float, rng: np.random.Generator) -> FigurePose:
+def walking_poses(
+    times: Array, *, people: int, area: float, rng: np.random.Generator, stature: Array | None = None
+) -> FigurePose:
     """Figures that walk on crossing ellipses, and squat, wave or turn where they pause.
 
     Person p walks the same ellipse as the others, turned by p / people of a circle: paths cross, yet nobody walks into
@@ -28,8 +30,11 @@ def walking_poses(times: Array, *, people: int, area: float, rng: np.random.Gene
         people: P.
         area: Half the longest path, metres.
         rng: Draws sizes, speeds, pauses and the order of the activities.
+        stature: (P,) metres; None: drawn.
     """
-    stature = rng.permutation(np.linspace(SHORTEST, TALLEST, people + 1)[:-1] + rng.uniform(0, 0.3 / people, people))
+    if stature is None:
+        smallest = np.linspace(SHORTEST, TALLEST, people + 1)[:-1]
+        stature = rng.permutation(smallest + rng.uniform(0, 0.3 / people, people))
     period = rng.uniform(9, 12)
     clock = times / period + rng.uniform()
     walk = _smooth_step(0.5 + 1.6 * np.sin(2 * np.pi * clock) + 0.6)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marey.core import Cameras, Detections2D, InputError, Joints3D, Keypoints2D, Skeleton, skeleton
+from marey.core import Cameras, Detections2D, InputError, Joints3D, Skeleton, skeleton
 from marey.data.camera_ring import ring_of_cameras
-from marey.data.detector_faults import DetectorFaults, FaultyView, apply_faults, hidden_by_others
+from marey.data.detector_faults import DetectorFaults, apply_faults, hidden_by_others
 from marey.data.figure import Array, figure_joints
 from marey.data.figure_motion import standing_poses, walking_poses
-from marey.geometry.projection import project, world_to_camera
+from marey.data.simulated_detector import detections_of, exact_joints, image_points, slot_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def make_keypoint_capture(config: KeypointCaptureConfig) -> KeypointCapture:
     walkers, bystanders = _scene(config, names, rng)
     joints = np.concatenate((walkers, bystanders), axis=1)
     faults = config.faults
-    pixels, depth = _project(joints, cameras)
+    pixels, depth = image_points(torch.from_numpy(joints), cameras)
     pixels[:, :, config.people :][~_sighted(config, rng)] = np.nan
     hidden = (
         hidden_by_others(joints, cameras.centers.numpy()) if faults.occlusion else np.zeros(pixels.shape[:-1], bool)
@@ -109,13 +109,13 @@ def make_keypoint_capture(config: KeypointCaptureConfig) -> KeypointCapture:
     view = apply_faults(
         pixels, scale, hidden, names=names, image_size=config.image_size, fps=config.fps, faults=faults, rng=rng
     )
-    order = _slot_order(view, config.shuffle, rng)
+    order = slot_order(view, shuffle=config.shuffle, rng=rng)
     person = np.where(np.arange(order.shape[-1]) < config.people, np.arange(order.shape[-1]), -1)
     identity = np.where(np.take_along_axis(view.present, order, -1), person[order], -1)
     return KeypointCapture(
-        detections=_detections(view, order, names, state_covariance=config.state_covariance),
+        detections=detections_of(view, order, names, state_covariance=config.state_covariance),
         cameras=cameras.to(torch.float32),
-        truth=_truth(walkers, names),
+        truth=exact_joints(torch.from_numpy(walkers), names),
         identity=torch.from_numpy(identity),
         swapped=torch.from_numpy(np.take_along_axis(view.swapped & view.present, order, -1)),
         outlier=torch.from_numpy(np.take_along_axis(view.outlier, order[..., None], -2)),
@@ -135,12 +135,6 @@ def _scene(config: KeypointCaptureConfig, names: Skeleton, rng: np.random.Genera
     return figure_joints(walkers, names.joints), figure_joints(bystanders, names.joints)
 
 
-def _project(joints: Array, cameras: Cameras) -> tuple[Array, Array]:
-    """Pixels (V, T, P, J, 2) and depth (V, T, P, J) of world joints; NaN behind a camera."""
-    points = torch.from_numpy(joints).expand(*cameras.batch_shape, *joints.shape)
-    return project(points, cameras).numpy(), world_to_camera(points, cameras)[..., 2].numpy()
-
-
 def _sighted(
     config: KeypointCaptureConfig, rng: np.random.Generator
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -149,41 +143,3 @@ def _sighted(
     rank = rng.permuted(np.tile(np.arange(config.views)[:, None], (1, lone + standing)), axis=0)
     noticed = np.concatenate((np.ones(lone), rng.integers(2, max(config.views, 2) + 1, standing)))
     return np.broadcast_to((rank < noticed)[:, None], (config.views, config.frames, lone + standing))
-
-
-def _slot_order(
-    view: FaultyView, shuffle: bool, rng: np.random.Generator
-) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """(V, T, S): which figure each slot shows; in a shuffled order who is not seen comes last."""
-    if not shuffle:
-        return np.broadcast_to(np.arange(view.present.shape[-1]), view.present.shape)
-    return np.argsort(rng.random(view.present.shape) + ~view.present, axis=-1)
-
-
-def _detections(
-    view: FaultyView, order: np.ndarray[tuple[int, ...], np.dtype[np.int64]], names: Skeleton, *, state_covariance: bool
-) -> Detections2D:
-    positions = np.take_along_axis(view.pixels, order[..., None, None], -3)
-    sigma = np.take_along_axis(view.sigma, order[..., None], -2)
-    score = np.take_along_axis(view.score, order[..., None], -2)
-    if not state_covariance:
-        sigma = np.full_like(sigma, np.nan)
-    variance = torch.from_numpy((sigma**2).astype(np.float32))
-    keypoints = Keypoints2D(
-        positions=torch.from_numpy(positions.astype(np.float32)),
-        covariance=variance[..., None, None] * torch.eye(2),
-        score=torch.from_numpy(score.astype(np.float32)),
-        skeleton=names,
-    )
-    return Detections2D(keypoints=keypoints)
-
-
-def _truth(joints: Array, names: Skeleton) -> Joints3D:
-    positions = torch.from_numpy(joints.astype(np.float32))
-    return Joints3D(
-        positions=positions,
-        covariance=torch.zeros(*positions.shape, 3),
-        score=torch.ones(positions.shape[:-1]),
-        filled=torch.zeros(positions.shape[:-1], dtype=torch.bool),
-        skeleton=names,
-    )

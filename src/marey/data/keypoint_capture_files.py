@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from marey.core import Detections2D
 from marey.data.keypoint_capture import KeypointCapture
 from marey.io.atomic import check_writable
 from marey.io.camera_toml import write_camera_toml
@@ -26,9 +28,18 @@ def write_keypoint_capture(capture: KeypointCapture, folder: str | os.PathLike[s
     """
     place = check_writable(folder)
     write_camera_toml(place / CALIBRATION_FILE, capture.cameras)
-    keypoints = capture.detections.keypoints
-    for view, name in enumerate(capture.cameras.names):
-        for earlier in (place / name).glob("*_keypoints.json"):  # of a longer recording
-            earlier.unlink()
-        write_openpose_folder(place / name, keypoints.positions[view].numpy(), keypoints.score[view].numpy())
+    write_keypoint_folders(place, capture.cameras.names, capture.detections)
     return place
+
+
+def write_keypoint_folders(folder: Path, names: Sequence[str], detections: Detections2D) -> None:
+    """Write detections (V, T, P) as `FOLDER/NAME/*.json` for every view; earlier keypoint files there are removed.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    keypoints = detections.keypoints
+    for view, name in enumerate(names):
+        for earlier in (folder / name).glob("*_keypoints.json"):  # of a longer recording
+            earlier.unlink()
+        write_openpose_folder(folder / name, keypoints.positions[view].numpy(), keypoints.score[view].numpy())

@@ -1,0 +1,81 @@
+"""`marey synth`: recordings whose truth is known."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from marey.core import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Render a recording of people by several cameras: videos, calibration and truth.
+
+    The same options make the same recording. `marey estimate` takes the folder as it is.
+    """
+
+    out: Path
+    """Folder for the recording; made if it is not there."""
+    tier: Literal["easy", "medium", "hard"] = "easy"
+    """easy: adults, half of the range of joints; medium: children too, occluders, several lenses; hard: anything that
+    joints allow, wide and long lenses, half of the picture covered."""
+    views: int = 4
+    """Cameras."""
+    people: int = 1
+    """1 to 4."""
+    frames: int = 150
+    """Of each camera."""
+    fps: float = 30.0
+    """Frames per second."""
+    size: str = "640x480"
+    """Width and height of the pictures, pixels; even numbers."""
+    seed: int = 0
+    """Another number is another recording."""
+    split: Literal["training", "benchmark"] = "benchmark"
+    """They share no clothes, backgrounds and random numbers."""
+    keypoints: bool = False
+    """Also write what a simulated, faulty detector reports (OpenPose JSON), so that marey estimate needs none."""
+    masks: bool = False
+    """Also write who is seen in every pixel (PNG)."""
+
+
+def run(options: Options) -> None:
+    """Render, and say what was written."""
+    from tqdm import tqdm
+
+    from marey.data.synthetic.recording import RecordingConfig, write_recording
+
+    config = RecordingConfig(
+        tier=options.tier,
+        views=options.views,
+        people=options.people,
+        frames=options.frames,
+        fps=options.fps,
+        image_size=parse_size(options.size),
+        split=options.split,
+        seed=options.seed,
+    )
+    with tqdm(total=config.frames, desc="render", unit="frame", leave=False) as bar:
+        write_recording(config, options.out, keypoints=options.keypoints, masks=options.masks, progress=bar.update)
+    print(
+        f"recording: {options.out} ({config.views} cameras, {config.frames} frames at {config.fps:g} a second, "
+        f"{config.people} {'person' if config.people == 1 else 'people'})"
+    )
+    for file in sorted(options.out.iterdir()):
+        if not file.name.startswith("."):
+            print(f"wrote {file}{'/' if file.is_dir() else ''}")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Read WIDTHxHEIGHT.
+
+    Raises:
+        InputError: it is something else.
+    """
+    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if found is None:
+        raise InputError(f"size: expected WIDTHxHEIGHT such as 640x480, got '{text}'")
+    return int(found[1]), int(found[2])
