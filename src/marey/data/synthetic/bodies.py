@@ -92,30 +92,18 @@ def draw_people(
     slots, tier = config.slots, config.difficulty
     persons = draws.fork(torch.arange(slots, device=azimuth.device).expand(len(azimuth), -1), "person")
     times = times.repeat_interleave(slots)
-    pace = persons.uniform("pace", low=_PACE[0], high=_PACE[1])
-    step = (times / pace).floor()
-    moments = persons.fork(torch.stack((step, step + 1), -1).long(), "moment")
-    share = _least_jerk(times / pace - step)
-    still = step.repeat_interleave(2) + torch.tensor((0, 1), device=step.device).repeat(len(step)) == 0
-    rotations = _poses(persons, moments, tier, people)
     heading = azimuth.repeat_interleave(slots) + persons.uniform("yaw", low=-tier.yaw, high=tier.yaw)
-    turned = torch.where(still, 0.0, _TURN * moments.normal("turn")).reshape(-1, 2)
-    root = _root(persons, moments, heading[:, None] + turned, tier)
-    quaternions = matrix_to_quaternion(torch.cat((root[:, :, None], rotations), 2))
-    local = quaternion_to_matrix(slerp(quaternions[:, 0], quaternions[:, 1], share[:, None]))
+    local, stroll = _moving(persons, tier, people, heading, times)
     if people.clips is not None:
         filmed = people.clips.rotations(persons, times)
         filmed = torch.cat(((_upright(heading) @ filmed[:, 0])[:, None], filmed[:, 1:]), 1)
         local = torch.where(persons.chance("filmed", _FILMED)[:, None, None, None], filmed, local)
-    stroll = moments.uniform("stroll", 2, low=-_STROLL, high=_STROLL) * ~still[:, None]
-    first, second = stroll.reshape(-1, 2, 2).unbind(1)
-    place = _places(draws, slots) + (first + share[:, None] * (second - first)).reshape(-1, slots, 2)
     count = config.people or tier.people[0] + draws.choice("people", (1.0,) * (tier.people[1] - tier.people[0] + 1))
     state = BodyState(
         orientation=local[:, 0].reshape(-1, slots, 3, 3),
         pose=local[:, 1:].reshape(len(azimuth), slots, -1, 3, 3),
         shape=people.shapes(persons, tier).reshape(len(azimuth), slots, -1),
-        translation=torch.nn.functional.pad(place, (0, 1)),
+        translation=torch.nn.functional.pad(_places(draws, slots) + stroll.reshape(-1, slots, 2), (0, 1)),
     )
     present = torch.arange(slots, device=azimuth.device) < torch.as_tensor(count, device=azimuth.device).reshape(-1, 1)
     return state, present.expand(len(azimuth), slots)
@@ -135,26 +123,47 @@ def grounded(state: BodyState, joints: Tensor, vertices: Tensor) -> BodyState:
     return replace(state, translation=state.translation + torch.cat((aside, rise), -1))
 
 
+def _moving(persons: Draws, tier: Tier, people: People, heading: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+    """Rotations (G, 24, 3, 3) of the joints at times (G,), and how far people have strolled, (G, 2) metres."""
+    pace = persons.uniform("pace", low=_PACE[0], high=_PACE[1])
+    before = (times / pace).floor()
+    # a still picture needs one moment only, and films need two of which the second counts nothing at their beginning
+    step = torch.stack((before, before + 1), -1) if bool(times.any()) else before[:, None]
+    moments = persons.fork(step.long(), "moment")
+    began = step == 0
+    turned = torch.where(began, 0.0, _TURN * moments.normal("turn").reshape(step.shape))
+    root = _root(persons, moments, heading[:, None] + turned, tier)
+    poses = _poses(persons, moments, tier, people).reshape(*step.shape, -1, 3, 3)
+    quaternions = matrix_to_quaternion(torch.cat((root[:, :, None], poses), 2))
+    stroll = moments.uniform("stroll", 2, low=-_STROLL, high=_STROLL).reshape(*step.shape, 2) * ~began[..., None]
+    if step.shape[1] == 1:
+        return quaternion_to_matrix(quaternions[:, 0]), stroll[:, 0]
+    share = _least_jerk(times / pace - before)[:, None]
+    local = slerp(quaternions[:, 0], quaternions[:, 1], share)
+    return quaternion_to_matrix(local), stroll[:, 0] + share * (stroll[:, 1] - stroll[:, 0])
+
+
 def _poses(persons: Draws, moments: Draws, tier: Tier, people: People) -> Tensor:
-    """(G, 2, K, 3, 3): the poses before and after, of the source that each person's poses come from."""
+    """(M, K, 3, 3) of the source that each person's poses come from, for the M / G moments of each."""
     names = list(tier.motions)
-    source = persons.choice("source", [tier.motions[name] for name in names]).repeat_interleave(2)
+    each = len(moments.indices) // len(persons.indices)
+    source = persons.choice("source", [tier.motions[name] for name in names]).repeat_interleave(each)
     poses = people.samplers[names[0]](moments.uniform(names[0], people.samplers[names[0]].numbers))
     # each source is asked for all, so that what is computed has one size whoever moves how
     for number, name in enumerate(names[1:], start=1):
         sampler = people.samplers[name]
         drawn = sampler(moments.uniform(name, sampler.numbers))
         poses = torch.where((source == number)[:, None, None, None], drawn, poses)
-    return poses.reshape(-1, 2, *poses.shape[1:])
+    return poses
 
 
 def _root(persons: Draws, moments: Draws, heading: Tensor, tier: Tier) -> Tensor:
-    """Orientations (G, 2, 3, 3) of the root: upright and leaning a little, or lying."""
+    """Orientations (G, T, 3, 3) of the root, for headings (G, T): upright and leaning a little, or lying."""
     lean = tier.tilt * moments.normal("lean", 2)
-    tilt = rotvec_to_matrix(torch.nn.functional.pad(lean, (0, 1))).reshape(-1, 2, 3, 3)
+    tilt = rotvec_to_matrix(torch.nn.functional.pad(lean, (0, 1))).reshape(*heading.shape, 3, 3)
     lying = (persons.uniform("lying") < tier.lying)[:, None, None, None]
     return torch.where(
-        lying, quaternion_to_matrix(moments.normal("fall", 4)).reshape(-1, 2, 3, 3), tilt @ _upright(heading)
+        lying, quaternion_to_matrix(moments.normal("fall", 4)).reshape(*heading.shape, 3, 3), tilt @ _upright(heading)
     )
 
 

@@ -10,10 +10,16 @@ from marey.data.synthetic.outfits import Landmarks, Outfits, layer_of, stand_off
 
 def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
     """Unit normals (G, N, 3) of closed meshes (G, N, 3): of the faces around each vertex, weighted by their areas."""
-    a, b, c = vertices[:, faces].unbind(-2)
-    areas = torch.linalg.cross(b - a, c - a).repeat_interleave(3, 1)
-    total = torch.zeros_like(vertices).index_add(1, faces.flatten(), areas)
-    unit: Tensor = total / total.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    # a vertex of all people is one row, so that rows are long
+    rows = vertices.transpose(0, 1).contiguous()
+    corners = faces.unbind(-1)
+    a, b, c = (rows.index_select(0, corner) for corner in corners)
+    areas = torch.linalg.cross(b - a, c - a)
+    total = torch.zeros_like(rows)
+    for corner in corners:
+        total.index_add_(0, corner, areas)
+    total = total.transpose(0, 1)
+    unit: Tensor = total / total.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-12)
     return unit
 
 
@@ -31,4 +37,4 @@ def dress(vertices: Tensor, normals: Tensor, rest: Tensor, outfits: Outfits, mar
     worn = outfits.map(lambda tensor: tensor.repeat_interleave(count, 0))
     place = rest.to(torch.float32).repeat(people, 1).mT
     offset = stand_off_of(place, layer_of(place, worn, marks), worn, marks)
-    return vertices + offset.reshape(people, count, 1).to(vertices) * normals
+    return vertices + offset.reshape(people, count, 1) * normals

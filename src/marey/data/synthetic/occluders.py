@@ -107,9 +107,10 @@ def paint_occluders(occluders: Occluders, mask: Tensor, linear: Tensor) -> Tenso
     color = paint(torch.stack((x, y, torch.zeros_like(x))), occluders.patterns, picture)
     base, across, down = occluders.slope.index_select(0, picture).mT
     lit = color * (base + across * x + down * y).clamp(0.2, 1.2)
-    result = linear.clone()
-    result[picture, :, row, column] = lit.mT
-    return result
+    count, _, height, width = linear.shape
+    pixel = (picture * height + row) * width + column
+    painted = linear.transpose(0, 1).flatten(1).index_copy(1, pixel, lit)
+    return painted.reshape(3, count, height, width).transpose(0, 1)
 
 
 def occluder_depth(occluders: Occluders, mask: Tensor, depth: Tensor) -> Tensor:

@@ -96,6 +96,8 @@ def paint(points: Tensor, patterns: Patterns, which: Tensor) -> Tensor:
         patterns: (G,)
         which: (M,) int64, the pattern of each point.
     """
+    if len(patterns) == 1:
+        return _painted(points, patterns.table.mT)
     if len(patterns) * _LEAST_GROUP > len(which):
         return _painted(points, patterns.table.mT.index_select(1, which))
     # few patterns for many points: what is one number for all of them need not be read for each

@@ -116,13 +116,13 @@ def _exits(origins: Tensor, rays: Tensor, low: Tensor, high: Tensor) -> tuple[Te
     """
     origins, low, high = (tensor.mT[..., None, None] for tensor in (origins, low, high))
     rays = rays.transpose(0, 1)
-    safe = torch.where(rays.abs() < 1e-6, 1e-6, rays)
-    to_x, to_y, to_z = (torch.where(safe < 0, low, high) - origins) / safe
+    inverse = torch.where(rays.abs() < 1e-6, 1e-6, rays).reciprocal()
+    to_x, to_y, to_z = torch.maximum((low - origins) * inverse, (high - origins) * inverse)
     time = torch.minimum(torch.minimum(to_x, to_y), to_z)
     point = origins + time * rays
     on_z, on_x = to_z <= time, to_x <= time
-    outward = (safe > 0).to(torch.int64)
-    side = torch.where(on_z, 4 + outward[2], torch.where(on_x, outward[0], 2 + outward[1]))
+    x_side, y_side, z_side = inverse > 0
+    side = torch.where(on_z, 4 + z_side.long(), torch.where(on_x, x_side.long(), 2 + y_side.long()))
     along = torch.where(on_x & ~on_z, point[1], point[0])
     up = torch.where(on_z, point[1], point[2])
     return torch.stack((along, up, torch.zeros_like(up))), side, point

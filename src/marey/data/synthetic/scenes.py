@@ -187,7 +187,7 @@ def _people(cast: Cast, draws: Draws, times: Tensor) -> tuple[PeopleLabels, Dres
     posed = cast.model(state)
     surface = bare = posed.vertices.flatten(0, 1)
     if config.surface_detail:
-        normals = vertex_normals(bare, cast.model.faces)
+        normals = vertex_normals(bare.to(torch.float32), cast.model.faces)
         surface = dress(bare, normals, cast.rest, wardrobe.outfits, cast.marks)
     placed = grounded(state, posed.joints, surface.reshape(posed.vertices.shape))
     moved = (placed.translation - state.translation)[:, :, None]

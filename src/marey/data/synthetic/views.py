@@ -54,5 +54,11 @@ def ray_nodes(cameras: Cameras, size: tuple[int, int]) -> Tensor:
 
 
 def between_nodes(nodes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Directions (M, 3, H, W) of all pixels: good to a fraction of a pixel, for backgrounds and highlights."""
-    return torch.nn.functional.interpolate(nodes, size=size, mode="bilinear", align_corners=True)
+    """Directions (M, 3, H, W) of all pixels, bilinear: good to a fraction of a pixel, for what is far away."""
+    return _tents(size[0], nodes) @ (nodes @ _tents(size[1], nodes).mT)
+
+
+def _tents(count: int, like: Tensor) -> Tensor:
+    """(count, nodes): the weights of the nodes at `count` pixels from the first node to the last."""
+    place = torch.linspace(0, _NODES - 1, count, dtype=like.dtype, device=like.device)[:, None]
+    return (1 - (place - torch.arange(_NODES, device=like.device)).abs()).clamp_min(0)
