@@ -1,55 +1,70 @@
-"""`marey demo`: the main job on a recording whose truth is known."""
+"""`marey demo`: the main job on a rendered recording whose truth is known."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from marey.core.results import Estimate, Joints3D
-from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
-from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
 from marey.metrics.joints import coverage, joint_errors, known_share, mpjpe_mm
-from marey.pipeline.config import EstimateConfig
-from marey.pipeline.estimation import estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Make a synthetic recording, estimate it and compare the result with the truth.
+    """Render a synthetic recording, estimate it and compare the result with the truth.
 
-    Four simulated cameras see a moving figure; a simulated detector reports its joints with noise, outliers, exchanged
+    Four cameras film people who walk about; a simulated detector reports their joints with noise, outliers, exchanged
     sides, occlusion and losses. The files are those a real recording would have, so this is also an example of a
     folder that `marey estimate` takes.
     """
 
     out: Path = Path("demo")
     """Folder for the recording and the result."""
-    frames: int = 300
-    """How many; 60 a second."""
+    frames: int = 90
+    """How many; 30 a second."""
     people: int = 1
-    """How many figures move through the scene."""
+    """How many move through the scene, 1 to 4."""
+    views: int = 4
+    """Cameras; 2 or more."""
+    size: str = "480x360"
+    """Width and height of the pictures, pixels."""
+    detector: Literal["simulated", "mediapipe"] = "simulated"
+    """mediapipe looks at the pictures, if it is installed."""
     seed: int = 0
     """Another number is another recording."""
 
 
 def run(options: Options) -> None:
     """Make, estimate, compare, and say where everything lies."""
-    capture = make_keypoint_capture(
-        KeypointCaptureConfig(frames=options.frames, people=options.people, seed=options.seed)
+    from marey.cli.synth import parse_size, render
+    from marey.data.synthetic.recording import CALIBRATION_FILE, RecordingConfig
+    from marey.pipeline.config import EstimateConfig
+    from marey.pipeline.estimation import estimate
+
+    config = RecordingConfig(
+        frames=options.frames,
+        people=options.people,
+        views=options.views,
+        image_size=parse_size(options.size),
+        seed=options.seed,
     )
-    recording = write_keypoint_capture(capture, options.out / "recording")
-    print(f"recording: {recording} ({len(capture.cameras.names)} cameras, {options.frames} frames)")
-    result_folder = options.out / "result"
+    recording, result_folder = options.out / "recording", options.out / "result"
+    truth = render(config, recording, keypoints=options.detector == "simulated")
+    print(f"recording: {recording} ({config.views} cameras, {config.frames} frames, with the truth)")
     result = estimate(
         recording,
         calibration=recording / CALIBRATION_FILE,
         out=result_folder,
-        config=EstimateConfig(people=options.people, fps=capture.fps),
+        config=EstimateConfig(
+            people=options.people, detector="auto" if options.detector == "simulated" else options.detector
+        ),
     )
-    print(_comparison(result, capture.truth))
+    print(_comparison(result, truth.joints))
     print(f"report:    {result_folder / 'report.html'}")
+    print(f"overlay:   {result_folder / 'overlay.mp4'}")
 
 
 def _comparison(result: Estimate, truth: Joints3D) -> str:

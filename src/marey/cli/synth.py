@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from marey.core import InputError
+from marey.core import Estimate, InputError
+
+if TYPE_CHECKING:
+    from marey.data.synthetic.recording import RecordingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Render, and say what was written."""
-    from tqdm import tqdm
-
-    from marey.data.synthetic.recording import RecordingConfig, write_recording
+    from marey.data.synthetic.recording import RecordingConfig
 
     config = RecordingConfig(
         tier=options.tier,
@@ -58,8 +59,7 @@ def run(options: Options) -> None:
         split=options.split,
         seed=options.seed,
     )
-    with tqdm(total=config.frames, desc="render", unit="frame", leave=False) as bar:
-        write_recording(config, options.out, keypoints=options.keypoints, masks=options.masks, progress=bar.update)
+    render(config, options.out, keypoints=options.keypoints, masks=options.masks)
     print(
         f"recording: {options.out} ({config.views} cameras, {config.frames} frames at {config.fps:g} a second, "
         f"{config.people} {'person' if config.people == 1 else 'people'})"
@@ -67,6 +67,16 @@ def run(options: Options) -> None:
     for file in sorted(options.out.iterdir()):
         if not file.name.startswith("."):
             print(f"wrote {file}{'/' if file.is_dir() else ''}")
+
+
+def render(config: RecordingConfig, folder: Path, *, keypoints: bool, masks: bool = False) -> Estimate:
+    """Write a recording while a bar shows how far it is; return its truth."""
+    from tqdm import tqdm
+
+    from marey.data.synthetic.recording import write_recording
+
+    with tqdm(total=config.frames, desc="render", unit="frame", leave=False) as bar:
+        return write_recording(config, folder, keypoints=keypoints, masks=masks, progress=bar.update)
 
 
 def parse_size(text: str) -> tuple[int, int]:
