@@ -1,6 +1,6 @@
 """Synthetic captures: pictures a second on one thread, and the labels against other ways of finding them.
 
-    python benchmarks/synthetic.py --out FILE [--pictures 320] [--runs 7] [--checked 200] [--smoke]
+    python benchmarks/synthetic.py --out FILE [--pictures 320] [--runs 7] [--checked 200] [--sheets FOLDER] [--smoke]
 
 Speed is that of whole samples, pictures of 256 x 256 with all labels, people with the decimated mesh, by the clock on
 the wall and (`cpu`) by the processor's seconds that the thread took, which say more when other programs run beside.
@@ -25,16 +25,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from marey.body.smpl_tree import SMPL_TREE
 from marey.data.synthetic import (
+    SPLITS,
     TIERS,
     SyntheticBatch,
     SyntheticConfig,
     SyntheticGenerator,
     SyntheticStream,
+    contact_sheet,
     flipped,
     mirror_vertices,
 )
 from marey.geometry.projection import world_to_camera
+from marey.io.images import write_image
 from measure import Timing, describe, pin_to_one_core, write_json
 
 SEED = 2024
@@ -52,12 +56,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=320, help="of a timed run, altogether")
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--checked", type=int, default=200, help="samples a tier whose labels are checked")
+    parser.add_argument("--sheets", type=Path, help="write pictures of every tier there, to look at")
     parser.add_argument("--smoke", action="store_true", help="a few samples, to see that it runs")
     options = parser.parse_args()
     if options.smoke:
         options.pictures, options.runs, options.checked = 32, 2, 16
     pin_to_one_core()
     torch.set_num_threads(1)
+    if options.sheets:
+        _write_sheets(options.sheets)
     tiers = {tier: _tier(tier, options.checked) for tier in TIERS}
     results = {
         **_worst(tiers),
@@ -72,6 +79,14 @@ def main() -> None:
     results["images_per_cpu_second"] = results["speed"]["medium"]["cpu"]
     results["differing_tensors"] = sum(results["same_bits"].values())
     write_json(options.out, results)
+
+
+def _write_sheets(folder: Path) -> None:
+    for tier in TIERS:
+        for split in SPLITS:
+            batch = SyntheticGenerator(SyntheticConfig(tier=tier, split=split)).sample(SEED, range(32))
+            write_image(folder / f"{tier}_{split}.png", contact_sheet(batch))
+            write_image(folder / f"{tier}_{split}_joints.png", contact_sheet(batch, joints=True))
 
 
 def _speed(tier: str, level: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -189,8 +204,6 @@ def _inside(generator: SyntheticGenerator, batch: SyntheticBatch, sample: int) -
 
 def _exchanged(batch: SyntheticBatch) -> int:
     """Visible joints whose pixel is of the other side's limb."""
-    from marey.body.smpl_tree import SMPL_TREE
-
     sides = torch.tensor([name.startswith("left") - name.startswith("right") for name in SMPL_TREE.joints])
     sample, view, person, joint = batch.views.visible.nonzero(as_tuple=True)
     x, y = batch.views.joints[sample, view, person, joint].round().long().unbind(-1)

@@ -10,6 +10,7 @@ from marey.data.synthetic.config import SPLITS, TIERS, SyntheticConfig, Tier
 from marey.data.synthetic.flip import flipped, mirror_vertices
 from marey.data.synthetic.generator import SyntheticGenerator
 from marey.data.synthetic.labels import PeopleLabels, PixelLabels, SyntheticBatch, ViewLabels
+from marey.data.synthetic.sheet import contact_sheet
 from marey.data.synthetic.stream import SyntheticStream
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "SyntheticStream",
     "Tier",
     "ViewLabels",
+    "contact_sheet",
     "flipped",
     "mirror_vertices",
 ]
