@@ -144,13 +144,15 @@ def _surface(
     pixel, name, (rows, columns) = seen
     row = pixel // columns
     view = row // rows
-    points, corner = vertices.reshape(-1, 3), name.new_empty((3, len(name)))
+    points, corner = vertices.reshape(-1, 3).t(), name.new_empty((3, len(name)))
     if len(faces):
         corner = faces.index_select(0, name.clamp(max=len(faces) - 1)).t() + view * vertices.shape[1]
     if cut is not None:
-        own = len(points) + name - len(faces) + len(cut) * torch.arange(3, device=name.device)[:, None]
-        points, corner = torch.cat((points, cut.corners.reshape(-1, 3))), torch.where(name >= len(faces), own, corner)
-    corners = points.index_select(0, corner.reshape(-1)).double().view(3, -1, 3)
+        own = points.shape[1] + name - len(faces) + len(cut) * torch.arange(3, device=name.device)[:, None]
+        points = torch.cat((points, cut.corners.reshape(-1, 3).t()), 1)
+        corner = torch.where(name >= len(faces), own, corner)
+    drawn = torch.cat((rounded(points[:2]), points[2:]))
+    corners = drawn.index_select(1, corner.reshape(-1)).double().view(3, 3, -1)
     depth, weights = _perspective(corners, torch.stack((pixel - row * columns, row - view * rows)))
     if cut is not None:
         name, weights = cut.restore(name, name - len(faces), weights)
@@ -158,15 +160,18 @@ def _surface(
 
 
 def _perspective(corners: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (M,) and weights (3, M) at pixel centres (2, M) within triangles (3, M, 3).
+    """Depth (M,) and weights (3, M) at pixel centres (2, M) within triangles.
 
     With E_i the area of the triangle of the centre and the edge opposite to corner i, E_i / z_i is proportional to the
     weight of corner i on the surface, because 1 / z is affine in the picture.
+
+    Args:
+        corners: (3, 3, M) column, row and depth of the three corners.
+        centre: (2, M) column and row.
     """
-    z = corners[..., 2]
-    x, y = rounded(corners[..., :2].movedim(-1, 0)) - centre[:, None]
-    ahead, behind = [1, 2, 0], [2, 0, 1]
-    area = x[ahead] * y[behind] - x[behind] * y[ahead]
-    share = area / z
+    beside = corners[:2] - centre[:, None]
+    x, y = torch.cat((beside[:, 1:], beside[:, :2]), 1)
+    area = x[:3] * y[1:] - x[1:] * y[:3]
+    share = area / corners[2]
     total = share[0] + share[1] + share[2]
     return (area[0] + area[1] + area[2]) / total, share / total
