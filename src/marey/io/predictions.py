@@ -6,12 +6,13 @@ A row is one person in one frame of one sequence. Keys of the archive (N rows, J
 `format`                1
 `benchmark`             text; name and version of the labels, empty if unknown
 `joint_names`           (J,) text
+`keypoint_names`        (K,) text; empty: those of the joints
 `sequence`, `frame`     (N,) text; (N,) integers
 `person`                (N,) integers; of labels who it is, of predictions the place among the frame's detections
 `joints`                (N, J, 3) metres
 `joints_universal`      (N, J, 3) metres, of the universal skeleton of MPI-INF-3DHP and MuPoTS
-`keypoints`             (N, J, 2) pixels
-`visible`               (N, J) boolean
+`keypoints`             (N, K, 2) pixels
+`visible`               (N, J) boolean, of joints; `keypoints_visible` (N, K) of keypoints
 `score`                 (N,) of a detection
 `subject`, `action`,    (N,) text
 `scene`
@@ -40,7 +41,7 @@ LISTED = 5
 
 Array = npt.NDArray[Any]
 
-_KEYS = ("format", "benchmark", "joint_names", "sequence", "frame", "person")
+_KEYS = ("format", "benchmark", "joint_names", "keypoint_names", "sequence", "frame", "person")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,6 +57,8 @@ class PoseRows:
     """(N,) integers; of labels who it is, of predictions the place among the frame's detections."""
     values: Mapping[str, Array] = field(default_factory=dict)
     """Arrays of N entries by name; `joints` is (N, J, 3) in metres, the others are listed at the top of the module."""
+    keypoint_names: tuple[str, ...] = ()
+    """(K,) of `keypoints`; empty: those of the joints."""
     benchmark: str = ""
     """Name and version of the labels that these are, or were predicted for; empty if unknown."""
 
@@ -70,18 +73,22 @@ class PoseRows:
             if array.ndim == 0 or len(array) != len(self):
                 raise ShapeError(f"{name}: expected one entry for each of the {len(self)} rows, got {array.shape}")
         for name, size in (("joints", 3), ("joints_universal", 3), ("keypoints", 2)):
-            if name in self.values and self.values[name].shape[1:] != (len(self.joint_names), size):
-                raise ShapeError(
-                    f"{name}: expected ({len(self)}, {len(self.joint_names)}, {size}), got {self.values[name].shape}"
-                )
+            expected = (len(self), len(self.names_of(name)), size)
+            if name in self.values and self.values[name].shape != expected:
+                raise ShapeError(f"{name}: expected {expected} for these names, got {self.values[name].shape}")
 
     def __len__(self) -> int:
         return len(self.sequence)
+
+    def names_of(self, key: str) -> tuple[str, ...]:
+        """Of the joints or keypoints in an array."""
+        return self.keypoint_names if key.startswith("keypoints") and self.keypoint_names else self.joint_names
 
     def __getitem__(self, rows: Array) -> PoseRows:
         """Some rows, by indices or by a mask."""
         return PoseRows(
             joint_names=self.joint_names,
+            keypoint_names=self.keypoint_names,
             sequence=self.sequence[rows],
             frame=self.frame[rows],
             person=self.person[rows],
@@ -101,6 +108,7 @@ def pose_rows(
     joints: Array | None = None,
     *,
     joint_names: Sequence[str] = (),
+    keypoint_names: Sequence[str] = (),
     sequence: Sequence[str] | Array,
     frame: Sequence[int] | Array,
     person: Sequence[int] | Array | None = None,
@@ -112,6 +120,7 @@ def pose_rows(
     Args:
         joints: (N, J, 3) metres.
         joint_names: (J,)
+        keypoint_names: (K,); none: those of the joints.
         sequence: (N,)
         frame: (N,)
         person: (N,); None: the place of each row among those of its frame.
@@ -127,6 +136,7 @@ def pose_rows(
     names, frames = np.asarray(sequence, dtype=np.str_), np.asarray(frame, dtype=np.int64)
     return PoseRows(
         joint_names=tuple(joint_names),
+        keypoint_names=tuple(keypoint_names),
         sequence=names,
         frame=frames,
         person=places_in_groups(names, frames) if person is None else np.asarray(person, dtype=np.int64),
@@ -163,6 +173,7 @@ def write_pose_rows(path: str | os.PathLike[str], rows: PoseRows) -> None:
         "format": np.array(FORMAT),
         "benchmark": np.array(rows.benchmark),
         "joint_names": np.array(rows.joint_names, dtype=np.str_),
+        "keypoint_names": np.array(rows.keypoint_names, dtype=np.str_),
         "sequence": rows.sequence,
         "frame": rows.frame,
         "person": rows.person,
@@ -186,6 +197,7 @@ def read_pose_rows(path: str | os.PathLike[str]) -> PoseRows:
             raise FormatError(f"format {arrays['format']}, this version reads {FORMAT}; install a newer marey")
         return PoseRows(
             joint_names=tuple(map(str, arrays["joint_names"].tolist())),
+            keypoint_names=tuple(map(str, arrays["keypoint_names"].tolist())) if "keypoint_names" in arrays else (),
             sequence=arrays["sequence"],
             frame=arrays["frame"],
             person=arrays["person"],

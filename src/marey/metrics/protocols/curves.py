@@ -42,5 +42,5 @@ def linear_auc(distances: Tensor) -> Tensor:
 
 def area_under_shares(errors: Tensor, thresholds: Tensor) -> float:
     """The area in 0..1 under the share of errors (N,) up to each threshold (K,), by trapezia over their whole range."""
-    shares = torch.searchsorted(errors.sort().values, thresholds, right=True) / len(errors)
-    return float(torch.trapezoid(shares.double(), thresholds.double()) / (thresholds[-1] - thresholds[0]))
+    shares = torch.searchsorted(errors.sort().values, thresholds, right=True).double() / len(errors)
+    return float(torch.trapezoid(shares, thresholds.double()) / (thresholds[-1] - thresholds[0]))

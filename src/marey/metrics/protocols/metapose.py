@@ -24,7 +24,7 @@ class MetaPose:
     """PMPJPE, NMPJPE and PCK; both have `rotation` (N, 3, 3), from the joints' frame to that of the first camera."""
 
     mirror: bool = True
-    """Whether a pose may be mirrored in depth for NMPJPE and PCK where that fits better, frame by frame, as published."""
+    """Whether a pose may be mirrored in depth for NMPJPE and PCK where that fits better, as published."""
     near_mm: float = NEAR_MM
 
     @property

@@ -123,13 +123,14 @@ def tensor(
     """
     array = value(rows, key, what)
     if names:
-        absent = [name for name in names if name not in rows.joint_names]
+        theirs = rows.names_of(key)
+        absent = [name for name in names if name not in theirs]
         if absent:
             raise InputError(
                 f"{what}: rows 0 to {len(rows) - 1} lack the joints {', '.join(absent)}; they have "
-                f"{', '.join(rows.joint_names)}; name or convert the joints as the protocol wants them"
+                f"{', '.join(theirs) or 'none that are named'}; name or convert the joints as the protocol wants them"
             )
-        array = array[:, [rows.joint_names.index(name) for name in names]]
+        array = array.take([theirs.index(name) for name in names], axis=2 if key.endswith("_samples") else 1)
     if array.dtype.kind not in "fiub":
         raise ShapeError(f"{what}: '{key}' is of {array.dtype}; expected numbers")
     if known and array.dtype.kind == "f":

@@ -43,17 +43,12 @@ def _mirrored(places: Tensor, frames: int) -> Tensor:
 
 
 def completed_track(track: Tensor) -> Tensor:
-    """Fill frames that are missing as a whole with the last pose before them; those before the first with the first.
+    """Fill frames in which every joint is missing with the last pose before them; those before the first stay missing.
 
     Args:
-        track: (T, J, 3); NaN = missing.
-
-    Raises:
-        InputError: there is no pose at all.
+        track: (..., T, J, 3); NaN = missing.
     """
-    known = track.isfinite().flatten(1).all(1)
-    if not bool(known.any()):
-        raise InputError(f"track: expected a pose in some frame, got none in {len(track)}")
-    places = torch.arange(len(track), device=track.device)
-    last = torch.where(known, places, -1).cummax(0).values
-    return track[torch.where(last < 0, known.int().argmax(), last)]
+    known = track.isfinite().flatten(-2).any(-1)
+    places = torch.arange(track.shape[-3], device=track.device)
+    last = torch.where(known, places, 0).cummax(-1).values
+    return track.gather(-3, last[..., None, None].expand(track.shape))
