@@ -14,19 +14,22 @@ _DIRECTIONS = 12
 """Around a joint, in which its body is measured."""
 _SLICE = 0.05
 """Metres along the limb to either side of a joint within which its body is measured."""
-_FARTHEST, _NEAREST = 1.1, 2.2
+_FARTHEST, _NEAREST = 1.1, 2.6
 """Factors of the largest and the smallest distance of the surface around a joint, whose lesser is its flesh."""
 _CLOTH = 0.03
 """Metres added for what people wear."""
 
 
 def neighbours(tree: JointTree) -> Tensor:
-    """(J, J) boolean: the joint itself, its parent and its children, whose parts of the body hold the joint."""
+    """(J, J) boolean: the parts of the body around each joint.
+
+    Its own, its parent's and its children's, and those of the trunk that are two joints away: a hip is under the belly.
+    """
     near = torch.eye(len(tree), dtype=torch.bool)
-    for joint, parent in enumerate(tree.parents):
-        if parent >= 0:
-            near[joint, parent] = near[parent, joint] = True
-    return near
+    for joint, parent in enumerate(tree.parents[1:], start=1):
+        near[joint, parent] = near[parent, joint] = True
+    trunk = torch.tensor([not joint.startswith(("left", "right")) for joint in tree.joints])
+    return near | ((near.int() @ near.int() > 0) & trunk)
 
 
 def rings(model: BodyModel) -> Tensor:
