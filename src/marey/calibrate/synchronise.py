@@ -50,8 +50,8 @@ _ODD_RATE = 0.02
 _BETTER = 8.0
 """Log likelihood ratio, summed over the views, by which another frame rate has to fit better than the stated one."""
 _CLEARLY_BETTER = 0.1
-"""What another frame rate has to be better by, besides: without cameras this share of the log likelihood ratio of the
-stated one, with cameras this share of the view's epipolar distance."""
+"""What another frame rate has to be better by, besides: this share of the stated one's log likelihood ratio, or of the
+view's epipolar distance, which must not grow."""
 _AFFINE_ROUNDS = 2
 _STILL = 0.03
 """Of a person's size: joints that stray less from their mean do not move."""
@@ -254,8 +254,8 @@ def _other_rates(
         if gain <= 0 or best.confidence[view] < SURE:
             continue
         before, after = distance(view, coarse, rates), distance(view, best, trial)
-        known = math.isfinite(before) and math.isfinite(after)
-        if after < (1 - _CLEARLY_BETTER) * before if known else gain > _CLEARLY_BETTER * max(stated_fit, 0.0):
+        likelier = gain > _CLEARLY_BETTER * max(stated_fit, 0.0)
+        if after < (1 - _CLEARLY_BETTER) * before or (likelier and not after > before):
             coarse, rates = best, trial
     return rates, coarse
 
