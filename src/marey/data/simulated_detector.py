@@ -14,8 +14,8 @@ from marey.geometry.projection import project, world_to_camera
 
 Order = npt.NDArray[np.int64]
 
-_NOISE = 1 / 400
-_OUTLIER = 1 / 14
+_NOISE = 1 / 200
+_OUTLIER = 1 / 10
 """Of the height of the picture."""
 
 

@@ -73,10 +73,10 @@ class Backgrounds:
         return Backgrounds(family=self.family[index], names=self.names, kinds=kinds)
 
 
-def draw_backgrounds(scenes: Draws, pictures: Draws, centers: Tensor) -> Backgrounds:
-    """Draw the backgrounds of the B V pictures of cameras at (B, V, 3) metres."""
+def draw_backgrounds(scenes: Draws, pictures: Draws, centers: Tensor, *, places: bool = False) -> Backgrounds:
+    """Draw the backgrounds of the B V pictures of cameras at (B, V, 3) metres; only `places` that all of them see."""
     names = BACKGROUND_FAMILIES[scenes.split]
-    family = scenes.within("background").choice("family", _WEIGHTS)
+    family = scenes.within("background").choice("family", (1.0, 0.0, 0.0) if places else _WEIGHTS)
     return Backgrounds(
         family=family.repeat_interleave(centers.shape[1]),
         names=names,

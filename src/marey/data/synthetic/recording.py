@@ -62,7 +62,7 @@ _FILLING = 0.9
 """Share of the picture that people may be in: lenses that bend outwards need the rest."""
 _FLESH = 0.15
 """Metres of head, hands, feet and cloth around joints."""
-_NEAREST = 0.8
+_NEAREST = 1.5
 """Metres from a camera to a joint."""
 _CHEST = 0.9
 """Metres above the ground that the cameras look at."""

@@ -168,7 +168,7 @@ def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes
             occluders=draw_occluders(pictures, share=(low * before, high * before), chance=tier.occluded),
             flaws=draw_flaws(pictures, tier.degradation),
         ),
-        backgrounds=draw_backgrounds(draws, pictures, centers),
+        backgrounds=draw_backgrounds(draws, pictures, centers, places=cast.staging is not None),
         pictures=pictures,
         grain=pictures.fork(moment, "moment"),
     )
