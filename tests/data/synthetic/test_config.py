@@ -1,11 +1,14 @@
 """Configurations say what is wrong with them, and the tiers are as stated."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from marey.core import InputError
 from marey.data.synthetic import TIERS, SyntheticConfig
+from marey.data.synthetic.cameras import LENSES
+from marey.data.synthetic.config import LENS_KINDS
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,27 @@ from marey.data.synthetic import TIERS, SyntheticConfig
 def test_config__impossible_values_are_named(changes, message):
     with pytest.raises(InputError, match=message):
         SyntheticConfig(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"motions": {"dance": 1.0}}, "Tier.motions: expected weights >= 0 of limits, prior, got {'dance': 1.0}"),
+        ({"lenses": {"phone": 0.0}}, "Tier.lenses: expected weights >= 0 of phone"),
+        ({"lenses": {}}, "Tier.lenses"),
+        ({"children": 1.5}, "Tier.children: expected a share in 0..1, got 1.5"),
+        ({"people": (3, 2)}, "Tier.people: expected 1 <= low <= high <= 64, got 3 and 2"),
+        ({"occlusion": (0.5, 1.2)}, "Tier.occlusion: expected 0 <= low <= high <= 1"),
+        ({"distance": (0.0, 3.0)}, "Tier.distance: expected 0.5 <= low"),
+    ],
+)
+def test_tier__impossible_values_are_named(changes, message):
+    with pytest.raises(InputError, match=message):
+        replace(TIERS["easy"], **changes)
+
+
+def test_lens_kinds__are_those_that_there_are():
+    assert set(LENS_KINDS) == set(LENSES)
 
 
 def test_tiers__are_as_difficult_as_they_say():

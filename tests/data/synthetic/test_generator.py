@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from marey.body.open_body import open_body
 from marey.core import InputError
 from marey.data.synthetic import TIERS, SyntheticBatch, SyntheticConfig, SyntheticGenerator, SyntheticStream, Tier
+from marey.data.synthetic.pictures import render_scenes
 from marey.data.synthetic.scenes import draw_scenes
 from marey.geometry.projection import world_to_camera
 
@@ -307,3 +308,14 @@ def test_levels_and_paint__finer_meshes_and_bare_surfaces():
 def test_bodies__are_on_the_ground(batch):
     lowest = batch.people.surface[..., 2].amin(-1)[batch.people.present]
     assert lowest.abs().max() < 1e-5
+
+
+def test_pictures__painted_together_are_those_painted_alone(hard_generator):
+    """As an accelerator paints them."""
+    cast, indices = hard_generator._cast, torch.arange(16)
+    scenes = draw_scenes(cast, SEED, indices, torch.zeros(16, dtype=torch.float64))
+    with torch.no_grad():
+        alone, together = (render_scenes(cast, scenes, indices, at_once=count) for count in (1, 16))
+    assert set(_same(alone, together)) <= {"images"}
+    difference = (alone.images.int() - together.images.int()).abs()
+    assert (difference > 1).double().mean() < 1e-3

@@ -12,6 +12,10 @@ from marey.core import InputError
 SPLITS = ("training", "benchmark")
 """They share no random number, no clip, and no family of textures or backgrounds."""
 
+MOTIONS = ("limits", "prior")
+"""Sources of poses."""
+LENS_KINDS = ("phone", "ring", "wide", "fisheye", "ptz")
+"""Kinds of cameras; `marey.data.synthetic.cameras.LENSES` says what they are like."""
 Range = tuple[float, float]
 
 
@@ -47,6 +51,19 @@ class Tier:
     """Share of the pictures that cut the first person off."""
     degradation: float
     """In 0..1, how strong blur, noise, colour casts and JPEG are."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("motions", MOTIONS), ("lenses", LENS_KINDS)):
+            weights: Mapping[str, float] = getattr(self, name)
+            if not weights or set(weights) - set(known) or min(weights.values()) < 0 or not sum(weights.values()) > 0:
+                raise InputError(f"Tier.{name}: expected weights >= 0 of {', '.join(known)}, got {dict(weights)}")
+        for name in ("joint_range", "lying", "children", "occluded", "truncated", "degradation"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"Tier.{name}: expected a share in 0..1, got {getattr(self, name)}")
+        for name, least, most in (("people", 1, 64), ("distance", 0.5, 1000), ("occlusion", 0, 1)):
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                raise InputError(f"Tier.{name}: expected {least} <= low <= high <= {most}, got {low} and {high}")
 
 
 TIERS: Mapping[str, Tier] = {
