@@ -61,6 +61,8 @@ class PoseRows:
     """(K,) of `keypoints`; empty: those of the joints."""
     benchmark: str = ""
     """Name and version of the labels that these are, or were predicted for; empty if unknown."""
+    origin: Array | None = None
+    """(N,) the numbers of the rows in the table that these were picked from; None: they are all of it."""
 
     def __post_init__(self) -> None:
         if self.sequence.ndim != 1 or self.sequence.dtype.kind != "U":
@@ -94,14 +96,16 @@ class PoseRows:
             person=self.person[rows],
             values={name: array[rows] for name, array in self.values.items()},
             benchmark=self.benchmark,
+            origin=(np.arange(len(self)) if self.origin is None else self.origin)[rows],
         )
 
     def described(self, rows: npt.ArrayLike) -> str:
-        """Words for some rows, the first few by name."""
+        """Words for some rows, the first few by number and name."""
         found = np.asarray(rows).tolist()
+        numbers = found if self.origin is None else self.origin[found].tolist()
         names = [f"{self.sequence[row]} frame {self.frame[row]} person {self.person[row]}" for row in found[:LISTED]]
         more = f" and {len(found) - LISTED} more" if len(found) > LISTED else ""
-        return f"rows {', '.join(map(str, found[:LISTED]))} ({'; '.join(names)}){more}"
+        return f"rows {', '.join(map(str, numbers[:LISTED]))} ({'; '.join(names)}){more}"
 
 
 def pose_rows(

@@ -141,7 +141,7 @@ def test_values__images_without_people_or_detections_equal_pycocotools(tmp_path)
 
 def test_score__detections_of_unknown_images_are_refused():
     predictions, labels = rows(*crowd_of_people(0))
-    with pytest.raises(InputError, match="are of images that the labels lack, rows .*val frame 3 person 0"):
+    with pytest.raises(InputError, match=r"are of images that the labels lack, rows .*val frame 3 person 0"):
         CocoKeypoints().score(predictions, labels[labels.frame != 3])
 
 

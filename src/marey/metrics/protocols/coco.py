@@ -11,9 +11,9 @@ from torch import Tensor
 
 from marey.core import InputError
 from marey.core.skeletons import skeleton
-from marey.io.predictions import PoseRows, places_in_groups
+from marey.io.predictions import PoseRows
 from marey.metrics.protocols.contract import Array, Floats, ProtocolCard, Scores
-from marey.metrics.protocols.pairing import check_rows, frame_codes, tensor, value
+from marey.metrics.protocols.pairing import check_rows, frame_codes, people_slots, tensor, value
 
 JOINTS = skeleton("coco_17").joints
 SPREADS = (
@@ -60,18 +60,20 @@ class CocoKeypoints:
         """Score detections in rows with the labels' sequence and frame.
 
         Raises:
-            InputError: rows are doubled or not finite, are of images without labels, or nobody has keypoints.
+            InputError: rows are doubled or not finite, are of images that the labels lack, or nobody has keypoints.
         """
         check_rows(predictions, labels)
         ours, theirs = frame_codes(predictions, labels)
         if len(extra := np.flatnonzero(~np.isin(ours, theirs))):
-            # Of the images with annotated people; the others are not in the labels, and their detections cost nothing.
-            predictions, ours = predictions[np.isin(ours, theirs)], ours[np.isin(ours, theirs)]
-        if not len(predictions):
             raise InputError(
-                f"predictions: none of the {len(extra)} is of an image with labels; are they of this split?"
+                f"predictions: {len(extra)} are of images that the labels lack, {predictions.described(extra)}; are "
+                "they of another split? An image in which nobody is annotated is a row of the labels with person -1"
             )
-        people, detections = _People.of(labels, theirs), _Detections.of(predictions, ours)
+        codes, there = np.unique(theirs), labels.person >= 0
+        if not there.any():
+            raise InputError(f"labels: nobody is annotated in rows 0 to {len(labels) - 1}; there is nothing to find")
+        people = _People.of(labels[there], np.searchsorted(codes, theirs[there]), images=len(codes))
+        detections = _Detections.of(predictions, np.searchsorted(codes, ours), images=len(codes))
         if not bool((~people.ignored).any()):
             raise InputError(f"labels: nobody has keypoints in rows 0 to {len(labels) - 1}; there is nothing to find")
         values: dict[str, float] = {}
@@ -115,7 +117,7 @@ class _People:
         if len(bad := (visible & ~keypoints.isfinite().all(-1)).any(1).nonzero()[:, 0].numpy()):
             raise InputError(f"labels: keypoints that are annotated are not finite in {labels.described(bad)}")
         return cls(
-            rows=_slots(codes, images),
+            rows=people_slots(codes, frames=images),
             ignored=crowd | ~visible.any(1),
             area=tensor(labels, "area", what="labels"),
             crowd=crowd,
@@ -141,17 +143,10 @@ class _Detections:
     def of(cls, predictions: PoseRows, codes: Array, *, images: int) -> _Detections:
         score, keypoints = tensor(predictions, "score"), tensor(predictions, "keypoints", JOINTS)
         order = np.argsort(-score.numpy(), kind="stable")
-        rows = _slots(codes[order], images, order)[:, :MOST]
+        places = people_slots(codes[order], frames=images)[:, :MOST]
+        rows = np.where(places >= 0, order[places], -1)
         extent = keypoints.amax(1) - keypoints.amin(1)
         return cls(rows=rows, score=score, keypoints=keypoints, area=extent.prod(-1))
-
-
-def _slots(codes: Array, images: int, rows: Array | None = None) -> Array:
-    """(images, most) rows of each image in their order, -1 where there are fewer."""
-    places = places_in_groups(codes)
-    slots = np.full((images, int(places.max()) + 1), -1)
-    slots[codes, places] = np.arange(len(codes)) if rows is None else rows
-    return slots
 
 
 def similarities(detected: Tensor, keypoints: Tensor, visible: Tensor, area: Tensor, box: Tensor) -> Tensor:

@@ -116,10 +116,7 @@ class TriangulationHuman36M:
         Raises:
             InputError: rows do not fit, or lack a joint.
         """
-        counted = labels if self.invalid_scenes else labels[~_invalid(labels)]
-        if len(counted) < len(labels):
-            predictions = predictions[_of_same_rows(predictions, counted, labels)]
-        pair = paired(predictions, counted)
+        pair = paired(predictions, labels, counted=None if self.invalid_scenes else ~_invalid(labels))
         names = {"human36m": JOINTS, "mpii": MPII_JOINTS, "transfer": TRANSFER_JOINTS}[self.kind]
         estimated, truth = pair.joints(names)
         root = 0 if self.kind == "transfer" else names.index("pelvis")
@@ -131,20 +128,13 @@ class TriangulationHuman36M:
             values={name: float(found.mean()) for name, found in errors.items()},
             groups={f"{name}/subject/action": _table(found, pair.labels) for name, found in errors.items()},
             per_row={name: found.numpy() for name, found in errors.items()},
-            counts={"rows": len(counted), "left_out": len(labels) - len(counted)},
+            counts={"rows": len(pair.labels), "left_out": len(labels) - len(pair.labels)},
         )
 
 
 def _invalid(labels: PoseRows) -> Array:
     invalid: Array = (texts(labels, "subject") == "S9") & np.isin(texts(labels, "action"), INVALID_SCENES)
     return invalid
-
-
-def _of_same_rows(predictions: PoseRows, counted: PoseRows, labels: PoseRows) -> Array:
-    """Mask of predictions that are not of a label that was left out; all others stay, to be checked."""
-    keys = [list(zip(rows.sequence, rows.frame, rows.person, strict=True)) for rows in (predictions, counted, labels)]
-    left_out = set(keys[2]) - set(keys[1])
-    return np.array([key not in left_out for key in keys[0]], dtype=bool)
 
 
 def _table(errors: Tensor, labels: PoseRows) -> dict[str, float]:

@@ -17,7 +17,7 @@ from marey.io.predictions import PoseRows, places_in_groups
 from marey.metrics.joints import joint_errors
 from marey.metrics.protocols.contract import Array, ProtocolCard, Scores
 from marey.metrics.protocols.curves import auc_of_31_thresholds, centred
-from marey.metrics.protocols.pairing import check_sequences, frame_codes, tensor
+from marey.metrics.protocols.pairing import check_sequences, frame_codes, people_slots, tensor
 
 JOINTS = skeleton("mpi_inf_3dhp_17").joints
 ROOT = JOINTS.index("pelvis")
@@ -116,7 +116,7 @@ def match_people(predictions: PoseRows, labels: PoseRows) -> Array:
     """
     theirs, ours = tensor(labels, "keypoints", JOINTS, "labels"), tensor(predictions, "keypoints", JOINTS)
     detected, annotated = frame_codes(predictions, labels)
-    slots = _slots(detected, frames=int(max(detected.max(), annotated.max())) + 1)
+    slots = people_slots(detected, frames=int(annotated.max()) + 1)
     free = slots >= 0
     match = np.full(len(labels), -1)
     turns = places_in_groups(annotated)
@@ -131,14 +131,6 @@ def match_people(predictions: PoseRows, labels: PoseRows) -> Array:
         match[rows[taken]] = slots[frame, best][taken]
         free[frame[taken], best[taken]] = False
     return match
-
-
-def _slots(frame: Array, frames: int) -> Array:
-    """(frames, most) rows of each frame in their order, -1 where there are fewer."""
-    places = places_in_groups(frame)
-    slots = np.full((frames, int(places.max(initial=0)) + 1), -1)
-    slots[frame, places] = np.arange(len(frame))
-    return slots
 
 
 def rescale_bones(estimated: Tensor, truth: Tensor) -> Tensor:

@@ -26,25 +26,33 @@ class Pair:
         return tensor(self.predictions, key, names, "predictions"), tensor(self.labels, key, names, "labels")
 
 
-def paired(predictions: PoseRows, labels: PoseRows) -> Pair:
+def paired(predictions: PoseRows, labels: PoseRows, *, counted: Array | None = None) -> Pair:
     """Each label with its prediction, by sequence, frame and person.
+
+    Args:
+        predictions: One row a label, in any order.
+        labels: N rows.
+        counted: (N,) which labels are scored, the others need no prediction; None: all.
 
     Raises:
         InputError: there are no rows, some are doubled, missing or without a label, or they are of another version.
     """
     check_rows(predictions, labels)
+    counted = np.ones(len(labels), dtype=bool) if counted is None else counted
+    if not counted.any():
+        raise InputError(f"labels: none of rows 0 to {len(labels) - 1} is scored by this protocol")
     ours, theirs = _codes(predictions, labels)
     order = np.argsort(ours)
     place = np.searchsorted(ours, theirs, sorter=order).clip(max=len(ours) - 1)
     rows = order[place]
-    if len(missing := np.flatnonzero(ours[rows] != theirs)):
+    if len(missing := np.flatnonzero((ours[rows] != theirs) & counted)):
         raise InputError(f"predictions: none for {len(missing)} labels, {labels.described(missing)}; predict them too")
     if len(extra := np.flatnonzero(~np.isin(ours, theirs))):
         raise InputError(
             f"predictions: {len(extra)} have no label, {predictions.described(extra)}; "
             "are the labels of another version, or of another split?"
         )
-    return Pair(predictions=predictions[rows], labels=labels)
+    return Pair(predictions=predictions[rows[counted]], labels=labels[counted])
 
 
 def check_rows(predictions: PoseRows, labels: PoseRows) -> None:
@@ -94,6 +102,19 @@ def frame_codes(first: PoseRows, second: PoseRows) -> tuple[Array, Array]:
     return _joint_codes((first.sequence, first.frame), (second.sequence, second.frame))
 
 
+def people_slots(codes: Array, *, frames: int = 0) -> Array:
+    """(frames, most) rows of each frame in their order, -1 where there are fewer.
+
+    Args:
+        codes: (N,) the frame of each row.
+        frames: At least so many.
+    """
+    places = places_in_groups(codes)
+    slots = np.full((max(frames, int(codes.max(initial=-1)) + 1), int(places.max(initial=0)) + 1), -1)
+    slots[codes, places] = np.arange(len(codes))
+    return slots
+
+
 def _codes(first: PoseRows, second: PoseRows) -> tuple[Array, Array]:
     return _joint_codes((first.sequence, first.frame, first.person), (second.sequence, second.frame, second.person))
 
@@ -127,7 +148,7 @@ def tensor(
         absent = [name for name in names if name not in theirs]
         if absent:
             raise InputError(
-                f"{what}: rows 0 to {len(rows) - 1} lack the joints {', '.join(absent)}; they have "
+                f"{what}: every row lacks the joints {', '.join(absent)}; they have "
                 f"{', '.join(theirs) or 'none that are named'}; name or convert the joints as the protocol wants them"
             )
         array = array.take([theirs.index(name) for name in names], axis=2 if key.endswith("_samples") else 1)
@@ -151,7 +172,7 @@ def value(rows: PoseRows, key: str, what: str = "labels") -> Array:
     """
     if key not in rows.values:
         raise InputError(
-            f"{what}: rows 0 to {len(rows) - 1} lack '{key}', which this protocol needs; "
+            f"{what}: every row lacks '{key}', which this protocol needs; "
             f"they have: {', '.join(rows.values) or 'nothing'}"
         )
     return rows.values[key]
