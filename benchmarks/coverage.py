@@ -17,7 +17,7 @@ import torch
 
 import workloads
 from marey.geometry.triangulation import triangulate
-from marey.metrics.joints import confidence_levels
+from marey.metrics.uncertainty import confidence_levels
 from measure import describe, write_json
 from triangulation_speed import NOISE, as_torch
 

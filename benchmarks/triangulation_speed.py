@@ -25,7 +25,7 @@ from torch import Tensor
 import workloads
 from marey.core import Cameras
 from marey.geometry.triangulation import Triangulation, triangulate
-from marey.metrics.joints import coverage
+from marey.metrics.uncertainty import coverage
 from measure import Timing, describe, pin_to_one_core, run_peer, write_json
 
 NOISE = 2.0

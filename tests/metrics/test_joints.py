@@ -1,13 +1,20 @@
-"""Errors of joints and honesty of their covariance."""
+"""Errors of joints as they stand and relative to a root."""
 
 import math
 
 import pytest
 import torch
-from scipy import stats
 
 from marey.core import InputError, ShapeError
-from marey.metrics.joints import confidence_levels, coverage, joint_errors, known_share, mpjpe_mm
+from marey.metrics.joints import (
+    joint_errors,
+    keypoint_errors,
+    known_share,
+    mpjpe_mm,
+    mrpe_axes_mm,
+    mrpe_mm,
+    root_relative_errors,
+)
 
 NAN = math.nan
 
@@ -45,32 +52,56 @@ def test_joint_errors__shapes_must_fit(estimated, truth):
         joint_errors(torch.zeros(estimated), torch.zeros(truth))
 
 
-def test_confidence_levels__agree_with_the_chi_squared_distribution():
-    estimated, truth = sample(50, 3), sample(50, 3, seed=1)
-    factor = sample(50, 3, 3, seed=2)
-    covariance = factor @ factor.mT + 0.1 * torch.eye(3, dtype=torch.float64)
-    difference = (estimated - truth)[..., None]
-    distance = (difference.mT @ torch.linalg.solve(covariance, difference)).flatten()
-    expected = torch.from_numpy(stats.chi2(3).cdf(distance.numpy()))
-    torch.testing.assert_close(confidence_levels(estimated, covariance, truth), expected)
+def test_mpjpe_mm__relative_to_the_root():
+    truth = sample(4, 5, 3)
+    moved = truth + torch.tensor([3.0, 0.0, 0.0])
+    assert mpjpe_mm(moved, truth) == pytest.approx(3000.0)
+    assert mpjpe_mm(moved, truth, root=2) == pytest.approx(0.0, abs=1e-9)
+    moved[:, 4] += torch.tensor([0.0, 0.1, 0.0])
+    assert mpjpe_mm(moved, truth, root=2) == pytest.approx(20.0)
+    assert mpjpe_mm(moved, truth, root=(3, 4)) == pytest.approx((4 * 50.0 + 50.0) / 5)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
-def test_coverage__is_the_level_for_a_right_covariance(level):
-    factor = torch.linalg.cholesky(torch.tensor([[4.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]]).double())
-    drawn = sample(40_000, 1, 3) @ factor.T
-    found = coverage(drawn, (factor @ factor.T).expand(40_000, 1, 3, 3), torch.zeros_like(drawn), level=level)
-    assert float(found) == pytest.approx(level, abs=0.01)
+def test_root_relative__without_a_root_a_pose_is_unknown():
+    truth = sample(2, 5, 3)
+    estimated = truth.clone()
+    estimated[0, 1] = NAN
+    errors = root_relative_errors(estimated, truth, root=1)
+    assert errors.isnan().tolist() == [[True] * 5, [False] * 5]
+    assert mpjpe_mm(estimated, truth, root=1) == 0
 
 
-def test_coverage__counts_known_joints_only():
-    estimated = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [NAN, NAN, NAN]])
-    covariance = torch.eye(3).expand(3, 3, 3)
-    assert coverage(estimated, covariance, torch.zeros(3, 3)) == pytest.approx(0.5)
-    assert coverage(torch.full((3, 3), NAN), covariance, torch.zeros(3, 3)).isnan()
+def test_mean_errors__nothing_known_is_an_error_and_no_nan():
+    for function in (mpjpe_mm, mrpe_mm, mrpe_axes_mm):
+        for estimated in (torch.full((2, 5, 3), NAN), torch.zeros(0, 5, 3)):
+            with pytest.raises(InputError, match=r"expected a known value, got \("):
+                function(estimated, torch.zeros(5, 3))
+    with pytest.raises(InputError, match="known_share"):
+        known_share(torch.zeros(2, 5, 3), torch.full((2, 5, 3), NAN))
+    with pytest.raises(InputError, match="got 5 infinite ones"):
+        mpjpe_mm(torch.full((5, 3), math.inf), torch.zeros(5, 3))
 
 
-@pytest.mark.parametrize("level", [0.0, 1.0, 90.0])
-def test_coverage__level_is_a_probability(level):
-    with pytest.raises(InputError, match="level: expected a probability"):
-        coverage(torch.zeros(1, 3), torch.eye(3)[None], torch.zeros(1, 3), level=level)
+def test_root__must_be_a_joint():
+    for root in (5, -6, (), (0, 5)):
+        with pytest.raises(InputError, match="root: expected indices of 5 joints"):
+            mpjpe_mm(torch.zeros(5, 3), torch.zeros(5, 3), root=root)
+
+
+def test_mrpe__is_the_error_of_the_root_alone():
+    truth = sample(3, 5, 3)
+    estimated = truth + 10.0
+    estimated[:, 2] = truth[:, 2] + torch.tensor([0.3, 0.0, -0.4], dtype=torch.float64)
+    assert mrpe_mm(estimated, truth, root=2) == pytest.approx(500.0)
+    torch.testing.assert_close(
+        mrpe_axes_mm(estimated, truth, root=2), torch.tensor([300.0, 0.0, 400.0]).double(), atol=1e-9, rtol=0
+    )
+
+
+def test_keypoint_errors__are_pixels():
+    truth = torch.tensor([[1.0, 2.0], [NAN, 0.0]])
+    torch.testing.assert_close(
+        keypoint_errors(truth + torch.tensor([3.0, 4.0]), truth), torch.tensor([5.0, NAN]), equal_nan=True
+    )
+    with pytest.raises(ShapeError, match=r"\(\.\.\., J, 2\)"):
+        keypoint_errors(torch.zeros(3, 3), torch.zeros(3, 3))

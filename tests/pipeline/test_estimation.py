@@ -13,7 +13,8 @@ import marey
 from marey.core import CalibrationError, Estimate, FormatError, InputError
 from marey.data.keypoint_capture import KeypointCapture, KeypointCaptureConfig, make_keypoint_capture
 from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
-from marey.metrics.joints import coverage, mpjpe_mm
+from marey.metrics.joints import mpjpe_mm
+from marey.metrics.uncertainty import coverage
 from marey.pipeline.estimation import frame_range
 
 FRAMES = 90

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 
 from marey.core.results import Estimate, Joints3D
-from marey.metrics.joints import coverage, joint_errors, known_share, mpjpe_mm
+from marey.metrics.joints import joint_errors, known_share, mpjpe_mm
+from marey.metrics.uncertainty import coverage
 
 
 @dataclass(frozen=True, kw_only=True)
