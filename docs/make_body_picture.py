@@ -24,7 +24,7 @@ STATIC = Path(__file__).parent / "_static"
 HEIGHT, SCALE, OVERSAMPLED = 460, 210, 2
 FAR = 1000.0
 """Metres: so far that the picture is a parallel projection."""
-SKIN = torch.tensor([0.86, 0.72, 0.63])
+CLAY = torch.tensor([0.62, 0.68, 0.76])
 WALK = {
     "left_shoulder": (0, -20, -72), "right_shoulder": (0, -25, 72), "left_elbow": (0, -35, 0),
     "right_elbow": (0, 30, 0), "left_hip": (-28, 0, 0), "right_hip": (22, 0, 0), "left_knee": (12, 0, 0),
@@ -49,7 +49,7 @@ def main() -> None:
         panel(medium, posed(medium, woman, {}), width=400),
         panel(medium, posed(medium, man, WALK), turn=35),
         panel(medium, posed(medium, shape_of(sex="male", weight=0.95, stature=1.75), WALK), turn=-30),
-        panel(medium, posed(medium, shape_of(years=6.0), REACH), turn=20),
+        panel(medium, posed(medium, shape_of(sex="female", stature=1.52), REACH), turn=20),
         panel(medium, posed(medium, woman, REACH), turn=25, colors=parts[medium.face_parts("parts14")]),
         panel(small, posed(small, woman, WALK), turn=25, flat=True),
         panel(medium, posed(medium, woman, WALK), turn=60, dots="mediapipe_33"),
@@ -84,7 +84,7 @@ def panel(model, body, *, width=230, turn=0.0, colors=None, flat=False, dots="")
         place=torch.tensor([[0.5, 0.6, 0.8, 0.0], [-0.8, 0.1, 0.4, 0.0]]),
         color=torch.tensor([[0.6], [0.15]]).expand(2, 3),
     )
-    albedo = SKIN.expand(len(hits.face), 3) if colors is None else colors[hits.face]
+    albedo = CLAY.expand(len(hits.face), 3) if colors is None else colors[hits.face]
     picture = torch.ones(size[0] * size[1], 3)
     picture[hits.pixel] = shade(hits, lights, albedo=albedo, points=torch.zeros_like(normals), normals=normals)
     image = picture.reshape(*size, 3).numpy()
