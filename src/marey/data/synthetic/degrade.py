@@ -134,8 +134,9 @@ def _compressed(flaws: Flaws, levels: Tensor) -> Tensor:
     stored = (flaws.quality > 0).nonzero()[:, 0]
     if not len(stored):
         return levels
-    compressed = jpeg(levels[stored], flaws.quality[stored])
-    return compressed if len(stored) == len(levels) else levels.index_copy(0, stored, compressed)
+    if len(stored) == len(levels):
+        return jpeg(levels, flaws.quality)
+    return levels.index_copy(0, stored, jpeg(levels[stored], flaws.quality[stored]))
 
 
 def jpeg(levels: Tensor, quality: Tensor) -> Tensor:
@@ -151,17 +152,40 @@ def jpeg(levels: Tensor, quality: Tensor) -> Tensor:
     height, width = levels.shape[-2:]
     side = 2 * _BLOCK
     padded = torch.nn.functional.pad(levels, (0, -width % side, 0, -height % side), mode="replicate")
-    red, green, blue = padded.unbind(1)
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    chroma = torch.stack(((blue - luma) * (0.5 / 0.886), (red - luma) * (0.5 / 0.701)), 1)
-    chroma = torch.nn.functional.avg_pool2d(chroma, 2)
+    luma = _mixed(padded, (0.299, 0.587, 0.114))
+    halved = _halved(padded)
+    grey = _mixed(halved, (0.299, 0.587, 0.114))
+    chroma = torch.stack(((halved[:, 2] - grey) * (0.5 / 0.886), (halved[:, 0] - grey) * (0.5 / 0.701)), 1)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality) / 100
-    luma = _quantised(luma[:, None] - 128, _steps(_LUMA, scale, levels))[:, 0] + 128
-    chroma = _quantised(chroma, _steps(_CHROMA, scale, levels))
-    cb, cr = chroma.repeat_interleave(2, -1).repeat_interleave(2, -2).unbind(1)
-    red, blue = luma + 1.402 * cr, luma + 1.772 * cb
-    green = luma - (0.299 / 0.587 * 1.402) * cr - (0.114 / 0.587 * 1.772) * cb
-    return torch.stack((red, green, blue), 1)[..., :height, :width].round().clamp(0, 255)
+    luma = _quantised(luma[:, None] - 128, _steps(_LUMA, scale, levels)) + 128
+    cb, cr = _quantised(chroma, _steps(_CHROMA, scale, levels)).chunk(2, 1)
+    green = (0.299 / 0.587 * 1.402) * cr + (0.114 / 0.587 * 1.772) * cb
+    offsets = torch.cat((1.402 * cr, -green, 1.772 * cb), 1)
+    restored = luma + _doubled(offsets)
+    return restored[..., :height, :width].round_().clamp_(0, 255)
+
+
+def _mixed(picture: Tensor, weights: tuple[float, float, float]) -> Tensor:
+    """(B, H, W) of pictures (B, 3, H, W)."""
+    red, green, blue = picture.unbind(1)
+    mixed: Tensor = weights[0] * red + weights[1] * green + weights[2] * blue
+    return mixed
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """The means of 2 x 2 pixels of (B, C, 2 H, 2 W), (B, C, H, W)."""
+    rows = planes[..., ::2, :] + planes[..., 1::2, :]
+    return 0.25 * (rows[..., ::2] + rows[..., 1::2])
+
+
+def _doubled(planes: Tensor) -> Tensor:
+    """Every pixel of (B, C, H, W) four times, (B, C, 2 H, 2 W)."""
+    count, channels, height, width = planes.shape
+    large = planes.new_empty(count, channels, 2 * height, 2 * width)
+    large[..., ::2, ::2] = planes
+    large[..., ::2, 1::2] = planes
+    large[..., 1::2, :] = large[..., ::2, :]
+    return large
 
 
 def _steps(table: tuple[tuple[int, ...], ...], scale: Tensor, like: Tensor) -> Tensor:
