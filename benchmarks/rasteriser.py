@@ -3,11 +3,12 @@
     python benchmarks/rasteriser.py --out FILE [--smoke]
 
 The open body stands with its arms at its sides, is turned by another angle in each picture, and fills 60 % of the
-height of 256 x 256 pixels. A picture is face, depth and weights at every pixel, from vertices that are already
-projected. For each level of the body:
+height of 256 x 256 pixels. A picture is the face and the depth at every pixel, from vertices already projected. For
+each level of the body:
 
 - `images_per_second`: batches of 16, one thread, faces seen from behind left out;
-- `two_sided`: the same with them; `one_by_one`: the same as the first, without a batch;
+- `with_weights`: the same with the differentiable depth and weights of the face's corners;
+- `two_sided`: that with faces seen from behind; `one_by_one`: the same as `with_weights`, without a batch;
 - `silhouette_gradient`: rasterised, blended at its borders, and the area's derivative in every vertex.
 
 `images_per_second` is by the clock on the wall; `cpu` is by the time of the processor, which other programs on the
@@ -28,7 +29,7 @@ from torch import Tensor
 from marey.body.model import BodyModel
 from marey.body.open_body import LEVELS, open_body
 from marey.geometry.rotations import euler_to_matrix
-from marey.render import mesh_edges, rasterize, silhouette
+from marey.render import mesh_edges, rasterize, silhouette, visible_faces
 from measure import Timing, describe, pin_to_one_core, write_json
 
 SIZE = (256, 256)
@@ -66,7 +67,8 @@ def measured(body: BodyModel, runs: int) -> dict[str, Any]:
     found = {
         "faces": len(faces),
         "covered_pixels": len(drawn.hits) / len(views),
-        **rate(lambda: rasterize(views, faces, SIZE, cull_back_faces=True), len(views), runs),
+        **rate(lambda: visible_faces(views, faces, SIZE, cull_back_faces=True), len(views), runs),
+        "with_weights": rate(lambda: rasterize(views, faces, SIZE, cull_back_faces=True), len(views), runs),
         "two_sided": rate(lambda: rasterize(views, faces, SIZE), len(views), runs),
         "one_by_one": rate(lambda: rasterize(views[0], faces, SIZE, cull_back_faces=True), 1, runs),
         "silhouette_gradient": rate(with_gradient, len(views), runs),
@@ -82,7 +84,7 @@ def on_accelerator(body: BodyModel, device: torch.device, runs: int) -> dict[str
     views, faces = pictures(body, 256).to(device), body.faces.to(device)
 
     def draw() -> None:
-        rasterize(views, faces, SIZE, cull_back_faces=True)
+        visible_faces(views, faces, SIZE, cull_back_faces=True)
         torch.accelerator.synchronize()
 
     return {"device": str(device), **rate(draw, len(views), runs)}

@@ -1,5 +1,7 @@
 """The rasteriser against brute force, and what it promises."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from marey.body.open_body import open_body
 from marey.core import InputError, ShapeError
 from marey.geometry.rotations import euler_to_matrix
-from marey.render import coverage, rasterize
+from marey.render import coverage, rasterize, visible_faces
 from render.brute_force import nearest_faces
 from render.ray_casting import cast, pinhole_rays
 
@@ -49,6 +51,9 @@ def assert_as_brute_force(vertices, faces, size, **options):
     face, depth = nearest_faces(vertices.numpy(), faces.numpy(), size, **options)
     np.testing.assert_array_equal(found.face.numpy(), face)
     np.testing.assert_allclose(found.depth.numpy(), depth, rtol=1e-6)
+    alone = visible_faces(vertices, faces, size, **options)
+    np.testing.assert_array_equal(alone[0].numpy(), face)
+    np.testing.assert_allclose(alone[1].numpy(), depth, rtol=1e-6)
     return found
 
 
@@ -208,6 +213,9 @@ def test_batch_dimensions__are_kept(batch):
     assert found.barycentric.shape == (*batch, *SIZE, 3)
     one = rasterize(vertices, faces, SIZE)
     assert (found.face == one.face).all()
+    face, depth = visible_faces(vertices.expand(*batch, -1, -1), faces, SIZE)
+    assert torch.equal(face, found.face)
+    torch.testing.assert_close(depth, found.depth)
 
 
 def test_result__does_not_depend_on_the_split_of_the_batch_nor_on_threads():
@@ -219,8 +227,11 @@ def test_result__does_not_depend_on_the_split_of_the_batch_nor_on_threads():
         whole = rasterize(views, faces, SIZE)
         torch.set_num_threads(3)
         parts = [rasterize(some, faces, SIZE) for some in (views[:1], views[1:8], views[8:])]
+        alone = [visible_faces(some, faces, SIZE) for some in (views[:1], views[1:8], views[8:])]
     finally:
         torch.set_num_threads(threads)
+    assert torch.equal(whole.face, torch.cat([face for face, _ in alone]))
+    torch.testing.assert_close(whole.depth, torch.cat([depth for _, depth in alone]))
     for name in ("face", "depth", "barycentric"):
         assert torch.equal(getattr(whole, name), torch.cat([getattr(part, name) for part in parts])), name
 
@@ -229,8 +240,11 @@ def test_result__does_not_depend_on_how_much_is_done_at_once(monkeypatch):
     cases = [soup(0, faces=200, extent=extent) for extent in (2.0, 20.0, 150.0)]
     before = [rasterize(*case, SIZE) for case in cases]
     monkeypatch.setitem(coverage._CANDIDATES_AT_ONCE, "cpu", 2**11)
-    for case, expected in zip(cases, before, strict=True):
-        found = rasterize(*case, SIZE)
+    monkeypatch.setitem(sys.modules["marey.render.rasterize"]._AT_ONCE, "cpu", (1000, 4 * 48 * 64))
+    for (vertices, faces), expected in zip(cases, before, strict=True):
+        found = rasterize(vertices.expand(9, -1, -1), faces, SIZE)
+        assert torch.equal(visible_faces(vertices.expand(9, -1, -1), faces, SIZE)[0], found.face)
+        found = found[-1]
         assert torch.equal(found.face, expected.face)
         assert torch.equal(found.barycentric, expected.barycentric)
 

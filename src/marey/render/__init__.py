@@ -5,7 +5,7 @@ from marey.render.edges import MeshEdges, antialias, mesh_edges, silhouette
 from marey.render.fragments import Fragments, Hits
 from marey.render.maps import interpolate, iuv_map, label_map, normal_map
 from marey.render.meshes import join_meshes, vertex_normals
-from marey.render.rasterize import rasterize
+from marey.render.rasterize import rasterize, visible_faces
 from marey.render.shading import Lights, shade
 from marey.render.textures import sample_texture
 
@@ -28,4 +28,5 @@ __all__ = [
     "shade",
     "silhouette",
     "vertex_normals",
+    "visible_faces",
 ]

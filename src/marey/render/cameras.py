@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 
 from marey.core import CalibrationError, Cameras
-from marey.core.errors import InputError
 from marey.geometry.distortion import fold_radius, lens_of
 from marey.geometry.projection import project_from_camera, world_to_camera
 from marey.geometry.views import spread_cameras
 from marey.render.clipping import cut_near
 from marey.render.fragments import Fragments
-from marey.render.rasterize import MAX_SIDE, check_mesh, check_size, draw
+from marey.render.rasterize import MAX_SIDE, check_mesh, check_near, check_size, draw
 
 _ORTHONORMAL = 1e-3
 
@@ -56,8 +55,7 @@ def rasterize_cameras(
     check_cameras(cameras)
     size = picture_size(cameras) if size is None else size
     check_size(size)
-    if not (near > 0 and math.isfinite(near)):
-        raise InputError(f"near: expected a positive number of metres, got {near}")
+    check_near(near)
     placed = world_to_camera(vertices, cameras)
     flat = placed.reshape(math.prod(placed.shape[:-2]), *placed.shape[-2:])
     every = _flattened(spread_cameras(cameras, placed.shape[:-2]))

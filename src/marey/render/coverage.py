@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -46,15 +46,25 @@ class ZBuffer:
         """Nothing seen yet."""
         return cls(keys=torch.full((views * math.prod(size),), _EMPTY, device=device), size=size)
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self.keys.fill_(_EMPTY)
+    @property
+    def views(self) -> int:
+        """B."""
+        return len(self.keys) // math.prod(self.size)
+
+    def cleared(self, views: int) -> ZBuffer:
+        """The same memory for some pictures, with nothing seen yet."""
+        keys = self.keys[: views * math.prod(self.size)]
+        return replace(self, keys=keys.fill_(_EMPTY))
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """The number drawn (B * H * W,) int32, -1 for none, and its depth (B * H * W,) float32, infinite for none."""
+        face = self.keys.view(torch.int32).view(-1, 2)[:, 0]  # the low half of a little-endian integer
+        return face, self.keys.view(torch.float32).view(-1, 2)[:, 1]
 
     def seen(self) -> tuple[Tensor, Tensor]:
         """The pixels that see something (M,), in order, and the number drawn there (M,), both int64."""
-        face = self.keys.view(torch.int32).view(-1, 2)[:, 0]  # the low half of a little-endian integer
         pixel = torch.nonzero(self.keys != _EMPTY)[:, 0]
-        return pixel, face.index_select(0, pixel).to(torch.int64)
+        return pixel, self.dense()[0].index_select(0, pixel).to(torch.int64)
 
     def draw(self, triangles: Triangles) -> None:
         """Draw triangles."""

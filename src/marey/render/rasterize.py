@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -49,34 +50,65 @@ def rasterize(
         ShapeError: vertices or faces have another shape or element type.
         InputError: a face names a vertex that is not there, or the size or `near` cannot be.
     """
-    check_mesh(vertices, faces)
-    check_size(size)
-    if not (near > 0 and math.isfinite(near)):
-        raise InputError(f"near: expected a positive number of metres, got {near}")
+    _check(vertices, faces, size, near)
     return draw(vertices, faces, size, near=near, cull=cull_back_faces)
+
+
+def visible_faces(
+    vertices: Tensor, faces: Tensor, size: tuple[int, int], *, near: float = 1e-3, cull_back_faces: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Find the nearest face at every pixel centre, and its depth, no more: cheaper than `rasterize`.
+
+    Args and errors: as of `rasterize`.
+
+    Returns:
+        Face (..., H, W) int64, -1 for none, and depth (..., H, W), infinite for none; constants to autograd.
+    """
+    _check(vertices, faces, size, near)
+    shape = (*vertices.shape[:-2], *size)
+    face = torch.empty(shape, dtype=torch.int64, device=vertices.device)
+    depth = vertices.new_empty(shape)
+    flat_face, flat_depth = face.view(-1), depth.view(-1)
+    done = 0
+    for _, _, buffer in _drawn(vertices, faces, size, (near, cull_back_faces, None)):
+        for dense, part in zip((flat_face, flat_depth), buffer.dense(), strict=True):
+            dense[done : done + len(part)].copy_(part)
+        done += math.prod(size) * buffer.views
+    return face, depth
 
 
 def draw(
     vertices: Tensor, faces: Tensor, size: tuple[int, int], *, near: float, cull: bool, pieces: Pieces | None = None
 ) -> Fragments:
     """Rasterise a mesh, and pieces of its faces that were cut out because the whole could not be drawn."""
+    parts = []
+    done = 0
+    for some, cut, buffer in _drawn(vertices, faces, size, (near, cull, pieces)):
+        pixel, name = buffer.seen()
+        face, depth, weights = _surface(some, faces, (pixel, name, size), cut)
+        parts.append((pixel + done, face, depth, weights))
+        done += math.prod(size) * buffer.views
+    return _fragments(parts, (*vertices.shape[:-2], *size), vertices)
+
+
+def _drawn(
+    vertices: Tensor, faces: Tensor, size: tuple[int, int], settings: tuple[float, bool, Pieces | None]
+) -> Iterator[tuple[Tensor, Pieces | None, ZBuffer]]:
+    """Draw some views after the other: their vertices, their pieces, and what they show, until the next ones."""
+    near, cull, pieces = settings
     flat = vertices.reshape(math.prod(vertices.shape[:-2]), *vertices.shape[-2:])
     step = _views_at_once(len(faces), size, flat.device)
-    buffer = ZBuffer.empty(min(step, len(flat)), size, flat.device)
-    parts = []
+    room = ZBuffer.empty(min(step, len(flat)), size, flat.device)
     for first in range(0, len(flat), step):
         some = flat[first : first + step]
         cut = None if pieces is None else pieces.of_views(first, first + step)
         with torch.no_grad():
-            buffer.clear()
+            buffer = room.cleared(len(some))
             buffer.draw(gather_triangles(some, faces, size, near=near, cull=cull))
             if cut is not None:
                 names = (torch.arange(len(faces), len(faces) + len(cut), device=flat.device), cut.view)
                 buffer.draw(loose_triangles(cut.corners, names, size, cull=cull))
-            pixel, name = buffer.seen()
-        face, depth, weights = _surface(some, faces, (pixel, name, size), cut)
-        parts.append((pixel + first * size[0] * size[1], face, depth, weights))
-    return _fragments(parts, (*vertices.shape[:-2], *size), vertices)
+        yield some, cut, buffer
 
 
 def _views_at_once(faces: int, size: tuple[int, int], device: torch.device) -> int:
@@ -95,6 +127,22 @@ def _fragments(parts: list[tuple[Tensor, Tensor, Tensor, Tensor]], shape: tuple[
         depth.index_copy_(0, pixel, rest[0])
         barycentric.index_copy_(0, pixel, rest[1])
     return Fragments(face=face.view(shape), depth=depth.view(shape), barycentric=barycentric.view(*shape, 3))
+
+
+def _check(vertices: Tensor, faces: Tensor, size: tuple[int, int], near: float) -> None:
+    check_mesh(vertices, faces)
+    check_size(size)
+    check_near(near)
+
+
+def check_near(near: float) -> None:
+    """Refuse a near plane that cannot be.
+
+    Raises:
+        InputError: it is not a positive number.
+    """
+    if not (near > 0 and math.isfinite(near)):
+        raise InputError(f"near: expected a positive number of metres, got {near}")
 
 
 def check_mesh(vertices: Tensor, faces: Tensor) -> None:
