@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from marey.io.predictions import pose_rows
+from marey.metrics.aligned import procrustes_errors, scale_corrected_errors
+from marey.metrics.joints import joint_errors
 from marey.metrics.protocols import bodies
-from marey.metrics.protocols.curves import aligned
 
 pytestmark = pytest.mark.realdata
 
@@ -96,6 +97,7 @@ def test_tracker__silhouettes_equal_the_original(scores, tracked, name, key):
 def test_alignments__equal_the_original(shared_parity):
     with np.load(shared_parity / "hierprob" / "alignment.npz") as arrays:
         stored = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    torch.testing.assert_close(aligned(stored["pred"], stored["target"]), stored["procrustes"], rtol=0, atol=1e-10)
-    moved = bodies.scaled_and_moved(stored["pred"], stored["target"])
-    torch.testing.assert_close(moved, stored["scale_translation"], rtol=0, atol=1e-10)
+    poses = stored["pred"], stored["target"]
+    for errors, key in ((procrustes_errors, "procrustes"), (scale_corrected_errors, "scale_translation")):
+        expected = joint_errors(stored[key], stored["target"])
+        torch.testing.assert_close(errors(*poses), expected, rtol=0, atol=1e-10)

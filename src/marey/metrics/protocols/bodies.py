@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +12,13 @@ from torch import Tensor
 from marey.core import InputError, ShapeError
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.aligned import procrustes_errors, scale_corrected_errors
+from marey.metrics.joints import joint_errors, keypoint_errors
+from marey.metrics.known import mean_of_known, mean_over_joints
 from marey.metrics.protocols.contract import ProtocolCard, Scores
-from marey.metrics.protocols.curves import aligned
 from marey.metrics.protocols.pairing import Pair, paired, tensor, value
+from marey.metrics.samples import best_of
+from marey.metrics.silhouette import silhouette_counts
 
 SSP3D = (
     "pve_pa", "pve_t_sc", "silhouette_iou", "joints2d_px", "joints2d_samples_px", "silhouette_samples_iou",
@@ -28,6 +32,12 @@ ARRAYS = {"pve": "vertices", "pve_t": "vertices_rest", "mpjpe": "joints"}
 
 JOINTS = skeleton("lsp_14").joints
 KEYPOINTS = skeleton("coco_17").joints
+
+ERRORS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "": joint_errors,
+    "_sc": scale_corrected_errors,
+    "_pa": procrustes_errors,
+}
 
 CHUNK = 64
 """Rows whose meshes are handled at once."""
@@ -104,8 +114,8 @@ def _distances(pair: Pair, metric: str) -> Tensor:
         truth = tensor(pair.labels[rows], key, names, "labels")
         truth = truth[:, None] if best else truth
         _check_points(estimated, truth, key)
-        errors = joint_errors(_moved(estimated, truth, alignment), truth.expand_as(estimated)).mean(-1)
-        found.append(errors.amin(1) if best else errors)
+        errors = ERRORS[alignment](estimated, truth.expand_as(estimated))
+        found.append(mean_over_joints(best_of(errors) if best else errors))
     return torch.cat(found)
 
 
@@ -117,32 +127,15 @@ def _check_points(estimated: Tensor, truth: Tensor, key: str) -> None:
         )
 
 
-def _moved(estimated: Tensor, truth: Tensor, alignment: str) -> Tensor:
-    if alignment == "_pa":
-        return aligned(estimated, truth)
-    if alignment == "_sc":
-        return scaled_and_moved(estimated, truth)
-    return estimated
-
-
-def scaled_and_moved(points: Tensor, target: Tensor) -> Tensor:
-    """Points (..., K, 3) with the centroid and root mean square extent of the target; that is not the best scale."""
-    middle, aim = points.mean(-2, keepdim=True), target.mean(-2, keepdim=True)
-    extents = [torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) for x in (points - middle, target - aim)]
-    moved: Tensor = (points - middle) / extents[0] * extents[1] + aim
-    return moved
-
-
 def _pixels(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
     """Mean distance in the image over all joints, or over all visible joints of all samples; and (N,) of each row."""
     truth = tensor(pair.labels, "keypoints", KEYPOINTS, "labels")
     estimated = tensor(pair.predictions, "keypoints_samples" if samples else "keypoints", KEYPOINTS)
-    errors = torch.linalg.vector_norm(estimated - (truth[:, None] if samples else truth), dim=-1)
-    seen = torch.ones_like(errors, dtype=torch.bool)
+    errors = keypoint_errors(estimated, (truth[:, None] if samples else truth).expand_as(estimated))
     if samples and "keypoints_visible" in pair.labels.values:
-        seen = (tensor(pair.labels, "keypoints_visible", KEYPOINTS, "labels") > 0)[:, None].expand_as(errors)
-    flat, kept = errors.flatten(1), seen.flatten(1)
-    return float(flat[kept].mean()), torch.where(kept, flat, 0.0).sum(1) / kept.sum(1)
+        visible = tensor(pair.labels, "keypoints_visible", KEYPOINTS, "labels") > 0
+        errors = errors.masked_fill(~visible[:, None], torch.nan)
+    return float(mean_of_known(errors, "keypoints")), errors.flatten(1).nanmean(1)
 
 
 def _silhouette_iou(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
@@ -154,7 +147,7 @@ def _silhouette_iou(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
         raise ShapeError(f"'{key}': expected masks of {tuple(truth.shape[-2:])}, got {tuple(estimated.shape)}")
     if len(empty := (~truth.flatten(1).any(1)).nonzero()[:, 0].numpy()):
         raise InputError(f"labels: 'silhouette' is empty in {pair.labels.described(empty)}; leave those rows out")
-    truth = truth[:, None].expand_as(estimated) if samples else truth
-    both = (estimated & truth).flatten(1).sum(1)
-    either = (estimated | truth).flatten(1).sum(1)
-    return 100 * float(both.sum().double() / either.sum()), 100 * both.double() / either
+    # Of a row's samples in one image below one another, so that their pixels count together.
+    truth = truth[:, None].expand_as(estimated).flatten(1, 2) if samples else truth
+    counts = silhouette_counts(estimated.flatten(1, 2) if samples else estimated, truth)
+    return 100 * float(counts.total().iou()), 100 * counts.iou()

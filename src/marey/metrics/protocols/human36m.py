@@ -11,9 +11,9 @@ from torch import Tensor
 
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.aligned import procrustes_errors
+from marey.metrics.joints import joint_errors, root_relative_errors
 from marey.metrics.protocols.contract import Array, ProtocolCard, Scores
-from marey.metrics.protocols.curves import aligned, centred
 from marey.metrics.protocols.pairing import group_means, paired, texts
 
 METRABS_ACTIONS = (
@@ -76,11 +76,9 @@ class MetrabsHuman36M:
         )
 
     def _errors(self, estimated: Tensor, truth: Tensor) -> Tensor:
-        root = JOINTS.index("pelvis")
-        estimated, truth = centred(estimated, root), centred(truth, root)
         if self.procrustes:
-            estimated = aligned(estimated, truth)
-        return 1000 * joint_errors(estimated, truth)
+            return 1000 * procrustes_errors(estimated, truth)
+        return 1000 * root_relative_errors(estimated, truth, root=JOINTS.index("pelvis"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,7 @@ class TriangulationHuman36M:
         estimated, truth = pair.joints(names)
         root = 0 if self.kind == "transfer" else names.index("pelvis")
         absolute = 1000 * joint_errors(estimated, truth)
-        relative = 1000 * joint_errors(centred(estimated, root), centred(truth, root))
+        relative = 1000 * root_relative_errors(estimated, truth, root=root)
         errors = {"mpjpe_mm": absolute.mean(-1), "mpjpe_relative_mm": relative.mean(-1)}
         return Scores(
             card=self.card,

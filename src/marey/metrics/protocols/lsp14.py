@@ -10,16 +10,21 @@ from torch import Tensor
 
 from marey.core import InputError
 from marey.core.skeletons import skeleton
-from marey.geometry.alignment import align
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.aligned import procrustes_errors
+from marey.metrics.correct import auc_scores, pck_hits, pckh_hits, percent
+from marey.metrics.joints import joint_errors, root_position
+from marey.metrics.known import mean_of_known, mean_over_joints
+from marey.metrics.mesh import root_relative_pve_mm
 from marey.metrics.protocols.contract import Array, ProtocolCard, Scores
 from marey.metrics.protocols.pairing import Pair, paired, tensor, value
 
 JOINTS = skeleton("lsp_14").joints
 HIPS = [JOINTS.index("right_hip"), JOINTS.index("left_hip")]
-HEAD = [JOINTS.index("neck"), JOINTS.index("head_top")]
-NEAR_MM = 150.0
+HEAD = (JOINTS.index("neck"), JOINTS.index("head_top"))
+NEAR = 0.150
+"""Metres."""
+GRID = torch.linspace(0, NEAR, 31, dtype=torch.float64)
 SCENES_3DPW_OCC = (
     "courtyard_backpack", "courtyard_basketball", "courtyard_bodyScannerMotions", "courtyard_box", "courtyard_golf",
     "courtyard_jacket", "courtyard_laceShoe", "downtown_stairs", "flat_guitar", "flat_packBags", "outdoors_climbing",
@@ -74,30 +79,33 @@ class Lsp14:
         """
         pair = paired(predictions, labels)
         self._check(pair)
-        visible = self._visible(pair)
+        hidden = ~self._visible(pair)
         estimated, truth = pair.joints(JOINTS)
-        turned = _aligned(estimated, truth, visible)
-        estimated, truth_here = self._centred(pair, estimated, truth)
-        errors = {
-            "mpjpe_mm": 1000 * joint_errors(estimated, truth_here),
-            "pa_mpjpe_mm": 1000 * joint_errors(turned, truth),
+        seen = truth.masked_fill(hidden[..., None], torch.nan)  # what nothing aligns on or averages
+        ours, theirs = self._roots(pair, estimated, truth)
+        relative = estimated - ours[:, None], seen - theirs[:, None]
+        joints = {
+            "mpjpe_mm": 1000 * joint_errors(*relative),
+            "pa_mpjpe_mm": 1000 * procrustes_errors(estimated, seen),
+            "pck": 100 * pck_hits(*relative, threshold=NEAR),
+            "auc": 100 * auc_scores(*relative, thresholds=GRID),
         }
-        near = errors["mpjpe_mm"][visible]
-        grid = torch.linspace(0, NEAR_MM, 31, dtype=near.dtype)
-        values = {name: float(found[visible].mean()) for name, found in errors.items()}
-        values["pck"] = 100 * float((near < NEAR_MM).double().mean())
-        values["auc"] = 100 * float((near[:, None] < grid).double().mean())
-        rows = {name: _row_means(found, visible) for name, found in errors.items()}
+        values = {name: float(mean_of_known(found, name)) for name, found in joints.items()}
         if "keypoints" in predictions.values and "keypoints" in labels.values:
-            values["pckh"], rows["pckh"] = _pckh(*pair.joints(JOINTS, "keypoints"), visible)
+            joints["pckh"] = 100 * _pckh_hits(pair, hidden)
+            values["pckh"] = float(percent(joints["pckh"] / 100, by_joint=True))
         if "vertices" in predictions.values and "vertices" in labels.values:
-            values["pve_mm"] = self._pve(pair)
-        unseen = int((~visible.any(1)).sum())
+            meshes = tensor(pair.predictions, "vertices"), tensor(pair.labels, "vertices", what="labels")
+            values["pve_mm"] = float(root_relative_pve_mm(*meshes, roots=(ours, theirs)))
         return Scores(
             card=self.card,
             values=values,
-            per_row={name: found.numpy() for name, found in rows.items()},
-            counts={"rows": len(labels), "joints": int(visible.sum()), "rows_without_visible_joint": unseen},
+            per_row={name: mean_over_joints(found).numpy() for name, found in joints.items()},
+            counts={
+                "rows": len(labels),
+                "joints": int((~hidden).sum()),
+                "rows_without_visible_joint": int(hidden.all(1).sum()),
+            },
         )
 
     def _check(self, pair: Pair) -> None:
@@ -117,47 +125,22 @@ class Lsp14:
             raise InputError(f"labels: no joint is visible in rows 0 to {len(pair.labels) - 1}; there is no mean error")
         return visible
 
-    def _centred(self, pair: Pair, estimated: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    def _roots(self, pair: Pair, estimated: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 3) twice, what is brought together."""
         if self.root == "none":
-            return estimated, truth
-        roots = [_middle(estimated), _middle(truth)]
+            return torch.zeros_like(estimated[:, 0]), torch.zeros_like(truth[:, 0])
+        ours, theirs = root_position(estimated, HIPS), root_position(truth, HIPS)
         if self.root in ("pelvis", "as_3dnbf"):
-            roots[1] = tensor(pair.labels, "joints", ("pelvis",), "labels")
+            theirs = tensor(pair.labels, "joints", ("pelvis",), "labels")[:, 0]
         if self.root == "pelvis":
-            roots[0] = tensor(pair.predictions, "joints", ("pelvis",))
-        return estimated - roots[0], truth - roots[1]
-
-    def _pve(self, pair: Pair) -> float:
-        """Of vertices on the same roots as the joints."""
-        middle = self._centred(pair, *pair.joints(JOINTS))
-        shifts = [moved - joints for moved, joints in zip(middle, pair.joints(JOINTS), strict=True)]
-        meshes = (tensor(pair.predictions, "vertices"), tensor(pair.labels, "vertices", what="labels"))
-        estimated, truth = (mesh + shift[:, :1] for mesh, shift in zip(meshes, shifts, strict=True))
-        return 1000 * float(joint_errors(estimated, truth).mean())
+            ours = tensor(pair.predictions, "joints", ("pelvis",))[:, 0]
+        return ours, theirs
 
 
-def _middle(joints: Tensor) -> Tensor:
-    return joints[:, HIPS].mean(1, keepdim=True)
-
-
-def _aligned(estimated: Tensor, truth: Tensor, visible: Tensor) -> Tensor:
-    """Poses on the truth as far as it is visible; those without a visible joint as they are, nothing counts them."""
-    turned = align(estimated, truth, transform="similarity", weights=visible.to(estimated)).apply(estimated)
-    return torch.where(visible.any(1)[:, None, None], turned, estimated)
-
-
-def _row_means(errors: Tensor, visible: Tensor) -> Tensor:
-    """(N,) NaN for rows without a visible joint."""
-    return torch.where(visible, errors, 0.0).sum(1) / visible.sum(1)
-
-
-def _pckh(estimated: Tensor, truth: Tensor, visible: Tensor) -> tuple[float, Tensor]:
-    heads = torch.linalg.vector_norm(truth[:, HEAD[0]] - truth[:, HEAD[1]], dim=-1)
-    distances = torch.linalg.vector_norm(estimated - truth, dim=-1)
-    correct = visible & (distances <= 0.5 * heads[:, None])
-    seen = visible.sum(0)
-    shares = 100 * correct.sum(0).double()[seen > 0] / seen[seen > 0]
-    return float(shares.mean()), 100 * _row_means(correct.double(), visible)
+def _pckh_hits(pair: Pair, hidden: Tensor) -> Tensor:
+    """(N, J), NaN for hidden joints; heads are measured whether seen or not."""
+    hits = pckh_hits(*pair.joints(JOINTS, "keypoints"), head=HEAD)
+    return hits.masked_fill(hidden, torch.nan)
 
 
 def hidden_share(labels: PoseRows) -> Array:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from marey.core.skeletons import skeleton
-from marey.geometry.alignment import align
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.aligned import nmpjpe_errors, procrustes_errors
 from marey.metrics.protocols.contract import ProtocolCard, Scores
-from marey.metrics.protocols.curves import aligned
 from marey.metrics.protocols.pairing import paired, tensor
 
 JOINTS = skeleton("h36m_17").joints
@@ -51,14 +46,14 @@ class MetaPose:
         pair = paired(predictions, labels)
         estimated, truth = pair.joints(JOINTS)
         turns = tensor(pair.predictions, "rotation"), tensor(pair.labels, "rotation", what="labels")
-        seen = normalised_errors(
-            estimated @ turns[0].transpose(-1, -2), truth @ turns[1].transpose(-1, -2), mirror=self.mirror
+        seen = nmpjpe_errors(
+            estimated @ turns[0].transpose(-1, -2), truth @ turns[1].transpose(-1, -2), allow_mirror=self.mirror
         )
         errors = {
-            "pmpjpe_mm": 1000 * reflected_errors(estimated, truth),
+            "pmpjpe_mm": 1000 * procrustes_errors(estimated, truth, transform="symmetric", reflection=True),
             "nmpjpe_mm": 1000 * seen,
             "pck": 100 * (1000 * seen < self.near_mm).double(),
-            "pa_mpjpe_mm": 1000 * joint_errors(aligned(estimated, truth), truth),
+            "pa_mpjpe_mm": 1000 * procrustes_errors(estimated, truth),
         }
         return Scores(
             card=self.card,
@@ -66,32 +61,3 @@ class MetaPose:
             per_row={name: found.mean(-1).numpy() for name, found in errors.items()},
             counts={"rows": len(labels)},
         )
-
-
-def reflected_errors(estimated: Tensor, truth: Tensor) -> Tensor:
-    """(..., J) distances after the best rotation or reflection of (..., J, 3), centred and brought to equal extent."""
-    x, y = _equal_extent(estimated, truth)
-    return joint_errors(align(x, y, reflection=True).apply(x), y)
-
-
-def normalised_errors(estimated: Tensor, truth: Tensor, *, mirror: bool) -> Tensor:
-    """(..., J) distances of poses (..., J, 3) of one camera, centred and brought to equal extent.
-
-    Args:
-        estimated: Joints.
-        truth: Joints.
-        mirror: Whether the pose with its depth reversed counts where its mean error is smaller.
-    """
-    x, y = _equal_extent(estimated, truth)
-    errors = joint_errors(x, y)
-    if not mirror:
-        return errors
-    mirrored = joint_errors(x * x.new_tensor([1, 1, -1]), y)
-    better = mirrored.mean(-1, keepdim=True) < errors.mean(-1, keepdim=True)
-    return torch.where(better, mirrored, errors)
-
-
-def _equal_extent(estimated: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    x, y = (joints - joints.mean(-2, keepdim=True) for joints in (estimated, truth))
-    extents = [torch.linalg.vector_norm(joints, dim=(-2, -1), keepdim=True) for joints in (x, y)]
-    return x * (extents[1] / extents[0]), y

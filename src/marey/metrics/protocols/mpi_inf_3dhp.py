@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from marey.core.skeletons import skeleton
+from marey.geometry.alignment import align
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.correct import auc_scores, pck_hits
+from marey.metrics.joints import joint_errors, root_relative
 from marey.metrics.protocols.contract import ProtocolCard, Scores
-from marey.metrics.protocols.curves import aligned, auc_of_31_thresholds, centred
 from marey.metrics.protocols.pairing import group_means, paired, texts
 
 JOINTS = skeleton("mpi_inf_3dhp_17").joints
@@ -18,7 +20,9 @@ SHIPPED_JOINTS = (*JOINTS[1:14], "head")
 """Without head top, pelvis and spine."""
 SCORED = 14
 """The first joints, from head top to the left ankle, that PCK and AUC count."""
-NEAR_MM = 150.0
+NEAR = 0.150
+"""Metres."""
+GRID = torch.linspace(0, NEAR, 31, dtype=torch.float64)
 
 ACTIVITIES = ("Stand/Walk", "Exercise", "Sit on Chair", "Reach/Crouch", "On Floor", "Sports", "Misc.")
 SCENES = ("green-screen", "no-green-screen", "outdoor")
@@ -56,9 +60,10 @@ class MpiInf3dhp:
         """
         pair = paired(predictions, labels)
         names = SHIPPED_JOINTS if self.as_shipped else JOINTS
-        errors = self._errors(*pair.joints(names), names.index("head" if self.as_shipped else "pelvis"))
-        distances = errors[:, :SCORED] / NEAR_MM
-        near, area = 100 * (distances < 1).double(), 100 * auc_of_31_thresholds(distances)
+        estimated, truth = self._aligned(*pair.joints(names), names.index("head" if self.as_shipped else "pelvis"))
+        errors = 1000 * joint_errors(estimated, truth)
+        scored = estimated[:, :SCORED], truth[:, :SCORED]
+        near, area = 100 * pck_hits(*scored, threshold=NEAR), 100 * auc_scores(*scored, thresholds=GRID)
         return Scores(
             card=self.card,
             values={"pck": float(near.mean()), "auc": float(area.mean()), "mpjpe_mm": float(errors.mean())},
@@ -70,11 +75,11 @@ class MpiInf3dhp:
             counts={"rows": len(labels)},
         )
 
-    def _errors(self, estimated: Tensor, truth: Tensor, root: int) -> Tensor:
-        estimated, truth = centred(estimated, root), centred(truth, root)
+    def _aligned(self, estimated: Tensor, truth: Tensor, root: int) -> tuple[Tensor, Tensor]:
+        estimated, truth = root_relative(estimated, root), root_relative(truth, root)
         if self.procrustes:
-            estimated = aligned(estimated, truth)
-        return 1000 * joint_errors(estimated, truth)
+            estimated = align(estimated, truth, transform="similarity").apply(estimated)
+        return estimated, truth
 
 
 def _by_name(near: Tensor, area: Tensor, errors: Tensor) -> list[tuple[str, Tensor]]:

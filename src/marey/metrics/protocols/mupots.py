@@ -14,9 +14,10 @@ from torch import Tensor
 from marey.core import InputError
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows, places_in_groups
-from marey.metrics.joints import joint_errors
+from marey.metrics.correct import auc_scores, pck_hits
+from marey.metrics.joints import joint_errors, root_relative
+from marey.metrics.known import mean_over_joints
 from marey.metrics.protocols.contract import Array, ProtocolCard, Scores
-from marey.metrics.protocols.curves import auc_of_31_thresholds, centred
 from marey.metrics.protocols.pairing import check_sequences, frame_codes, people_slots, tensor
 
 JOINTS = skeleton("mpi_inf_3dhp_17").joints
@@ -26,7 +27,9 @@ SUBSETS = {"14": list(range(14)), "16": [*range(14), 15, 16], "17": list(range(1
 MATCHED_JOINTS = slice(1, 14)
 """From the neck to the left ankle."""
 NEAR_PX = 40.0
-NEAR_MM = 150.0
+NEAR = 0.150
+"""Metres."""
+GRID = torch.linspace(0, NEAR, 31, dtype=torch.float64)
 
 PARENTS = (1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, 14, 14, 1)
 """Of each joint, on the ways from the pelvis outwards; the pelvis is its own."""
@@ -82,8 +85,8 @@ class MuPoTS:
         }
         groups: dict[str, dict[str, float]] = {}
         for skeleton_name, root, scale in VARIANTS:
-            errors = _errors(estimated, truths[skeleton_name], root == "relative", scale == "rescaled")
-            for metric, means in _metrics(errors, found, matched, annotated).items():
+            poses = _posed(estimated, truths[skeleton_name], relative=root == "relative", rescaled=scale == "rescaled")
+            for metric, means in _metrics(*poses, found, matched=matched, annotated=annotated).items():
                 names = zip(sequences.tolist(), means.tolist(), strict=True)
                 groups[f"{skeleton_name}/{root}/{scale}/{metric}"] = dict(names)
         return Scores(
@@ -154,20 +157,24 @@ def _ways() -> Tensor:
     return ways
 
 
-def _errors(estimated: Tensor, truth: Tensor, relative: bool, rescaled: bool) -> Tensor:
+def _posed(estimated: Tensor, truth: Tensor, *, relative: bool, rescaled: bool) -> tuple[Tensor, Tensor]:
     if rescaled:
         estimated = rescale_bones(estimated, truth)
-    if relative:
-        estimated, truth = centred(estimated, ROOT), centred(truth, ROOT)
-    return 1000 * joint_errors(estimated, truth)
+    return (root_relative(estimated, ROOT), root_relative(truth, ROOT)) if relative else (estimated, truth)
 
 
-def _metrics(errors: Tensor, sequence: Array, matched: Array, annotated: Array) -> Mapping[str, Array]:
+def _metrics(
+    estimated: Tensor, truth: Tensor, sequence: Array, *, matched: Array, annotated: Array
+) -> Mapping[str, Array]:
     """(S,) of each sequence, NaN without a match."""
-    distances = errors[:, SUBSETS["14"]] / NEAR_MM
-    shares = {"pck": 100 * (distances < 1).double(), "auc": 100 * auc_of_31_thresholds(distances)}
-    people = {f"mpjpe{name}_mm": errors[:, joints].mean(-1) for name, joints in SUBSETS.items()}
-    people |= {f"{name}_matched": share.mean(-1) for name, share in shares.items()}
+    scored = estimated[:, SUBSETS["14"]], truth[:, SUBSETS["14"]]
+    shares = {
+        "pck": 100 * mean_over_joints(pck_hits(*scored, threshold=NEAR)),
+        "auc": 100 * mean_over_joints(auc_scores(*scored, thresholds=GRID)),
+    }
+    errors = 1000 * joint_errors(estimated, truth)
+    people = {f"mpjpe{name}_mm": mean_over_joints(errors[:, joints]) for name, joints in SUBSETS.items()}
+    people |= {f"{name}_matched": share for name, share in shares.items()}
     with np.errstate(invalid="ignore"):
         found = {
             name: np.bincount(sequence, weights=mean.numpy(), minlength=len(matched)) / matched

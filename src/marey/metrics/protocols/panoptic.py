@@ -10,7 +10,8 @@ import torch
 from marey.core import InputError
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.joints import joint_errors, root_relative_errors
+from marey.metrics.known import mean_over_joints
 from marey.metrics.protocols.contract import Array, Floats, ProtocolCard, Scores
 from marey.metrics.protocols.pairing import check_sequences, frame_codes, group_means, paired, people_slots, tensor
 
@@ -51,8 +52,8 @@ class CmuPanoptic:
         if len(bad := (~truth[:, 0].isfinite().all(-1)).nonzero()[:, 0].numpy()):
             raise InputError(f"labels: the neck is missing in {pair.labels.described(bad)}; leave those rows out")
         errors = {
-            "mpjpe_mm": 1000 * joint_errors(estimated, truth).nanmean(-1),
-            "mpjpe_relative_mm": 1000 * joint_errors(estimated - estimated[:, :1], truth - truth[:, :1]).nanmean(-1),
+            "mpjpe_mm": 1000 * mean_over_joints(joint_errors(estimated, truth)),
+            "mpjpe_relative_mm": 1000 * mean_over_joints(root_relative_errors(estimated, truth, root=0)),
         }
         return Scores(
             card=self.card,
@@ -123,7 +124,7 @@ def _nearest(predictions: PoseRows, labels: PoseRows) -> tuple[Floats, Array]:
     truth = tensor(labels, "joints", BODY, "labels", known=False)
     if len(bad := (~truth.isfinite().all(-1)).all(1).nonzero()[:, 0].numpy()):
         raise InputError(f"labels: no joint is known in {labels.described(bad)}; leave those rows out")
-    distances = 1000 * joint_errors(estimated[:, None], truth[slots]).nanmean(-1)
+    distances = 1000 * mean_over_joints(joint_errors(estimated[:, None], truth[slots]))
     distances = torch.where(torch.from_numpy(slots >= 0), distances, torch.inf)
     least, place = distances.min(-1)
     return least.numpy(), slots[np.arange(len(slots)), place.numpy()]

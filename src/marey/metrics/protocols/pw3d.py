@@ -10,16 +10,18 @@ from torch import Tensor
 
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows
-from marey.metrics.joints import joint_errors
+from marey.metrics.aligned import procrustes_errors
+from marey.metrics.correct import auc_scores, pck_hits
+from marey.metrics.joints import joint_errors, root_relative
 from marey.metrics.protocols.contract import ProtocolCard, Scores
-from marey.metrics.protocols.curves import aligned, area_under_shares, auc_of_50_bins, centred
 from marey.metrics.protocols.pairing import group_means, paired
 
 JOINTS = skeleton("smpl_24").joints
 LIMBS = [1, 2, 4, 5, 7, 8, 16, 17, 18, 19, 20, 21]
 """Hips, knees, ankles, shoulders, elbows, wrists: what PCK and AUC count."""
-NEAR_MM = 50.0
-FARTHEST_MM = 199.0
+NEAR = 0.050
+FARTHEST = 0.199
+"""Metres."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,28 +53,30 @@ class Pw3d:
             InputError: rows do not fit, or lack a joint.
         """
         pair = paired(predictions, labels)
-        estimated, truth = (centred(joints, 0) for joints in pair.joints(JOINTS))
+        estimated, truth = (root_relative(joints, 0) for joints in pair.joints(JOINTS))
         errors = 1000 * joint_errors(estimated, truth)
-        turned = aligned(estimated, truth)
+        after = 1000 * procrustes_errors(estimated, truth)
         collapsed = (estimated == 0).all(-1).all(-1)
         if self.program == "challenge":
-            turned = torch.where(collapsed[:, None, None], truth.mean(1, keepdim=True), turned)
-        after = 1000 * joint_errors(turned, truth)
-        near = 100 * (errors[:, LIMBS] <= NEAR_MM).double()
+            spread = 1000 * joint_errors(truth.mean(1, keepdim=True).expand_as(truth), truth)
+            after = torch.where(collapsed[:, None], spread, after)
+        limbs = estimated[:, LIMBS], truth[:, LIMBS]
+        near = 100 * pck_hits(*limbs, threshold=NEAR, inclusive=True)
         return Scores(
             card=self.card,
             values={
                 "mpjpe_mm": float(errors.mean()),
                 "pa_mpjpe_mm": float(after.mean()),
                 "pck": float(near.mean()),
-                "auc": self._auc(errors[:, LIMBS]),
+                "auc": 100 * float(self._areas(*limbs).mean()),
             },
             groups={"mpjpe_mm/sequence": group_means(errors, pair.labels.sequence)},
             per_row={name: found.mean(-1).numpy() for name, found in (("mpjpe_mm", errors), ("pa_mpjpe_mm", after))},
             counts={"rows": len(labels), "without_extent": int(collapsed.sum())},
         )
 
-    def _auc(self, errors: Tensor) -> float:
-        if self.program == "metrabs":
-            return 100 * float(auc_of_50_bins(errors / FARTHEST_MM).mean())
-        return 100 * area_under_shares(errors.flatten(), torch.arange(FARTHEST_MM + 1, dtype=errors.dtype))
+    def _areas(self, estimated: Tensor, truth: Tensor) -> Tensor:
+        """What each joint adds to the area; MeTRAbs's 50 bins are the trapezia between 51 thresholds."""
+        steps = 51 if self.program == "metrabs" else 200
+        grid = torch.linspace(0, FARTHEST, steps, dtype=torch.float64)
+        return auc_scores(estimated, truth, thresholds=grid, rule="trapezoid", inclusive=steps == 200)
