@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.core import FormatError, FrameSource, InputError, MareyError
-from marey.io.video import VideoFrames, write_video
+from marey.io.video import VideoFrames, video_writer, write_video
 
 COUNT = 40
 
@@ -260,3 +260,26 @@ def test_frames__real_videos(shared_data):
     (late,) = source.frames(200, 201)
     *_, same = source.frames(190, 201)
     np.testing.assert_array_equal(late, same)
+
+
+def test_writers__fill_several_files_side_by_side(tmp_path):
+    with video_writer(tmp_path / "a.mp4", fps=10) as first, video_writer(tmp_path / "b.mp4", fps=20) as second:
+        for image in pictures(6):
+            first(image)
+            second(image[:, :32])
+        assert not (tmp_path / "a.mp4").exists()
+    a, b = VideoFrames(tmp_path / "a.mp4"), VideoFrames(tmp_path / "b.mp4")
+    assert (len(a), a.size, len(b), b.size) == (6, (64, 48), 6, (32, 48))
+    assert (a.fps, b.fps) == (10, 20)
+
+
+def test_writer__that_fails_leaves_nothing(tmp_path):
+    def failing():
+        yield pictures(1)[0]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_video(tmp_path / "a.mp4", failing(), fps=10)
+    with pytest.raises(InputError, match="no frame to write"), video_writer(tmp_path / "b.mp4", fps=10):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -287,8 +287,7 @@ def _write_masks(folder: Path, names: tuple[str, ...], pixels: PixelLabels, firs
         check_writable(folder / name)
         for offset, mask in enumerate(values[:, view]):
             with atomic_path(folder / name / f"{first + offset:06d}.png") as temporary:
-                if not cv2.imwrite(str(temporary), mask):
-                    raise InputError(f"cannot write {temporary}")
+                cv2.imencode(".png", mask)[1].tofile(temporary)
 
 
 def _remove_earlier(folder: Path) -> None:
