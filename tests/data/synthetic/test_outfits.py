@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from marey.body.open_body import open_body
-from marey.data.synthetic.dressing import dress, vertex_normals
+from marey.data.synthetic.dressing import dress
 from marey.data.synthetic.outfits import (
     HAIR,
     LAYERS,
@@ -18,6 +18,7 @@ from marey.data.synthetic.outfits import (
     layer_of,
 )
 from marey.data.synthetic.random import Draws
+from marey.render import vertex_normals
 
 PEOPLE = 80
 
@@ -90,16 +91,3 @@ def test_dress__moves_outwards_by_centimetres(model, worn):
     assert (moved[layers == SKIN] == 0).all()
     assert moved.max() < 0.12
     assert moved[layers == TOP].mean() > 0.003
-
-
-def test_vertex_normals__of_a_cube_point_outwards():
-    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)
-    from scipy.spatial import ConvexHull
-
-    faces = torch.tensor(ConvexHull(corners.numpy()).simplices, dtype=torch.int64)
-    a, b, c = corners[faces].unbind(1)
-    inward = (torch.linalg.cross(b - a, c - a) * a).sum(-1) < 0
-    faces[inward] = faces[inward].flip(-1)
-    normals = vertex_normals(corners[None], faces)[0]
-    assert (normals.norm(dim=-1) - 1).abs().max() < 1e-6
-    assert ((normals * corners).sum(-1) > 1.3).all()

@@ -8,21 +8,6 @@ from torch import Tensor
 from marey.data.synthetic.outfits import Landmarks, Outfits, layer_of, stand_off_of
 
 
-def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """Unit normals (G, N, 3) of closed meshes (G, N, 3): of the faces around each vertex, weighted by their areas."""
-    # a vertex of all people is one row, so that rows are long
-    rows = vertices.transpose(0, 1).contiguous()
-    corners = faces.unbind(-1)
-    a, b, c = (rows.index_select(0, corner) for corner in corners)
-    areas = torch.linalg.cross(b - a, c - a)
-    total = torch.zeros_like(rows)
-    for corner in corners:
-        total.index_add_(0, corner, areas)
-    total = total.transpose(0, 1)
-    unit: Tensor = total / total.square().sum(-1, keepdim=True).sqrt().clamp_min(1e-12)
-    return unit
-
-
 def dress(vertices: Tensor, normals: Tensor, rest: Tensor, outfits: Outfits, marks: Landmarks) -> Tensor:
     """Move the vertices (G, N, 3) of people outwards by what they wear.
 

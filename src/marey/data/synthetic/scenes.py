@@ -15,7 +15,7 @@ from marey.data.synthetic.bodies import People, draw_people, grounded
 from marey.data.synthetic.cameras import crop_to_people, first_azimuth, image_of, place_cameras
 from marey.data.synthetic.config import SyntheticConfig
 from marey.data.synthetic.degrade import Flaws, draw_flaws
-from marey.data.synthetic.dressing import dress, vertex_normals
+from marey.data.synthetic.dressing import dress
 from marey.data.synthetic.flesh import flesh_before, neighbours, rings
 from marey.data.synthetic.labels import PeopleLabels, ViewLabels
 from marey.data.synthetic.lights import Lights, draw_lights
@@ -25,6 +25,7 @@ from marey.data.synthetic.random import Draws
 from marey.data.synthetic.rows import Rows
 from marey.data.synthetic.staging import Staging
 from marey.data.synthetic.views import ray_nodes
+from marey.render import vertex_normals
 
 _CHEST = 0.9
 """Metres above the ground that the cameras of a whole scene look at."""
