@@ -34,6 +34,7 @@ def test_demo__leaves_the_recording_and_the_result(shown):
     assert sorted(path.name for path in (folder / "recording").iterdir()) == [
         "calibration.toml",
         *(f"cam_{view}{end}" for view in range(1, 5) for end in ("", ".mp4")),
+        "contact_sheet.jpg",
         "recording.json",
         "truth.npz",
     ]

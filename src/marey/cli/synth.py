@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Render a recording of people by several cameras: videos, calibration and truth.
+    """Render a recording of people by several cameras: videos, calibration, truth, and a sheet to look at.
 
     The same options make the same recording. `marey estimate` takes the folder as it is.
     """
@@ -70,13 +70,20 @@ def run(options: Options) -> None:
 
 
 def render(config: RecordingConfig, folder: Path, *, keypoints: bool, masks: bool = False) -> Estimate:
-    """Write a recording while a bar shows how far it is; return its truth."""
+    """Write a recording while a bar shows how far it is, and a sheet of its pictures; return its truth."""
     from tqdm import tqdm
 
-    from marey.data.synthetic.recording import write_recording
+    from marey.data.synthetic.recording import SHEET_FILE, write_recording
+    from marey.io.images import write_image
+    from marey.io.video import VideoFrames
+    from marey.viz.contact_sheet import recording_sheet
 
     with tqdm(total=config.frames, desc="render", unit="frame", leave=False) as bar:
-        return write_recording(config, folder, keypoints=keypoints, masks=masks, progress=bar.update)
+        truth = write_recording(config, folder, keypoints=keypoints, masks=masks, progress=bar.update)
+    assert truth.cameras is not None
+    films = [VideoFrames(folder / f"{name}.mp4") for name in truth.cameras.names]
+    write_image(folder / SHEET_FILE, recording_sheet(films))
+    return truth
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -52,6 +52,8 @@ from marey.io.npz import write_estimate_npz
 from marey.io.video import video_writer
 
 CALIBRATION_FILE, TRUTH_FILE, ABOUT_FILE = "calibration.toml", "truth.npz", "recording.json"
+SHEET_FILE = "contact_sheet.jpg"
+"""A picture of the recording, which who asks for one lays beside it."""
 MASKS = "masks"
 MOST_PEOPLE = 4
 """Who walk without walking into one another."""
@@ -294,7 +296,7 @@ def _remove_earlier(folder: Path) -> None:
     """Take away what an earlier recording left, so that all files are of one."""
     if not (folder / ABOUT_FILE).is_file():
         return
-    for name in (CALIBRATION_FILE, TRUTH_FILE, ABOUT_FILE):
+    for name in (CALIBRATION_FILE, TRUTH_FILE, ABOUT_FILE, SHEET_FILE):
         (folder / name).unlink(missing_ok=True)
     for film in folder.glob("cam_*.mp4"):
         film.unlink()
