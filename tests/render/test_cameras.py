@@ -9,7 +9,7 @@ import torch
 from marey.core import CalibrationError, Cameras, InputError, ShapeError
 from marey.geometry.projection import pixels_to_rays, project
 from marey.geometry.rotations import euler_to_matrix
-from marey.render import project_mesh, rasterize, rasterize_cameras
+from marey.render import project_mesh, rasterize, rasterize_cameras, subdivide
 from render.ray_casting import cast
 from render.scenes import camera, sphere
 
@@ -55,6 +55,21 @@ def test_lens__shows_what_its_rays_meet(fisheye):
     depth = (along - inside.clamp(min=0).sqrt()) * forward
     sure = seen & ~border
     torch.testing.assert_close(found.depth[sure], depth[sure], atol=4e-3, rtol=0)
+
+
+def test_floor_under_a_lens__is_right_once_it_is_subdivided():
+    # a floor 1.5 below the camera (y down), from behind it to far before it
+    corners = torch.tensor([[-9.0, 1.5, -3], [9, 1.5, -3], [9, 1.5, 15], [-9, 1.5, 15]], dtype=torch.float64)
+    vertices, faces = subdivide(corners, torch.tensor([[0, 1, 2], [0, 2, 3]]), 6)
+    one = camera(distortion=(-0.2, 0.05, 0.0, 0.0), focal=40.0)
+    found = rasterize_cameras(vertices, faces, one)
+    grid = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing="xy"), -1).double()
+    _, direction = pixels_to_rays(grid, one)
+    depth = 1.5 / direction[..., 1] * direction[..., 2]
+    inside = (direction[..., 1] > 0) & (depth < 14) & ((depth / direction[..., 2] * direction[..., 0]).abs() < 8.5)
+    assert inside.float().mean() > 0.3
+    assert found.mask[inside].all()
+    torch.testing.assert_close(found.depth[inside], depth[inside], rtol=0.01, atol=0)
 
 
 def test_faces_through_the_near_plane__show_what_rays_meet_in_front_of_it():

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from marey.core import ShapeError
-from marey.render import join_meshes, rasterize, vertex_normals
+from marey.core import InputError, ShapeError
+from marey.render import join_meshes, mesh_edges, rasterize, subdivide, vertex_normals
 from marey.render.meshes import face_normals, unit
 from render.scenes import sphere
 
@@ -42,6 +42,30 @@ def test_joined_people__keep_their_batch():
 def test_meshes_without_partners__are_refused(vertices, faces):
     with pytest.raises(ShapeError, match="as many tables of faces as of vertices"):
         join_meshes(vertices, faces)
+
+
+@pytest.mark.parametrize("batch", [(), (1,), (2, 1, 3)])
+def test_subdivision__keeps_the_surface_and_its_sides(batch):
+    vertices, faces = sphere(rings=5, sectors=7)
+    finer, table = subdivide(vertices.expand(*batch, -1, -1), faces, 2)
+    assert finer.shape[:-2] == batch
+    assert len(table) == 16 * len(faces)
+    torch.testing.assert_close(finer[..., : len(vertices), :], vertices.expand(*batch, -1, -1))
+    before, after = face_normals(vertices, faces), face_normals(finer, table)
+    torch.testing.assert_close(after * 16, before.repeat_interleave(16, 0).expand_as(after))
+    # still closed, no vertex twice: vertices - edges + faces = 2
+    edges = mesh_edges(table)
+    assert (edges.face >= 0).all()
+    assert finer.shape[-2] - len(edges.vertex) + len(table) == 2
+
+
+def test_subdivision__of_one_face_is_four():
+    vertices, faces = subdivide(torch.tensor([[0.0, 0], [4, 0], [0, 4]]), torch.tensor([[0, 1, 2]]))
+    assert vertices.tolist() == [[0, 0], [4, 0], [0, 4], [2, 0], [0, 2], [2, 2]]
+    assert faces.tolist() == [[0, 3, 4], [3, 1, 5], [4, 5, 2], [3, 5, 4]]
+    assert subdivide(vertices, faces, 0)[1] is faces
+    with pytest.raises(InputError, match="times"):
+        subdivide(vertices, faces, -1)
 
 
 @pytest.mark.parametrize("batch", [(), (1,), (2, 1, 3)])

@@ -4,7 +4,7 @@ from marey.render.cameras import project_mesh, rasterize_cameras
 from marey.render.edges import MeshEdges, antialias, mesh_edges, silhouette
 from marey.render.fragments import Fragments, Hits
 from marey.render.maps import interpolate, iuv_map, label_map, normal_map
-from marey.render.meshes import join_meshes, vertex_normals
+from marey.render.meshes import join_meshes, subdivide, vertex_normals
 from marey.render.rasterize import rasterize, visible_faces
 from marey.render.shading import Lights, shade
 from marey.render.textures import sample_texture
@@ -27,6 +27,7 @@ __all__ = [
     "sample_texture",
     "shade",
     "silhouette",
+    "subdivide",
     "vertex_normals",
     "visible_faces",
 ]

@@ -30,9 +30,9 @@ def rasterize_cameras(
 ) -> Fragments:
     """Find the nearest face at every pixel centre of every camera.
 
-    The lens bends vertices; edges between them stay straight, so faces should be small where the lens bends much. A
-    face that crosses the near plane is cut there. A vertex beyond the fold of a distortion polynomial has no image, and
-    neither has one that is NaN: their faces are not drawn.
+    The lens bends vertices; edges between them stay straight, so faces should be small where the lens bends much: see
+    `subdivide`. A face that crosses the near plane is cut there. A vertex beyond the fold of a distortion polynomial
+    has no image, and neither has one that is NaN: their faces are not drawn.
 
     Args:
         vertices: (..., N, 3) in the world, metres; float32 or float64. They begin with the cameras' batch dimensions,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from marey.core.errors import ShapeError
+from marey.core.errors import InputError, ShapeError
 
 
 def join_meshes(vertices: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,6 +33,35 @@ def join_meshes(vertices: Sequence[Tensor], faces: Sequence[Tensor]) -> tuple[Te
     joined = torch.cat([table + start for table, start in zip(faces, starts, strict=True)])
     owner = torch.cat([torch.full_like(table[:, 0], mesh) for mesh, table in enumerate(faces)])
     return torch.cat(tuple(vertices), -2), joined, owner
+
+
+def subdivide(vertices: Tensor, faces: Tensor, times: int = 1) -> tuple[Tensor, Tensor]:
+    """Cut every face into four at the middles of its edges; the surface stays as it is.
+
+    For what a lens should bend, such as floors and walls: only vertices are bent.
+
+    Args:
+        vertices: (..., N, C), positions or anything else that is interpolated.
+        faces: (F, 3).
+        times: how often, one after the other.
+
+    Returns:
+        Vertices (..., N', C), the given ones first, and faces (4^times F, 3): those that come of face f are rows
+        4^times f and following.
+
+    Raises:
+        InputError: `times` is negative.
+    """
+    if times < 0:
+        raise InputError(f"times: expected 0 or more, got {times}")
+    for _ in range(times):
+        ends = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).sort(-1).values
+        edges, place = torch.unique(ends, dim=0, return_inverse=True)
+        (a, b, c), (ab, bc, ca) = faces.unbind(-1), (place.view(-1, 3) + vertices.shape[-2]).unbind(-1)
+        middles = (vertices[..., edges[:, 0], :] + vertices[..., edges[:, 1], :]) / 2
+        vertices = torch.cat((vertices, middles), -2)
+        faces = torch.stack((a, ab, ca, ab, b, bc, ca, bc, c, ab, bc, ca), -1).view(-1, 3)
+    return vertices, faces
 
 
 def face_normals(vertices: Tensor, faces: Tensor) -> Tensor:
