@@ -83,9 +83,13 @@ class MuPoTS:
             "universal": tensor(labels, "joints_universal", JOINTS, "labels")[truth_rows],
             "metric": tensor(labels, "joints", JOINTS, "labels")[truth_rows],
         }
+        estimates = {("raw", name): estimated for name in truths}
+        estimates |= {("rescaled", name): rescale_bones(estimated, truth) for name, truth in truths.items()}
         groups: dict[str, dict[str, float]] = {}
         for skeleton_name, root, scale in VARIANTS:
-            poses = _posed(estimated, truths[skeleton_name], relative=root == "relative", rescaled=scale == "rescaled")
+            poses = estimates[scale, skeleton_name], truths[skeleton_name]
+            if root == "relative":
+                poses = root_relative(poses[0], ROOT), root_relative(poses[1], ROOT)
             for metric, means in _metrics(*poses, found, matched=matched, annotated=annotated).items():
                 names = zip(sequences.tolist(), means.tolist(), strict=True)
                 groups[f"{skeleton_name}/{root}/{scale}/{metric}"] = dict(names)
@@ -155,12 +159,6 @@ def _ways() -> Tensor:
     while further.any():
         ways, further = ways + further, further @ step
     return ways
-
-
-def _posed(estimated: Tensor, truth: Tensor, *, relative: bool, rescaled: bool) -> tuple[Tensor, Tensor]:
-    if rescaled:
-        estimated = rescale_bones(estimated, truth)
-    return (root_relative(estimated, ROOT), root_relative(truth, ROOT)) if relative else (estimated, truth)
 
 
 def _metrics(

@@ -1,0 +1,280 @@
+"""Prediction files of published programs, as rows of poses.
+
+| program | file | what it holds |
+|---|---|---|
+| MeTRAbs | `predictions_<data set>.npz` | poses and truth in millimetres, one row an example |
+| Learnable Triangulation | `results.pkl` | poses in the labels' unit, and their indices in the labels |
+| 3DPW's challenge | `<split>/<sequence>.pkl` | `jointPositions` of all people in all frames, metres |
+| COCO | `result_keypoints.json`, `person_keypoints_*.json` | keypoints by image |
+
+Pickles are read without running anybody's code (`marey.io.unpickle`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core.errors import FormatError, InputError
+from marey.core.skeletons import skeleton
+from marey.io.coco import CocoAnnotations, read_coco_annotations, read_coco_results
+from marey.io.predictions import PoseRows, pose_rows
+from marey.io.unpickle import read_object_npz, restricted_load
+
+Array = npt.NDArray[Any]
+
+MetrabsData = Literal["h36m", "3dhp", "mupots"]
+
+METRABS_JOINTS: Mapping[str, tuple[str, ...]] = {
+    "h36m": (
+        "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "neck", "head",
+        "head_top", "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+        "pelvis",
+    ),
+    "3dhp": (*skeleton("mpi_inf_3dhp_17").joints[:14], "spine1", "head", "pelvis"),
+    "mupots": (*skeleton("mpi_inf_3dhp_17").joints[:14], "spine1", "head", "pelvis"),
+}  # fmt: skip
+"""In its files the pelvis is always last."""
+
+TRIANGULATION_JOINTS = (
+    "right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "pelvis", "spine", "neck",
+    "head_top", "right_wrist", "right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "head",
+)  # fmt: skip
+"""The first 16 are its kind `mpii`."""
+
+COCO_SEQUENCE = "coco"
+"""The one sequence of images without an order."""
+
+_NUMBER = re.compile(r"(\d+)(?=\D*$)")
+
+
+def read_metrabs_predictions(
+    path: str | os.PathLike[str], data: MetrabsData, *, intrinsics: Mapping[str, npt.ArrayLike] | None = None
+) -> tuple[PoseRows, PoseRows | None]:
+    """Predictions and labels of MeTRAbs's test run.
+
+    The sequence is the folder of an image below the data set's, its frame the last number of its name. Human3.6M is
+    read in the world's frame, the others in the camera's. The file of MuPoTS holds detections without truth, so its
+    labels are None.
+
+    Args:
+        path: The archive.
+        data: Of which data set it is.
+        intrinsics: (3, 3) by sequence: with them predictions get `keypoints`, where they fall in the image, by which
+            MuPoTS matches.
+
+    Raises:
+        InputError: the file cannot be read, or a sequence has no intrinsics.
+        FormatError: it is not such a file, or its arrays do not fit together.
+    """
+    path = Path(path)
+    arrays = read_object_npz(path)
+    end = "_world" if data == "h36m" else ""
+    wanted = ("image_path", f"coords3d_pred{end}", f"coords3d_true{end}")
+    if absent := [key for key in wanted if key not in arrays]:
+        raise FormatError(f"{path}: no predictions of MeTRAbs: lacks {', '.join(absent)}, has {', '.join(arrays)}")
+    names = METRABS_JOINTS[data]
+    poses = [_poses(path, key, arrays[key], (len(names), 3)) / 1000 for key in wanted[1:]]
+    sequence, frame = _places(path, arrays["image_path"], data, len(poses[0]))
+    words = {"activity_name": "action" if data == "h36m" else "activity", "scene_name": "scene"}
+    about: dict[str, Any] = {ours: _texts(arrays[theirs]) for theirs, ours in words.items() if theirs in arrays}
+    if "joint_validity_mask" in arrays:
+        about["visible"] = _poses(path, "joint_validity_mask", arrays["joint_validity_mask"], (len(names),)) > 0
+    if data == "h36m":
+        about["subject"] = np.array([name.split("/")[0] for name in sequence.tolist()], dtype=np.str_)
+    keys: dict[str, Any] = {"joint_names": names, "sequence": sequence, "frame": frame}
+    pixels: dict[str, Any] = {}
+    if intrinsics is not None:
+        pixels["keypoints"] = _projected(path, poses[0], sequence, intrinsics)
+    predictions = pose_rows(poses[0], **keys, **pixels)
+    return predictions, None if data == "mupots" else pose_rows(poses[1], **keys, **about)
+
+
+def _places(path: Path, images: Array, data: str, count: int) -> tuple[Array, Array]:
+    """(N,) sequence and frame from the paths of images."""
+    names = [name.replace("\\", "/") for name in _texts(images).tolist()]
+    if len(names) != count:
+        raise FormatError(f"{path}: 'image_path' has {len(names)} entries for {count} poses")
+    frames = [_NUMBER.search(name.rsplit("/", 1)[-1]) for name in names]
+    if bad := [name for name, found in zip(names, frames, strict=True) if found is None]:
+        raise FormatError(f"{path}: the name of {len(bad)} images holds no frame number, such as '{bad[0]}'")
+    folders = [name.rsplit("/", 1)[0] if "/" in name else "" for name in names]
+    below = [_below(folder.split("/"), data) for folder in folders]
+    return np.array(below, dtype=np.str_), np.array([int(found[1]) for found in frames if found], dtype=np.int64)
+
+
+def _below(folders: Sequence[str], data: str) -> str:
+    """What of a path names the sequence: all below the data set's folder, without the folder of images."""
+    places = [place for place, folder in enumerate(folders) if folder.split("_downscaled")[0] == data]
+    kept = folders[places[-1] + 1 :] if places else folders
+    return "/".join(folder for folder in kept if folder not in ("", ".", "Images", "imageSequence"))
+
+
+def _projected(path: Path, joints: Array, sequence: Array, intrinsics: Mapping[str, npt.ArrayLike]) -> Array:
+    names, place = np.unique(sequence, return_inverse=True)
+    if absent := [str(name) for name in names if str(name) not in intrinsics]:
+        raise InputError(f"{path}: intrinsics: none for {', '.join(absent)}; they are given by sequence")
+    matrices = np.stack([np.asarray(intrinsics[str(name)], dtype=np.float64) for name in names])[place.reshape(-1)]
+    points = joints @ matrices.transpose(0, 2, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels: Array = points[..., :2] / points[..., 2:]
+    return pixels
+
+
+def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *, millimetres: bool = True) -> PoseRows:
+    """Predictions of Learnable Triangulation, `results.pkl` of an epoch's folder.
+
+    Args:
+        path: The pickle: `keypoints_3d` (N, J, 3) and `indexes` (N,) of the labels' rows.
+        labels: In the order of its data set; they give sequence, frame and person, and the names of the joints if they
+            have as many.
+        millimetres: Its unit with Human3.6M; otherwise centimetres, as CMU Panoptic has them.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such pickle, or its indices are beyond the labels.
+    """
+    path = Path(path)
+    document = restricted_load(path)
+    if not isinstance(document, dict) or not {"keypoints_3d", "indexes"} <= set(document):
+        raise FormatError(f"{path}: expected a dict with 'keypoints_3d' and 'indexes', as results.pkl holds it")
+    joints = np.asarray(document["keypoints_3d"])
+    indices = np.asarray(document["indexes"])
+    if joints.ndim != 3 or joints.shape[2] not in (3, 4) or joints.dtype.kind not in "fiu":
+        raise FormatError(f"{path}: 'keypoints_3d': expected (N, J, 3), got {joints.shape} of {joints.dtype}")
+    if indices.shape != joints.shape[:1] or indices.dtype.kind not in "iu":
+        raise FormatError(f"{path}: 'indexes': expected ({len(joints)},) integers, got {indices.shape}")
+    if len(bad := np.flatnonzero((indices < 0) | (indices >= len(labels)))):
+        raise FormatError(
+            f"{path}: rows {bad[:5].tolist()} have indices such as {indices[bad[0]]}, the labels have {len(labels)} "
+            "rows; are they of another version, or thinned?"
+        )
+    return pose_rows(
+        joints[..., :3].astype(np.float64) / (1000 if millimetres else 100),
+        joint_names=_triangulation_names(path, joints.shape[1], labels),
+        sequence=labels.sequence[indices],
+        frame=labels.frame[indices],
+        person=labels.person[indices],
+        benchmark=labels.benchmark,
+    )
+
+
+def _triangulation_names(path: Path, count: int, labels: PoseRows) -> tuple[str, ...]:
+    if count in (16, 17):
+        return TRIANGULATION_JOINTS[:count]
+    if count != len(labels.joint_names):
+        raise FormatError(f"{path}: {count} joints; known are 17 (human36m), 16 (mpii) and as many as the labels have")
+    return labels.joint_names
+
+
+def read_pw3d_predictions(path: str | os.PathLike[str], *, labels: PoseRows | None = None) -> PoseRows:
+    """Predictions in the form of 3DPW's challenge: one pickle, or a folder of them, also in a folder a split.
+
+    Args:
+        path: `<sequence>.pkl` with `jointPositions` (people, frames, 24, 3) in metres, camera frame.
+        labels: Keep only the rows that these ask for, since the files hold every frame; None: all.
+
+    Raises:
+        InputError: there are no such files, or they cannot be read.
+        FormatError: one holds something else.
+    """
+    path = Path(path)
+    files = sorted(path.rglob("*.pkl")) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: no .pkl files; expected one a sequence")
+    parts = [_pw3d_rows(file) for file in files]
+    rows = pose_rows(
+        np.concatenate([joints for joints, *_ in parts]),
+        joint_names=skeleton("smpl_24").joints,
+        sequence=np.concatenate(
+            [np.full(len(joints), file.stem) for file, (joints, *_) in zip(files, parts, strict=True)]
+        ),
+        frame=np.concatenate([frame for _, frame, _ in parts]),
+        person=np.concatenate([person for *_, person in parts]),
+    )
+    return rows if labels is None else only_asked_for(rows, labels)
+
+
+def _pw3d_rows(file: Path) -> tuple[Array, Array, Array]:
+    document = restricted_load(file)
+    if not isinstance(document, dict) or "jointPositions" not in document:
+        raise FormatError(f"{file}: expected a dict with 'jointPositions'")
+    try:
+        joints = np.asarray(document["jointPositions"], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"{file}: 'jointPositions' is no array of numbers: {error}") from error
+    if joints.ndim != 4 or joints.shape[2:] != (24, 3):
+        raise FormatError(f"{file}: 'jointPositions': expected (people, frames, 24, 3), got {joints.shape}")
+    person, frame = np.indices(joints.shape[:2]).reshape(2, -1)
+    return joints.reshape(-1, 24, 3), frame, person
+
+
+def only_asked_for(rows: PoseRows, labels: PoseRows) -> PoseRows:
+    """The rows whose sequence, frame and person the labels have, for files that hold every frame."""
+    keys = [list(zip(side.sequence, side.frame, side.person, strict=True)) for side in (rows, labels)]
+    wanted = set(keys[1])
+    return rows[np.array([key in wanted for key in keys[0]], dtype=bool)]
+
+
+def read_coco_predictions(path: str | os.PathLike[str], *, sequence: str = COCO_SEQUENCE) -> PoseRows:
+    """Detected people of a list of COCO results; the frame is the image's id.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is not such a list, or an entry is malformed.
+    """
+    found = read_coco_results(path)
+    return pose_rows(
+        keypoint_names=skeleton("coco_17").joints,
+        sequence=[sequence] * len(found.scores),
+        frame=found.image_ids,
+        keypoints=found.positions,
+        score=found.scores,
+    )
+
+
+def read_coco_labels(path: str | os.PathLike[str], *, sequence: str = COCO_SEQUENCE) -> PoseRows:
+    """Annotated people of COCO; an image in which nobody is annotated is one row with person -1.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no annotation file, or lacks areas or boxes.
+    """
+    return coco_label_rows(read_coco_annotations(path), sequence=sequence)
+
+
+def coco_label_rows(found: CocoAnnotations, *, sequence: str = COCO_SEQUENCE) -> PoseRows:
+    """As `read_coco_labels`, of annotations that were read."""
+    people = pose_rows(sequence=[sequence] * len(found.ids), frame=found.image_ids)
+    empty = np.setdiff1d(np.array(list(found.images), dtype=np.int64), found.image_ids)
+    none, order = len(empty), skeleton("coco_17").joints
+    return pose_rows(
+        keypoint_names=order,
+        sequence=[sequence] * (len(people) + none),
+        frame=np.concatenate((people.frame, empty)),
+        person=np.concatenate((people.person, np.full(none, -1))),
+        keypoints=np.concatenate((found.positions, np.full((none, len(order), 2), np.nan))),
+        visibility=np.concatenate((found.visibility, np.zeros((none, len(order)), dtype=np.int64))),
+        area=np.concatenate((found.area, np.zeros(none))),
+        box=np.concatenate((found.boxes, np.zeros((none, 4)))),
+        crowd=np.concatenate((found.crowd, np.zeros(none, dtype=bool))),
+    )
+
+
+def _texts(array: Array) -> Array:
+    """Text of an array of text, bytes or objects that are either."""
+    words = [word.decode("utf-8", "replace") if isinstance(word, bytes) else str(word) for word in array.tolist()]
+    return np.array(words, dtype=np.str_)
+
+
+def _poses(path: Path, key: str, array: Array, shape: tuple[int, ...]) -> Array:
+    if array.ndim != 1 + len(shape) or array.shape[1:] != shape or array.dtype.kind not in "fiub":
+        raise FormatError(f"{path}: '{key}': expected (N, {', '.join(map(str, shape))}), got {array.shape}")
+    numbers: Array = array.astype(np.float64)
+    return numbers
