@@ -38,7 +38,7 @@ def _opencv_pixels(points: np.ndarray, batch: SyntheticBatch, sample: int, view:
     return cv2.projectPoints(points, rotvec, translation, matrix, coefficients)[0][:, 0]
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1, 21), (5, 16, 3), (17, 7)])
+@pytest.mark.parametrize("sizes", [(1, 1, 21, 1), (5, 16, 3)])
 def test_sample__has_the_same_bits_in_any_split(hard_generator, hard_batch, sizes):
     starts = np.cumsum((0, *sizes))
     parts = [hard_generator.sample(SEED, range(a, b)) for a, b in pairwise(starts)]
@@ -50,7 +50,7 @@ def test_sample__has_the_same_bits_in_any_order(generator, batch):
     assert _same(generator.sample(SEED, order), batch[order]) == []
 
 
-@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("threads", [2, 4])
 def test_sample__has_the_same_bits_on_any_number_of_threads(hard_generator, hard_batch, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -62,15 +62,13 @@ def test_sample__has_the_same_bits_on_any_number_of_threads(hard_generator, hard
 
 
 def test_sample__differs_by_seed_index_and_split(generator, batch):
-    other = generator.sample(SEED + 1, range(COUNT))
+    other = generator.sample(SEED + 1, range(10))
     benchmark = SyntheticGenerator(
         SyntheticConfig(tier=generator.config.tier, image_size=generator.config.image_size, split="benchmark")
-    ).sample(SEED, range(COUNT))
-    pictures = [sample.images[k].numpy().tobytes() for sample in (batch, other, benchmark) for k in range(COUNT)]
-    poses = [
-        sample.people.body.pose[k, 0].numpy().tobytes() for sample in (batch, other, benchmark) for k in range(COUNT)
-    ]
-    assert len(set(pictures)) == len(set(poses)) == 3 * COUNT
+    ).sample(SEED, range(10))
+    pictures = [sample.images[k].numpy().tobytes() for sample in (batch, other, benchmark) for k in range(10)]
+    poses = [sample.people.body.pose[k, 0].numpy().tobytes() for sample in (batch, other, benchmark) for k in range(10)]
+    assert len(set(pictures)) == len(set(poses)) == 30
 
 
 def test_joints_2d__are_what_opencv_projects(batch):
@@ -233,8 +231,8 @@ def test_views__see_one_scene():
 
 def test_films__move_smoothly_and_begin_with_the_still_picture():
     generator = SyntheticGenerator(SyntheticConfig(tier="medium", people=2, framing="scene", image_size=(64, 48)))
-    times = [k / 30 for k in range(60)]
-    film = generator.sample(4, [9] * 60, times)
+    times = [k / 30 for k in range(48)]
+    film = generator.sample(4, [9] * 48, times)
     still = generator.sample(4, [9])
     assert _same(film[:1], still) == []
     steps = (film.people.joints[1:] - film.people.joints[:-1]).norm(dim=-1)
@@ -251,10 +249,10 @@ def test_films__move_smoothly_and_begin_with_the_still_picture():
 def test_batches__are_dealt_to_processes_without_gap_or_overlap():
     generator = SyntheticGenerator(SyntheticConfig(tier="easy", image_size=(16, 16)))
     alone = generator.batches(0, batch_size=2)
-    expected = [next(alone).indices.tolist() for _ in range(6)]
-    dealt = [generator.batches(0, batch_size=2, rank=rank, world=3) for rank in range(3)]
-    assert [next(dealt[k % 3]).indices.tolist() for k in range(6)] == expected
-    assert expected == [[2 * k, 2 * k + 1] for k in range(6)]
+    expected = [next(alone).indices.tolist() for _ in range(4)]
+    dealt = [generator.batches(0, batch_size=2, rank=rank, world=2) for rank in range(2)]
+    assert [next(dealt[k % 2]).indices.tolist() for k in range(4)] == expected
+    assert expected == [[2 * k, 2 * k + 1] for k in range(4)]
     assert next(generator.batches(0, batch_size=2, start=5)).indices.tolist() == [10, 11]
 
 
