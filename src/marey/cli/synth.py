@@ -76,7 +76,7 @@ def render(config: RecordingConfig, folder: Path, *, keypoints: bool, masks: boo
     from marey.data.synthetic.recording import SHEET_FILE, write_recording
     from marey.io.images import write_image
     from marey.io.video import VideoFrames
-    from marey.viz.contact_sheet import recording_sheet
+    from marey.viz.recording_sheet import recording_sheet
 
     with tqdm(total=config.frames, desc="render", unit="frame", leave=False) as bar:
         truth = write_recording(config, folder, keypoints=keypoints, masks=masks, progress=bar.update)
