@@ -3,8 +3,8 @@
     python benchmarks/metrics.py --out FILE [--poses 65536] [--runs 15] [--smoke]
 
 One thread on one core. The work: arrays of poses of 17 joints in, the error of every pose after the best similarity out
-(millimetres, the mean over its joints). roma registers by PyTorch's singular value decomposition, NumPy by its own, both
-batched, in a few lines as people write them. `wall` is timed by the clock, `cpu` by the processor's seconds of the
+(millimetres, the mean over its joints). roma registers by PyTorch's singular value decomposition, NumPy by its own,
+both batched, in a few lines as people write them. `wall` is timed by the clock, `cpu` by the processor's seconds of the
 thread, which say more when other programs run beside. Ours also with a joint unknown in each tenth pose (`missing`),
 with reflections allowed and with the backward pass. `difference_mm`: largest difference to NumPy in double precision.
 `tally_values_per_second`: values into sums that merge exactly.

@@ -16,13 +16,10 @@ import torch
 from torch import Tensor
 
 from marey.core import InputError, ShapeError
-from marey.geometry.closest_rotation import quick_rotation
-from marey.geometry.components import Columns, Vector, combined, dot, scaled, select
+from marey.geometry.components import Columns, Vector, combined, dot, opposite, select
 from marey.geometry.small import rotation_of_columns
 
 Transform = Literal["rigid", "similarity", "symmetric", "scale", "translation"]
-QUICK = 16
-"""Fewer sets are not worth a second way."""
 TURNING: tuple[Transform, ...] = ("rigid", "similarity", "symmetric")
 """Those with a rotation."""
 
@@ -89,8 +86,8 @@ def align(
         ShapeError: the sets do not have the same number of points, or the weights another.
         InputError: there is no such transform.
     """
-    _check_transform(transform)
-    _check_shapes(source, target, weights)
+    check_transform(transform)
+    check_shapes(source, target, weights)
     leading = [source.shape[:-2], target.shape[:-2], *([] if weights is None else [weights.shape[:-1]])]
     batch = np.broadcast_shapes(*leading)
     if torch.compiler.is_compiling() or math.prod(batch) <= BLOCK:
@@ -104,94 +101,13 @@ def align(
     return Alignment(**{name: value.reshape(*batch, *value.shape[1:]) for name, value in joined.items()})
 
 
-def aligned_distances(
-    source: Tensor, target: Tensor, *, transform: Transform = "similarity", reflection: bool = False
-) -> Tensor:
-    """Distances (..., N) that are left between points when `align` has brought the source onto the target.
-
-    The same as the distances of `align(...).apply(source)` to the target, with less rounding where the points are far
-    from the origin, and faster: sets in which every point is known and the rotation well determined go through a
-    formula without branches (`marey.geometry.closest_rotation`), the others through `align`.
-
-    Args:
-        source: (..., N, 3); NaN = missing.
-        target: (..., N, 3); NaN = missing. The batch dimensions of the two broadcast.
-        transform: as in `align`.
-        reflection: as in `align`.
-
-    Returns:
-        Distances, NaN where either point is missing. Once differentiable.
-
-    Raises:
-        ShapeError, InputError: as `align`.
-    """
-    _check_transform(transform)
-    _check_shapes(source, target, None)
-    batch = np.broadcast_shapes(source.shape[:-2], target.shape[:-2])
-    if torch.compiler.is_compiling() or math.prod(batch) < QUICK or transform not in TURNING:
-        return _distances(source, target, transform, reflection)
-    x, y = (value.expand(*batch, -1, 3).reshape(-1, *value.shape[-2:]) for value in (source, target))
-    x, y = (value.to(torch.promote_types(x.dtype, y.dtype)) for value in (x, y))
-    blocks = zip(torch.split(x, BLOCK), torch.split(y, BLOCK), strict=True)
-    parts = [_quick_distances(*sets, transform, reflection) for sets in blocks]
-    found, rest = torch.cat([part[0] for part in parts], -1).T, ~torch.cat([part[1] for part in parts])
-    if rest.any():
-        found = found.index_put((rest,), _distances(x[rest], y[rest], transform, reflection))
-    return found.reshape(*batch, -1)
+def needs_derivative(*values: Tensor) -> bool:
+    """Whether a derivative by any of them may be asked for."""
+    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
 
 
-def _distances(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> Tensor:
-    if transform in TURNING:  # near the origin there is less to round
-        middle = source.nanmean(-2, keepdim=True).nan_to_num(0, 0, 0).detach()
-        aim = target.nanmean(-2, keepdim=True).nan_to_num(0, 0, 0).detach()
-        source, target = source - middle, target - aim
-    moved = align(source, target, transform=transform, reflection=reflection).apply(source)
-    distances: Tensor = torch.linalg.vector_norm(moved - target, dim=-1)
-    return distances
-
-
-def _quick_distances(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> tuple[Tensor, Tensor]:
-    """The distances (N, B) of a block (B, N, 3), and in which sets (B) to believe them."""
-    x, y = (value.permute(2, 1, 0).contiguous() for value in (source, target))
-    middle = x.mean(1)
-    x, y = x - middle[:, None], y - y.mean(1, keepdim=True)
-    correlation = _components((y * x[0]).sum(1)), _components((y * x[1]).sum(1)), _components((y * x[2]).sum(1))
-    extent = (x * x).sum((0, 1))
-    rotation, trusted = _quick_rotation(correlation, reflection)
-    trusted &= extent > (8 * torch.finfo(extent.dtype).eps) ** 2 * x.shape[1] * (middle * middle).sum(0)
-    if transform != "rigid":
-        scale = (y * y).sum((0, 1)) / extent if transform == "symmetric" else None
-        matched = [dot(ours, theirs) for ours, theirs in zip(rotation, correlation, strict=True)]
-        scale = (matched[0] + matched[1] + matched[2]) / extent if scale is None else scale.sqrt()
-        rotation = scaled(rotation[0], scale), scaled(rotation[1], scale), scaled(rotation[2], scale)
-    left = _left(rotation, _components(x), _components(y))
-    if left[0].requires_grad:  # has a derivative where nothing is left
-        return torch.linalg.vector_norm(torch.stack(left, -1), dim=-1), trusted
-    return dot(left, left).sqrt(), trusted
-
-
-def _left(linear: Columns, x: Vector, y: Vector) -> Vector:
-    """What a linear map of x leaves of y."""
-    for column, entry in zip(linear, x, strict=True):
-        y = (
-            torch.addcmul(y[0], column[0], entry, value=-1),
-            torch.addcmul(y[1], column[1], entry, value=-1),
-            torch.addcmul(y[2], column[2], entry, value=-1),
-        )
-    return y
-
-
-def _quick_rotation(correlation: Columns, reflection: bool) -> tuple[Columns, Tensor]:
-    polish = correlation[0][0].requires_grad  # two rotations of a metric need no derivative, and this is half the time
-    rotation, trusted = quick_rotation(correlation, polish=polish)
-    if not reflection:
-        return rotation, trusted
-    a, b, c = (_opposite(column) for column in correlation)
-    mirrored, both = quick_rotation((a, b, c), polish=polish)
-    return _better(rotation, mirrored, correlation)[0], trusted & both
-
-
-def _check_transform(transform: str) -> None:
+def check_transform(transform: str) -> None:
+    """Raise an InputError unless there is such a transform."""
     if transform not in get_args(Transform):
         raise InputError(f"transform: expected one of {', '.join(get_args(Transform))}, got '{transform}'")
 
@@ -225,7 +141,8 @@ def _align(source: Tensor, target: Tensor, weights: Tensor | None, transform: Tr
     return _masked(rotation, aim - scale * turned, scale, loose | flat, empty)
 
 
-def _check_shapes(source: Tensor, target: Tensor, weights: Tensor | None) -> None:
+def check_shapes(source: Tensor, target: Tensor, weights: Tensor | None) -> None:
+    """Raise a ShapeError unless the sets are (..., N, 3) twice and the weights (..., N)."""
     if source.shape[-1:] != (3,) or source.ndim < 2 or source.shape[-2:] != target.shape[-2:]:
         raise ShapeError(
             f"source and target: expected (..., N, 3) twice, got {tuple(source.shape)} and {tuple(target.shape)}"
@@ -263,24 +180,19 @@ def _best_rotation(correlation: Columns, reflection: bool) -> tuple[Columns, Ten
     loose = torch.finfo(correlation[0][0].dtype).eps ** 0.5
     rotation, determined = rotation_of_columns(correlation)
     if reflection:
-        a, b, c = (_opposite(column) for column in correlation)
+        a, b, c = (opposite(column) for column in correlation)
         mirrored, mirrored_determined = rotation_of_columns((a, b, c))
-        rotation, improper = _better(rotation, mirrored, correlation)
+        rotation, improper = better(rotation, mirrored, correlation)
         determined = torch.where(improper, mirrored_determined, determined)
     return rotation, ~(determined > loose)
 
 
-def _better(rotation: Columns, mirrored: Columns, correlation: Columns) -> tuple[Columns, Tensor]:
+def better(rotation: Columns, mirrored: Columns, correlation: Columns) -> tuple[Columns, Tensor]:
     """The rotation or the opposite of that of the opposite matrix, whichever fits better, and whether it is this."""
     pairs = zip(rotation, mirrored, correlation, strict=True)
     improper = torch.stack([-dot(ours, theirs) - dot(plain, theirs) for plain, ours, theirs in pairs]).sum(0) > 0
-    a, b, c = (select(improper, _opposite(ours), plain) for plain, ours in zip(rotation, mirrored, strict=True))
+    a, b, c = (select(improper, opposite(ours), plain) for plain, ours in zip(rotation, mirrored, strict=True))
     return (a, b, c), improper
-
-
-def _opposite(vector: Vector) -> Vector:
-    x, y, z = vector
-    return -x, -y, -z
 
 
 def _extent(points: Tensor, source: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:

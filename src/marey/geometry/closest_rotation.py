@@ -20,27 +20,21 @@ CLEAR = 0.02
 reciprocal of this in rounding."""
 
 
-def quick_rotation(matrix: Columns, *, polish: bool = True) -> tuple[Columns, Tensor]:
+def quick_rotation(matrix: Columns) -> tuple[Columns, Tensor]:
     """Find the rotation R with the largest trace(R^T M), and say whether it may be trusted.
 
     Args:
-        matrix: the columns of M.
-        polish: a step of Newton's method on the rotation group, which removes what the formula lost in rounding and
-            carries the derivative in M. Without it the rotation has none, and costs half.
+        matrix: the columns of M. No derivative passes.
 
     Returns:
-        Rotations by their columns, to the rounding of the type where trusted (...); without polish to some hundred
-        times that. Elsewhere - two of the singular values, the last one signed by the determinant, nearly cancel, or
-        the matrix holds zeros only or missing values - they are finite or NaN, and no answer.
+        Rotations by their columns, to some ten times the rounding of the type where trusted (...). Elsewhere - two of
+        the singular values, the last one signed by the determinant, nearly cancel, or the matrix holds zeros only or
+        missing values - they are finite or NaN, and no answer.
     """
     a, b, c = (_constant(column) for column in matrix)
     inverse = (dot(a, a) + dot(b, b) + dot(c, c)).rsqrt()
     start, clear = _polynomial((scaled(a, inverse), scaled(b, inverse), scaled(c, inverse)))
     rotation, off = _orthonormal(start)
-    if polish:
-        first, second, third = (scaled(column, inverse) for column in matrix)
-        rotation, turn = _polished(rotation, (first, second, third))
-        off = torch.maximum(off, turn)
     return rotation, (off < torch.finfo(off.dtype).eps) & (clear > CLEAR)
 
 
@@ -90,31 +84,6 @@ def _orthonormal(matrix: Columns) -> tuple[Columns, Tensor]:
     rows = (1 - off[0] / 2, ab, ac), (ab, 1 - off[1] / 2, bc), (ac, bc, 1 - off[2] / 2)
     first, second, third = (combined(matrix, row) for row in rows)
     return (first, second, third), dot(off, off) + 8 * dot((ab, ac, bc), (ab, ac, bc))
-
-
-def _polished(start: Columns, matrix: Columns) -> tuple[Columns, Tensor]:
-    """One step of Newton's method on the rotation group and its squared length (implicit function theorem)."""
-    s = [[dot(ours, theirs) for theirs in matrix] for ours in start]
-    gradient = (s[2][1] - s[1][2], s[0][2] - s[2][0], s[1][0] - s[0][1])
-    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = ([entry.detach() for entry in row] for row in s)
-    xy, xz, yz = (xy + yx) / -2, (xz + zx) / -2, (yz + zy) / -2
-    hessian = (yy + zz, xy, xz), (xy, xx + zz, yz), (xz, yz, xx + yy)
-    cofactors = cross(hessian[1], hessian[2]), cross(hessian[2], hessian[0]), cross(hessian[0], hessian[1])
-    turn = scaled(combined(cofactors, gradient), dot(hessian[0], cofactors[0]).reciprocal())
-    x, y, z = (part / 2 for part in turn)
-    return _turned(start, (x, y, z)), dot(turn, turn).detach()
-
-
-def _turned(rotation: Columns, half: Vector) -> Columns:
-    """The rotation after that of the quaternion (1, half)."""
-    x, y, z = half
-    factor = 2 / (1 + dot(half, half))
-    sx, sy, sz = scaled(half, factor)
-    xx, yy, zz = sx * x, sy * y, sz * z
-    xy, xz, yz = sx * y, sx * z, sy * z
-    columns = (1 - (yy + zz), xy + sz, xz - sy), (xy - sz, 1 - (xx + zz), yz + sx), (xz + sy, yz - sx, 1 - (xx + yy))
-    first, second, third = (combined(rotation, column) for column in columns)
-    return first, second, third
 
 
 def _plus_scaled(vector: Vector, other: Vector, factor: Tensor) -> Vector:

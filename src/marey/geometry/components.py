@@ -52,6 +52,11 @@ def plus(a: Vector, b: Vector) -> Vector:
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
+def opposite(vector: Vector) -> Vector:
+    """The vector times -1."""
+    return -vector[0], -vector[1], -vector[2]
+
+
 def scaled(vector: Vector, factor: Tensor) -> Vector:
     """The vector times a number."""
     return vector[0] * factor, vector[1] * factor, vector[2] * factor

@@ -15,7 +15,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marey.geometry.alignment import Transform, aligned_distances
+from marey.geometry.aligned_distances import aligned_distances
+from marey.geometry.alignment import Transform
 from marey.metrics.joints import Root, joint_errors, root_relative
 from marey.metrics.known import check_pairs, mean_of_known, mean_over_joints
 
