@@ -1,0 +1,118 @@
+"""Score files of predictions by a published protocol, the second of the two phases of an evaluation."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from marey.core.errors import InputError, MissingAssetError
+from marey.io.atomic import atomic_write_text
+from marey.io.predictions import PoseRows, read_pose_rows
+from marey.io.predictions_published import (
+    MetrabsData,
+    read_coco_labels,
+    read_coco_predictions,
+    read_metrabs_predictions,
+    read_pw3d_predictions,
+    read_triangulation_results,
+)
+from marey.metrics.protocols import Scores, protocol
+
+PredictionFormat = Literal["marey", "metrabs", "triangulation", "3dpw", "coco"]
+
+_METRABS: dict[str, MetrabsData] = {"h36m": "h36m", "3dhp": "3dhp", "mupots": "mupots"}
+
+
+def score_predictions(
+    predictions: str | os.PathLike[str],
+    *,
+    protocol_name: str,
+    labels: str | os.PathLike[str] | None = None,
+    format: PredictionFormat | None = None,  # noqa: A002 - as the command line has it
+) -> Scores:
+    """Score a file of predictions.
+
+    Args:
+        predictions: Rows of poses (`marey.io.predictions`), or a file of a published program: MeTRAbs's
+            `predictions_*.npz`, Learnable Triangulation's `results.pkl`, 3DPW's folder of pickles, COCO's results.
+        protocol_name: See `marey.metrics.protocols.PROTOCOLS`.
+        labels: Rows of poses, or COCO's annotations. MeTRAbs's files of Human3.6M and MPI-INF-3DHP hold their own.
+        format: Of the predictions; None: as the file's name and the protocol tell.
+
+    Raises:
+        InputError: there is no such protocol or format, or rows do not fit; the message names them.
+        MissingAssetError: a file is absent.
+        FormatError: a file is not what its format demands.
+    """
+    chosen = protocol(protocol_name)
+    path = Path(predictions)
+    for given in (path, *([] if labels is None else [Path(labels)])):
+        if not given.exists():
+            raise MissingAssetError(f"{given} does not exist; give a file of predictions or labels")
+    kind = format or guessed_format(path, protocol_name)
+    if kind not in get_args(PredictionFormat):
+        raise InputError(f"format: expected one of {', '.join(get_args(PredictionFormat))}, got '{kind}'")
+    truth = None if labels is None else _labels(Path(labels))
+    found, own = _predictions(path, kind, protocol_name, truth)
+    truth = own if truth is None else truth
+    if truth is None:
+        raise InputError(
+            f"labels: '{protocol_name}' of a file of the format {kind} needs them; pass the file of labels"
+        )
+    return chosen.score(found, truth)
+
+
+def guessed_format(path: Path, protocol_name: str) -> PredictionFormat:
+    """The format that a file's name and the protocol tell."""
+    if path.suffix == ".json":
+        return "coco"
+    if path.is_dir() or path.suffix in (".pkl", ".pickle"):
+        return "3dpw" if protocol_name.startswith("3dpw") else "triangulation"
+    return "metrabs" if path.name.startswith("predictions_") and _metrabs_data(protocol_name) else "marey"
+
+
+def _metrabs_data(protocol_name: str) -> MetrabsData | None:
+    return _METRABS.get(protocol_name.split("-")[0])
+
+
+def _labels(path: Path) -> PoseRows:
+    return read_coco_labels(path) if path.suffix == ".json" else read_pose_rows(path)
+
+
+def _predictions(
+    path: Path, kind: PredictionFormat, protocol_name: str, labels: PoseRows | None
+) -> tuple[PoseRows, PoseRows | None]:
+    """Predictions, and the labels that came in the same file."""
+    if kind == "marey":
+        return read_pose_rows(path), None
+    if kind == "coco":
+        return read_coco_predictions(path), None
+    if kind == "3dpw":
+        return read_pw3d_predictions(path, labels=labels), None
+    if kind == "triangulation":
+        if labels is None:
+            raise InputError(f"labels: {path} holds indices into the labels; pass the file of labels")
+        return read_triangulation_results(path, labels, millimetres=protocol_name.startswith("h36m")), None
+    data = _metrabs_data(protocol_name)
+    if data is None:
+        raise InputError(
+            f"format: MeTRAbs's files are scored by the protocols of {', '.join(_METRABS)}, got '{protocol_name}'"
+        )
+    intrinsics = None
+    if labels is not None and "intrinsics" in labels.values:
+        names, first = np.unique(labels.sequence, return_index=True)
+        intrinsics = dict(zip(names.tolist(), labels.values["intrinsics"][first], strict=True))
+    return read_metrabs_predictions(path, data, intrinsics=intrinsics)
+
+
+def write_scores(path: str | os.PathLike[str], scores: Scores) -> None:
+    """Write scores with their card as JSON.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    atomic_write_text(path, json.dumps(scores.asdict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
