@@ -100,14 +100,16 @@ def degrade(flaws: Flaws, grain: Draws, linear: Tensor) -> Tensor:
 
 def _swept(picture: Tensor, variance: Tensor, step: tuple[int, int]) -> Tensor:
     """Blur pictures (B, 3, H, W) with Gaussians of variances (B,) in steps of (x, y) pixels."""
-    place = torch.arange(-_REACH, _REACH + 1, device=picture.device)
+    # beyond four deviations there is less than a thousandth of a grey level
+    reach = min(_REACH, math.ceil(4 * math.sqrt(float(variance.max()))))
+    place = torch.arange(-reach, reach + 1, device=picture.device)
     kernel = (-0.5 * place.square() / variance.clamp_min(1e-4)[:, None]).exp()
     kernel = (kernel / kernel.sum(-1, keepdim=True)).to(picture.dtype)
     height, width = picture.shape[-2:]
-    across, down = _REACH * abs(step[0]), _REACH * abs(step[1])
+    across, down = reach * abs(step[0]), reach * abs(step[1])
     padded = torch.nn.functional.pad(picture, (across, across, down, down), mode="replicate")
     total = torch.zeros_like(picture)
-    for tap, shift in enumerate(range(-_REACH, _REACH + 1)):
+    for tap, shift in enumerate(range(-reach, reach + 1)):
         left, top = across + shift * step[0], down + shift * step[1]
         part = padded[..., top : top + height, left : left + width]
         total = torch.addcmul(total, part, kernel[:, tap, None, None, None])
