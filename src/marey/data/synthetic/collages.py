@@ -113,8 +113,9 @@ def _pieces(collages: Collages, views: Views, *, box: bool) -> Tensor:
         piece = torch.where(inside, number + 1, piece)
         light = torch.where(inside, 1 - 0.25 * b, light)
     first, second, third, fourth = collages.gradient[..., None, None].unbind(1)
-    left, right = first + (0.5 + 0.5 * x) * (second - first), third + x * x * (fourth - third)
-    open_ground = left + y * y * (right - left)
+    ramp, bowl = (0.5 + 0.5 * x).clamp(0, 1), (x * x).clamp_max(1)
+    left, right = first + ramp * (second - first), third + bowl * (fourth - third)
+    open_ground = left + (y * y).clamp_max(1) * (right - left)
     colors = torch.nn.functional.pad(collages.colors, (0, 0, 1, 0)).flatten(0, 1)
     owner = (_PIECES + 1) * torch.arange(len(piece), device=piece.device)[:, None, None]
     painted = colors.mT.contiguous().index_select(1, (owner + piece).flatten()).reshape(3, *shape).transpose(0, 1)
