@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from marey.io.predictions import pose_rows
-from marey.metrics.protocols import human36m, mpi_inf_3dhp, mupots, pw3d
+from marey.metrics.protocols import association, human36m, mpi_inf_3dhp, mupots, pw3d
 from marey.metrics.protocols.smoothing import completed_track, smoothed_track
 
 pytestmark = pytest.mark.realdata
@@ -158,3 +158,17 @@ def test_completed_track__equals_metrabs(shared_parity):
     track = torch.full((5, 3, 3), torch.nan, dtype=torch.float64)
     track[0], track[2] = torch.from_numpy(stored[0]), torch.from_numpy(stored[2])
     np.testing.assert_array_equal(completed_track(track).numpy(), stored)
+
+
+def test_track_agreement__equals_metrabs(shared_parity):
+    stored = load(shared_parity, "26_video_inference_functions")
+    short = {
+        "left_shoulder": "lsho", "right_shoulder": "rsho", "left_elbow": "lelb", "right_elbow": "relb",
+        "left_hip": "lhip", "right_hip": "rhip", "left_knee": "lkne", "right_knee": "rkne",
+    }  # fmt: skip
+    places = [stored["names2d"].tolist().index(short[name]) for name in association.JOINTS]
+    keypoints = torch.from_numpy(stored["assoc_true2d"])[:, places]
+    found = association.track_agreement(keypoints[..., :2], keypoints[..., 2], torch.from_numpy(stored["assoc_pred2d"]))
+    np.testing.assert_allclose(found.numpy(), stored["pose2d_auc_matrix"], **EXACT)
+    given = stored["assoc_pred2d"][found.argmax(1)]
+    np.testing.assert_array_equal(given, stored["assoc_prev"])  # both are in their place
