@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from marey.core import InputError, ShapeError
 from marey.metrics.aligned import (
@@ -111,6 +113,19 @@ def test_mean_errors__nothing_known_is_an_error(function):
         function(torch.zeros(0, 5, 3), torch.zeros(0, 5, 3))
     with pytest.raises(ShapeError, match=r"got \(2, 5, 3\) and \(2, 6, 3\)"):
         function(torch.zeros(2, 5, 3), torch.zeros(2, 6, 3))
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.01, 100.0))
+def test_aligned_errors__move_with_the_truth_and_do_not_see_what_they_free(seed, scale):
+    estimated, truth = pair(20, noise=0.1, seed=seed)
+    plain = procrustes_errors(estimated, truth)
+    torch.testing.assert_close(procrustes_errors(moved(estimated, seed, scale), truth), plain)
+    torch.testing.assert_close(procrustes_errors(estimated, moved(truth, seed, scale)), scale * plain)
+    order = torch.randperm(17, generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(procrustes_errors(estimated[:, order], truth[:, order]), plain[:, order])
+    corrected = scale_corrected_errors(estimated, truth)
+    torch.testing.assert_close(scale_corrected_errors(scale * estimated + 1.0, truth), corrected)
 
 
 def test_vertex_errors__are_those_of_points():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marey.core import InputError, ShapeError
-from marey.metrics.correct import auc_scores, cps_hits, linear_auc_scores, pck_hits, pckh_hits, percent
+from marey.metrics.correct import auc_scores, cps_hits, cps_scores, linear_auc_scores, pck_hits, pckh_hits, percent
 
 NAN = math.nan
 
@@ -88,6 +88,18 @@ def test_cps_hits__need_every_joint():
     torch.testing.assert_close(hits, torch.tensor([1.0, 0.0, 0.0, NAN]), equal_nan=True)
     truth[1, 2] = NAN  # the joint that was wrong
     assert cps_hits(estimated, truth, threshold=0.18)[1] == 1
+
+
+def test_cps_scores__average_to_the_area_under_the_share_of_correct_poses():
+    truth = torch.zeros(200, 5, 3, dtype=torch.float64)
+    estimated = 0.1 * torch.randn(200, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    estimated[0, 2] = NAN
+    shares = [cps_hits(estimated, truth, threshold=step / 1000).mean() for step in range(1, 301)]
+    found = cps_scores(estimated, truth)
+    torch.testing.assert_close(found.mean(), torch.stack(shares).mean())
+    assert found[0] == 0
+    truth[1] = NAN
+    assert cps_scores(estimated, truth).isnan().nonzero().flatten().tolist() == [1]
 
 
 def test_percent__by_joint_weighs_joints_alike():

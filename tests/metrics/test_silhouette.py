@@ -22,6 +22,8 @@ def test_silhouette_iou__adds_pixels_before_it_divides():
     ours, theirs = torch.stack((OURS, THEIRS)), torch.stack((THEIRS, THEIRS))
     assert silhouette_iou(ours, theirs) == pytest.approx(4 / 7)
     assert silhouette_counts(ours, theirs).iou().mean() == pytest.approx(0.625)
+    merged = silhouette_counts(OURS, THEIRS) + silhouette_counts(THEIRS, THEIRS)
+    assert merged.iou() == pytest.approx(4 / 7)
 
 
 def test_silhouettes__empty_ones_and_errors():

@@ -7,9 +7,11 @@ import torch
 from scipy import stats
 
 from marey.core import InputError, ShapeError
+from marey.metrics.accumulate import Total
 from marey.metrics.uncertainty import (
     confidence_levels,
     coverage,
+    covered,
     gaussian_nll,
     mean_gaussian_nll,
     reliability,
@@ -44,7 +46,7 @@ def test_coverage__counts_known_joints_only():
     estimated = torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0], [NAN, NAN, NAN]])
     covariance = torch.eye(3).expand(3, 3, 3)
     assert coverage(estimated, covariance, torch.zeros(3, 3)) == pytest.approx(0.5)
-    with pytest.raises(InputError, match="without one"):
+    with pytest.raises(InputError, match="coverage: expected a known value"):
         coverage(torch.full((3, 3), NAN), covariance, torch.zeros(3, 3))
 
 
@@ -98,6 +100,14 @@ def test_reliability__counts_what_lies_within_each_level():
     assert found.count == 4
     assert float(found.expected_calibration_error) == pytest.approx((0.15 + 0 + 0.05) / 3)
     assert float(found.maximum_calibration_error) == pytest.approx(0.15)
+
+
+def test_covered__accumulates_to_the_coverage():
+    confidence = torch.tensor([0.05, 0.5, NAN, 0.9])
+    hits = covered(confidence, level=0.5)
+    torch.testing.assert_close(hits, torch.tensor([1.0, 1.0, NAN, 0.0]), equal_nan=True)
+    total = Total.of(hits[:2]) + Total.of(hits[2:])
+    assert total.mean() == reliability(confidence, levels=(0.5,)).observed[0]
 
 
 def test_reliability__errors():

@@ -19,6 +19,8 @@ from marey.core import InputError
 from marey.metrics.known import check_pairs, mean_of_known
 
 AreaRule = Literal["mean", "trapezoid"]
+CPS_THRESHOLDS = tuple(step / 1000 for step in range(1, 301))
+"""1, 2, ... 300 mm, in metres."""
 
 
 def pck_hits(estimated: Tensor, truth: Tensor, *, threshold: Tensor | float, inclusive: bool = False) -> Tensor:
@@ -106,13 +108,7 @@ def auc_scores(
         InputError: the thresholds do not ascend, or are too few for the rule.
     """
     errors, known = _errors(estimated, truth)
-    steps = torch.as_tensor(thresholds, dtype=errors.dtype, device=errors.device)
-    if steps.ndim != 1 or len(steps) < 1 + (rule == "trapezoid") or not (steps.diff() > 0).all():
-        raise InputError(f"thresholds: expected ascending distances, got {steps.flatten().tolist()[:8]}")
-    first = torch.searchsorted(steps, errors.contiguous(), right=not inclusive)  # the first threshold that it is within
-    hits = torch.ones(len(steps) + 1, len(steps), dtype=errors.dtype, device=errors.device).triu()
-    areas = hits.mean(-1) if rule == "mean" else torch.trapezoid(hits, steps) / (steps[-1] - steps[0])
-    return torch.where(known, areas[first], torch.nan)
+    return torch.where(known, _areas(errors, thresholds, rule, inclusive), torch.nan)
 
 
 def linear_auc_scores(estimated: Tensor, truth: Tensor, *, limit: float) -> Tensor:
@@ -122,11 +118,11 @@ def linear_auc_scores(estimated: Tensor, truth: Tensor, *, limit: float) -> Tens
 
 
 def cps_hits(estimated: Tensor, truth: Tensor, *, threshold: float, inclusive: bool = False) -> Tensor:
-    """Correct pose score: which poses have every joint within a distance (Wandt et al. 2021, CanonPose).
+    """Which poses have every joint within a distance.
 
     Args:
-        estimated: (..., J, 3) metres; NaN = missing.
-        truth: (..., J, 3) metres; NaN = unknown. Aligned as the protocol says: CanonPose's by Procrustes.
+        estimated: (..., J, 3) metres, aligned as the protocol says; NaN = missing.
+        truth: (..., J, 3) metres; NaN = unknown.
         threshold: metres.
         inclusive: whether a distance equal to the threshold is within.
 
@@ -136,9 +132,34 @@ def cps_hits(estimated: Tensor, truth: Tensor, *, threshold: float, inclusive: b
     Raises:
         ShapeError: the points do not match.
     """
-    hits = pck_hits(estimated, truth, threshold=threshold, inclusive=inclusive)
-    none = hits.isnan().all(-1)
-    return torch.where(none, torch.nan, hits.nan_to_num(1.0).amin(-1))
+    worst = _worst_errors(estimated, truth)
+    within = worst <= threshold if inclusive else worst < threshold
+    return torch.where(worst.isnan(), torch.nan, within.to(worst.dtype))
+
+
+def cps_scores(
+    estimated: Tensor, truth: Tensor, *, thresholds: Tensor | Sequence[float] = CPS_THRESHOLDS, inclusive: bool = False
+) -> Tensor:
+    """What each pose adds to the correct poses score; their mean is the score, in 0..1.
+
+    Wandt et al. 2021 (CanonPose): the area under the share of poses whose every joint is within a distance, over 1, 2,
+    ... 300 mm, after a rigid alignment. Papers print the sum over these thresholds, 300 times this.
+
+    Args:
+        estimated: (..., J, 3) metres, aligned as the protocol says; NaN = missing.
+        truth: (..., J, 3) metres; NaN = unknown.
+        thresholds: (K,) ascending, metres.
+        inclusive: whether a distance equal to a threshold is within.
+
+    Returns:
+        (...) in 0..1, NaN where the truth knows no joint.
+
+    Raises:
+        ShapeError: the points do not match.
+        InputError: the thresholds do not ascend.
+    """
+    worst = _worst_errors(estimated, truth)
+    return torch.where(worst.isnan(), torch.nan, _areas(worst, thresholds, "mean", inclusive))
 
 
 def percent(hits: Tensor, *, by_joint: bool = False) -> Tensor:
@@ -155,6 +176,24 @@ def percent(hits: Tensor, *, by_joint: bool = False) -> Tensor:
     if by_joint:
         hits = hits.flatten(0, -2).double().nanmean(0)
     return 100.0 * mean_of_known(hits, "percent")
+
+
+def _areas(errors: Tensor, thresholds: Tensor | Sequence[float], rule: AreaRule, inclusive: bool) -> Tensor:
+    """The area under the step from 0 to 1 that each error makes."""
+    steps = torch.as_tensor(thresholds, dtype=errors.dtype, device=errors.device)
+    if steps.ndim != 1 or len(steps) < 1 + (rule == "trapezoid") or not (steps.diff() > 0).all():
+        raise InputError(f"thresholds: expected ascending distances, got {steps.flatten().tolist()[:8]}")
+    first = torch.searchsorted(steps, errors.contiguous(), right=not inclusive)  # the first threshold that it is within
+    hits = torch.ones(len(steps) + 1, len(steps), dtype=errors.dtype, device=errors.device).triu()
+    areas = hits.mean(-1) if rule == "mean" else torch.trapezoid(hits, steps) / (steps[-1] - steps[0])
+    return areas[first]
+
+
+def _worst_errors(estimated: Tensor, truth: Tensor) -> Tensor:
+    """The largest distance of each pose (...), infinite where a joint is missing, NaN without truth."""
+    errors, known = _errors(estimated, truth)
+    worst = torch.where(known, errors, -torch.inf).amax(-1)
+    return torch.where(known.any(-1), worst, torch.nan)
 
 
 def _errors(estimated: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,6 +23,9 @@ class SilhouetteCounts:
     true_negatives: Tensor
     """(...) outside both."""
 
+    def __add__(self, other: SilhouetteCounts) -> SilhouetteCounts:
+        return SilhouetteCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
     def iou(self) -> Tensor:
         """Intersection over union (...), double precision; NaN where both are empty."""
         union = self.true_positives + self.false_positives + self.false_negatives

@@ -70,9 +70,22 @@ def coverage(estimated: Tensor, covariance: Tensor, truth: Tensor, *, level: flo
         ShapeError: the joints do not match.
         InputError: the level is not between 0 and 1, or nothing is known.
     """
+    return mean_of_known(covered(confidence_levels(estimated, covariance, truth), level=level), "coverage")
+
+
+def covered(confidence: Tensor, *, level: float) -> Tensor:
+    """Which truths lie within a stated probability: 1.0, 0.0, NaN where unknown, to accumulate as hits do.
+
+    Args:
+        confidence: any shape, from `confidence_levels` or `sample_confidence_levels`.
+        level: between 0 and 1.
+
+    Raises:
+        InputError: the level is not between 0 and 1.
+    """
     if not 0 < level < 1:
         raise InputError(f"level: expected a probability between 0 and 1, got {level}")
-    return reliability(confidence_levels(estimated, covariance, truth), levels=(level,)).observed[0]
+    return torch.where(confidence.isnan(), torch.nan, (confidence <= level).to(confidence.dtype))
 
 
 def reliability(confidence: Tensor, *, levels: Sequence[float] = LEVELS) -> Reliability:
