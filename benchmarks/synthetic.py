@@ -7,13 +7,18 @@ the wall and (`cpu`) by the processor's seconds that the thread took, which say 
 The labels of some hundred samples a tier are compared with OpenCV: its projection of the joints, and the silhouette
 that it fills from the projected triangles at nine times the resolution; with rays from the camera through every joint,
 which first and last meet the body before and behind it; and with themselves, made again in other batches, on other
-numbers of threads and by workers. `mean_pose_mm` is the error of always answering with the mean of other samples.
+numbers of threads, by workers, and by processes that use the instructions of other processors. `mean_pose_mm` is the
+error of always answering with the mean of other samples.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +50,18 @@ SEED = 2024
 FINE = 9
 """Samples a pixel of the silhouettes, an odd number: the centre of a pixel is a sample."""
 CLOCKS = (time.perf_counter, time.thread_time)
+PROCESSORS = {
+    "three threads": {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3"},
+    "AVX2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "neither AVX2 nor AVX-512": {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"},
+}
+"""Environments of processes that compute as other machines would."""
+ELSEWHERE = """
+import sys, torch
+from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
+generator = SyntheticGenerator(SyntheticConfig(tier="hard", views=2, image_size=(128, 128)))
+torch.save(generator.sample(int(sys.argv[1]), range(16)).tensors(), sys.argv[2])
+"""
 NEAR = 4
 """Pictures' widths from the picture within which projected joints are compared; far outside lenses are meaningless."""
 
@@ -72,6 +89,7 @@ def main() -> None:
         | {"medium tier, 6,900 vertices": _speed("medium", "medium", options)},
         "tiers": tiers,
         "same_bits": _same_bits(options.checked),
+        "other_processors": _other_processors(),
         "work": {"size": 256, "checked": options.checked, "pictures": options.pictures},
         "meta": describe("torch", "numpy", "opencv-python-headless"),
     }
@@ -226,10 +244,31 @@ def _same_bits(count: int) -> dict[str, int]:
         torch.set_num_threads(threads)
         found[f"{threads} threads"] = _differing(generator.sample(SEED, range(count)), expected)
     torch.set_num_threads(1)
-    for workers in (1, 3):
+    for workers in (1, 2):
         stream = SyntheticStream(config, seed=SEED, batch_size=4, batches=count // 4)
         made = SyntheticBatch.cat(list(DataLoader(stream, batch_size=None, num_workers=workers)))
         found[f"{workers} workers"] = _differing(made, expected[: len(made)])
+    return found
+
+
+def _other_processors() -> dict[str, dict[str, float]]:
+    """Samples as processors with other instructions would make them: tensors that differ, and by how much at most."""
+    config = SyntheticConfig(tier="hard", views=2, image_size=(128, 128))
+    expected = SyntheticGenerator(config).sample(SEED, range(16)).tensors()
+    found = {}
+    for name, environment in PROCESSORS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "batch.pt"
+            command = [sys.executable, "-c", ELSEWHERE, str(SEED), str(path)]
+            subprocess.run(command, env={**os.environ, **environment}, check=True)
+            made = torch.load(path)
+        away = {key: (made[key].double() - expected[key].double()).nan_to_num(posinf=0, neginf=0) for key in expected}
+        found[name] = {
+            "differing_tensors": sum(bool(tensor.any()) for tensor in away.values()),
+            "labels_most": max(float(tensor.abs().max()) for key, tensor in away.items() if key != "images"),
+            "pixels_most": float(away["images"].abs().max()),
+            "pixels_share": float((away["images"] != 0).double().mean()),
+        }
     return found
 
 
