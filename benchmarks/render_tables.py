@@ -12,13 +12,14 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from claims import RESULTS, ROOT, Outcome, table  # the line above makes it findable from anywhere
 
-PAGES = ("README.md", "docs/benchmarks.md", "docs/methods/monocular.md")
+PAGES = ("README.md", "docs/benchmarks.md", "docs/concepts/protocols.md", "docs/methods/monocular.md")
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -45,7 +46,33 @@ def one_camera_table(results: Path) -> str:
     return "\n".join((head, *rows))
 
 
-TABLES = {"claims": claims_table, "one_camera": one_camera_table}
+def protocol_spread_table(results: Path) -> str:
+    """One set of predictions under every protocol, the smallest number first."""
+    rows = json.loads((results / "protocol_spread.json").read_text(encoding="utf-8"))["rows"]
+    cells = (f"| `{row['protocol']}` | `{row['number']}` | {row['mm']:.1f} |" for row in sorted(rows, key=_millimetres))
+    return "\n".join(("| protocol | number | mm |\n|---|---|---:|", *cells))
+
+
+def _millimetres(row: Mapping[str, float]) -> float:
+    return row["mm"]
+
+
+def protocol_cards_table(results: Path) -> str:
+    """What the numbers of every protocol mean."""
+    cards = json.loads((results / "protocols.json").read_text(encoding="utf-8"))["cards"]
+    parts = ("joints", "alignment", "averaging", "matching", "thresholds", "units")
+    return "\n\n".join(
+        "\n".join((f"**`{card['name']}`**, after {card['source']}", "", *(f"- {part}: {card[part]}" for part in parts)))
+        for card in cards
+    )
+
+
+TABLES = {
+    "claims": claims_table,
+    "one_camera": one_camera_table,
+    "protocol_spread": protocol_spread_table,
+    "protocol_cards": protocol_cards_table,
+}
 
 
 def rendered(page: str, results: Path) -> str:
