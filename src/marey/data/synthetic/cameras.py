@@ -23,6 +23,8 @@ Radial = tuple[Range, Range, Range, Range]
 
 _FILLING = (2.3, 3.4)
 """Metres that the height of the picture of a whole scene spans where the people are."""
+_ASIDE = 0.22
+"""Share of the field of view by which a person may be beside the middle of the whole picture, across and down."""
 _MARGIN = (1.08, 1.6)
 """Sides of a crop that holds the whole person, in the person's own."""
 _ZOOM = (0.8, 1.2)
@@ -225,7 +227,7 @@ def _looking(draws: Draws, center: Tensor, target: Tensor, fov: Tensor, roll: fl
     right = torch.linalg.cross(forward, up)
     right = right / right.norm(dim=-1, keepdim=True)
     upright = torch.stack((right, torch.linalg.cross(forward, right), forward), -2)
-    share = 0.02 if centred else 0.3
+    share = 0.02 if centred else _ASIDE
     aside = draws.uniform("aside", views, 2, low=-share, high=share) * fov[..., None]
     turned = torch.cat((aside, roll * draws.normal("roll", views, 1)), -1)
     return rotvec_to_matrix(turned) @ upright
