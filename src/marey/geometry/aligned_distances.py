@@ -8,21 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marey.geometry.alignment import (
-    BLOCK,
-    TURNING,
-    Transform,
-    align,
-    better,
-    check_shapes,
-    check_transform,
-    needs_derivative,
-)
-from marey.geometry.closest_rotation import quick_rotation
-from marey.geometry.components import Columns, Vector, dot, opposite, scaled
-
-FEW = 16
-"""Fewer sets are not worth a second way."""
+from marey.geometry.alignment import BLOCK, TURNING, Transform, align, check_shapes, check_transform, may_use_formula
+from marey.geometry.alignment_formula import fit_block
+from marey.geometry.components import Columns, Vector, dot
 
 
 def aligned_distances(
@@ -50,8 +38,7 @@ def aligned_distances(
     check_transform(transform)
     check_shapes(source, target, None)
     batch = np.broadcast_shapes(source.shape[:-2], target.shape[:-2])
-    few = torch.compiler.is_compiling() or math.prod(batch) < FEW
-    if few or transform not in TURNING or needs_derivative(source, target):
+    if not may_use_formula(source, target, transform, math.prod(batch)):
         return _by_align(source, target, transform, reflection)
     dtype = torch.promote_types(source.dtype, target.dtype)
     x, y = (value.expand(*batch, -1, 3).reshape(-1, *value.shape[-2:]).to(dtype) for value in (source, target))
@@ -69,43 +56,18 @@ def _by_align(source: Tensor, target: Tensor, transform: Transform, reflection: 
     if transform in TURNING:  # near the origin there is less to round
         middle, aim = (value.detach().nanmean(-2, keepdim=True).nan_to_num(0, 0, 0) for value in (source, target))
         source, target = source - middle, target - aim
-    alignment = align(source, target, transform=transform, reflection=reflection)
+    weights = known.to(source.dtype)  # with weights there is no second try by the formula
+    alignment = align(source, target, transform=transform, weights=weights, reflection=reflection)
     x, y = (torch.where(known[..., None], value, 0) for value in (source, target))  # no derivative by what is missing
     distances: Tensor = torch.linalg.vector_norm(alignment.apply(x) - y, dim=-1)
     return torch.where(known, distances, torch.where(unknown, torch.nan, torch.inf))
 
 
 def _by_formula(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> tuple[Tensor, Tensor]:
-    """The distances (N, B) of a block (B, N, 3), and in which sets (B) to believe them; missing points make NaN."""
-    x, y = (value.permute(2, 1, 0).contiguous() for value in (source, target))  # sums run along contiguous memory
-    middle = x.mean(1)
-    x, y = x - middle[:, None], y - y.mean(1, keepdim=True)
-    (x0, x1, x2), (y0, y1, y2) = x, y
-    first, second, third = ((y * axis).sum(1) for axis in x)
-    correlation = (first[0], first[1], first[2]), (second[0], second[1], second[2]), (third[0], third[1], third[2])
-    rotation, trusted = _rotation(correlation, reflection)
-    extent = (x * x).sum((0, 1))
-    rounding = (8 * torch.finfo(extent.dtype).eps) ** 2 * x.shape[1] * (middle * middle).sum(0)
-    if transform == "similarity":
-        matched = [dot(ours, theirs) for ours, theirs in zip(rotation, correlation, strict=True)]
-        rotation = _times(rotation, (matched[0] + matched[1] + matched[2]) / extent)
-    if transform == "symmetric":
-        rotation = _times(rotation, ((y * y).sum((0, 1)) / extent).sqrt())
-    left = _left(rotation, (x0, x1, x2), (y0, y1, y2))
-    return dot(left, left).sqrt(), trusted & (extent > rounding)
-
-
-def _rotation(correlation: Columns, reflection: bool) -> tuple[Columns, Tensor]:
-    rotation, trusted = quick_rotation(correlation)
-    if not reflection:
-        return rotation, trusted
-    a, b, c = (opposite(column) for column in correlation)
-    mirrored, both = quick_rotation((a, b, c))
-    return better(rotation, mirrored, correlation)[0], trusted & both
-
-
-def _times(matrix: Columns, factor: Tensor) -> Columns:
-    return scaled(matrix[0], factor), scaled(matrix[1], factor), scaled(matrix[2], factor)
+    """The distances (N, B) of a block (B, N, 3), and in which sets (B) to believe them."""
+    fit = fit_block(source, target, transform=transform, reflection=reflection)
+    left = _left(fit.linear(), fit.source, fit.target)
+    return dot(left, left).sqrt(), fit.trusted
 
 
 def _left(linear: Columns, x: Vector, y: Vector) -> Vector:

@@ -16,10 +16,13 @@ import torch
 from torch import Tensor
 
 from marey.core import InputError, ShapeError
-from marey.geometry.components import Columns, Vector, combined, dot, opposite, select
+from marey.geometry.alignment_formula import better, fit_block
+from marey.geometry.components import Columns, Vector, combined, dot, opposite
 from marey.geometry.small import rotation_of_columns
 
 Transform = Literal["rigid", "similarity", "symmetric", "scale", "translation"]
+FEW = 16
+"""Fewer sets are not worth a formula that cannot do all of them."""
 TURNING: tuple[Transform, ...] = ("rigid", "similarity", "symmetric")
 """Those with a rotation."""
 
@@ -90,6 +93,8 @@ def align(
     check_shapes(source, target, weights)
     leading = [source.shape[:-2], target.shape[:-2], *([] if weights is None else [weights.shape[:-1]])]
     batch = np.broadcast_shapes(*leading)
+    if weights is None and may_use_formula(source, target, transform, math.prod(batch)):
+        return _align_many(source, target, transform, reflection)
     if torch.compiler.is_compiling() or math.prod(batch) <= BLOCK:
         return _align(source, target, weights, transform, reflection)
     sets = [torch.split(value.expand(*batch, -1, 3).flatten(0, -3), BLOCK) for value in (source, target)]
@@ -97,19 +102,60 @@ def align(
     if weights is not None:
         shares = torch.split(weights.expand(*batch, -1).flatten(0, -2), BLOCK)
     parts = [_align(x, y, w, transform, reflection) for x, y, w in zip(*sets, shares, strict=True)]
-    joined = {field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Alignment)}
-    return Alignment(**{name: value.reshape(*batch, *value.shape[1:]) for name, value in joined.items()})
+    return _shaped(_joined(parts), batch)
 
 
-def needs_derivative(*values: Tensor) -> bool:
-    """Whether a derivative by any of them may be asked for."""
-    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
+def may_use_formula(source: Tensor, target: Tensor, transform: Transform, count: int) -> bool:
+    """Whether the formula for large batches is worth its while, and no derivative or graph is asked for."""
+    derivative = torch.is_grad_enabled() and (source.requires_grad or target.requires_grad)
+    return count >= FEW and transform in TURNING and not derivative and not torch.compiler.is_compiling()
 
 
 def check_transform(transform: str) -> None:
     """Raise an InputError unless there is such a transform."""
     if transform not in get_args(Transform):
         raise InputError(f"transform: expected one of {', '.join(get_args(Transform))}, got '{transform}'")
+
+
+def _align_many(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> Alignment:
+    """By the formula where it may be trusted, else as a few are aligned."""
+    batch = np.broadcast_shapes(source.shape[:-2], target.shape[:-2])
+    dtype = torch.promote_types(source.dtype, target.dtype)
+    x, y = (value.expand(*batch, -1, 3).reshape(-1, *value.shape[-2:]).to(dtype) for value in (source, target))
+    blocks = zip(torch.split(x, BLOCK), torch.split(y, BLOCK), strict=True)
+    parts = [_by_formula(*sets, transform, reflection) for sets in blocks]
+    found = _joined([part[0] for part in parts])
+    rest = ~torch.cat([part[1] for part in parts])
+    if rest.any():
+        blocks = zip(torch.split(x[rest], BLOCK), torch.split(y[rest], BLOCK), strict=True)
+        others = _joined([_align(*sets, None, transform, reflection) for sets in blocks])
+        for field in fields(Alignment):
+            getattr(found, field.name)[rest] = getattr(others, field.name)
+    return _shaped(found, batch)
+
+
+def _by_formula(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> tuple[Alignment, Tensor]:
+    """The maps of a block (B, N, 3), and which of them (B) to believe."""
+    fit = fit_block(source, target, transform=transform, reflection=reflection)
+    turned = combined(fit.linear(), fit.middle)
+    found = Alignment(
+        rotation=torch.stack([torch.stack(column, -1) for column in fit.rotation], -1),
+        translation=torch.stack([there - here for there, here in zip(fit.aim, turned, strict=True)], -1),
+        scale=torch.ones_like(fit.aim[0]) if fit.scale is None else fit.scale,
+        degenerate=torch.zeros_like(fit.trusted),
+    )
+    return found, fit.trusted
+
+
+def _joined(parts: Sequence[Alignment]) -> Alignment:
+    return Alignment(
+        **{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Alignment)}
+    )
+
+
+def _shaped(alignment: Alignment, batch: tuple[int, ...]) -> Alignment:
+    values = {field.name: getattr(alignment, field.name) for field in fields(Alignment)}
+    return Alignment(**{name: value.reshape(*batch, *value.shape[1:]) for name, value in values.items()})
 
 
 def _align(source: Tensor, target: Tensor, weights: Tensor | None, transform: Transform, reflection: bool) -> Alignment:
@@ -185,14 +231,6 @@ def _best_rotation(correlation: Columns, reflection: bool) -> tuple[Columns, Ten
         rotation, improper = better(rotation, mirrored, correlation)
         determined = torch.where(improper, mirrored_determined, determined)
     return rotation, ~(determined > loose)
-
-
-def better(rotation: Columns, mirrored: Columns, correlation: Columns) -> tuple[Columns, Tensor]:
-    """The rotation or the opposite of that of the opposite matrix, whichever fits better, and whether it is this."""
-    pairs = zip(rotation, mirrored, correlation, strict=True)
-    improper = torch.stack([-dot(ours, theirs) - dot(plain, theirs) for plain, ours, theirs in pairs]).sum(0) > 0
-    a, b, c = (select(improper, opposite(ours), plain) for plain, ours in zip(rotation, mirrored, strict=True))
-    return (a, b, c), improper
 
 
 def _extent(points: Tensor, source: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
