@@ -13,6 +13,7 @@ from marey.body.open_body import open_body
 from marey.core import InputError
 from marey.core.results import BodyState
 from marey.data.synthetic import TIERS
+from marey.data.synthetic.cameras import image_of
 from marey.data.synthetic.recording import RecordingConfig, stage, write_recording
 from marey.io.inputs import find_views
 
@@ -202,6 +203,35 @@ def test_stage__keeps_people_apart_and_moves_them_smoothly(tier):
     turned = rotations[1:] @ rotations[:-1].mT
     cosine = (turned.diagonal(dim1=-2, dim2=-1).sum(-1) - 1) / 2
     assert cosine.clamp(-1, 1).acos().max() * 20 < 15  # radians a second
+
+
+def test_stage__is_the_same_with_any_number_of_threads():
+    config = RecordingConfig(tier="hard", people=4, frames=50, seed=8)
+    one, before = stage(config), torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        several = stage(config)
+    finally:
+        torch.set_num_threads(before)
+    for name in ("orientation", "pose", "shape", "translation"):
+        assert torch.equal(getattr(one.people, name), getattr(several.people, name)), name
+    assert torch.equal(one.cameras.translation, several.cameras.translation)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_stage__nobody_leaves_the_pictures(tier):
+    config = RecordingConfig(tier=tier, people=3, frames=60, fps=10, seed=6, image_size=(240, 320))
+    staging, model = stage(config), open_body("small").to(torch.float64)
+    joints = model(staging.people).joints
+    standing = joints - torch.nn.functional.pad(joints[..., 2].amin(-1)[..., None], (2, 0))[..., None, :]
+    pixels, _ = image_of(standing[None, None].flatten(2, 4), staging.cameras[None])
+    assert ((pixels > 0) & (pixels < torch.tensor([239.0, 319.0]))).all()
+
+
+def test_stage__a_single_frame_of_a_single_camera():
+    staging = stage(RecordingConfig(tier="hard", views=1, frames=1, seed=-1))
+    assert staging.people.batch_shape == (1, 1)
+    assert staging.people.pose.isfinite().all()
 
 
 def test_stage__other_splits_and_seeds_are_other_recordings():

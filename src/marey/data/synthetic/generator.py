@@ -84,7 +84,7 @@ class SyntheticGenerator:
         if not len(numbers) or len(numbers) != len(moments):
             raise InputError(f"expected one or more indices and as many times, got {len(numbers)} and {len(moments)}")
         size = self.scenes_at_once
-        with torch.no_grad(), _one_thread():
+        with torch.no_grad(), one_thread():
             parts = zip(torch.split(numbers, size), torch.split(moments, size), strict=True)
             return SyntheticBatch.cat([self._some(seed, *part) for part in parts])
 
@@ -126,7 +126,7 @@ class SyntheticGenerator:
 
 
 @contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread: sums of products come out the same whatever the machine would use."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

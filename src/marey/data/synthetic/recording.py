@@ -41,7 +41,7 @@ from marey.data.synthetic.bodies import people_shapes
 from marey.data.synthetic.cameras import place_cameras
 from marey.data.synthetic.choreography import choreography
 from marey.data.synthetic.config import SPLITS, SyntheticConfig
-from marey.data.synthetic.generator import SyntheticGenerator
+from marey.data.synthetic.generator import SyntheticGenerator, one_thread
 from marey.data.synthetic.labels import OCCLUDER, PixelLabels, SyntheticBatch
 from marey.data.synthetic.random import Draws
 from marey.data.synthetic.staging import Staging
@@ -174,6 +174,7 @@ def write_recording(
     return truth
 
 
+@one_thread()
 def stage(config: RecordingConfig) -> Staging:
     """Lay down who moves how, and put every camera as near as all of that is in its picture."""
     tier = config.pictures.difficulty
