@@ -42,9 +42,11 @@ def aligned_distances(
         return _by_align(source, target, transform, reflection)
     dtype = torch.promote_types(source.dtype, target.dtype)
     x, y = (value.expand(*batch, -1, 3).reshape(-1, *value.shape[-2:]).to(dtype) for value in (source, target))
-    blocks = zip(torch.split(x, BLOCK), torch.split(y, BLOCK), strict=True)
-    parts = [_by_formula(*sets, transform, reflection) for sets in blocks]
-    found, rest = torch.cat([part[0] for part in parts], -1).T, ~torch.cat([part[1] for part in parts])
+    found = x.new_empty(x.shape[:-1])
+    trusted = torch.empty(len(x), dtype=torch.bool, device=x.device)
+    for sets in zip(*(torch.split(value, BLOCK) for value in (found, trusted, x, y)), strict=True):
+        _by_formula(*sets, transform=transform, reflection=reflection)
+    rest = ~trusted
     if rest.any():
         found[rest] = _by_align(x[rest], y[rest], transform, reflection)
     return found.reshape(*batch, -1)
@@ -63,11 +65,14 @@ def _by_align(source: Tensor, target: Tensor, transform: Transform, reflection: 
     return torch.where(known, distances, torch.where(unknown, torch.nan, torch.inf))
 
 
-def _by_formula(source: Tensor, target: Tensor, transform: Transform, reflection: bool) -> tuple[Tensor, Tensor]:
-    """The distances (N, B) of a block (B, N, 3), and in which sets (B) to believe them."""
+def _by_formula(
+    distances: Tensor, trusted: Tensor, source: Tensor, target: Tensor, *, transform: Transform, reflection: bool
+) -> None:
+    """Fill in the distances (B, N) of a block (B, N, 3), and in which sets (B) to believe them."""
     fit = fit_block(source, target, transform=transform, reflection=reflection)
     left = _left(fit.linear(), fit.source, fit.target)
-    return dot(left, left).sqrt(), fit.trusted
+    distances.copy_(dot(left, left).sqrt().T)
+    trusted.copy_(fit.trusted)
 
 
 def _left(linear: Columns, x: Vector, y: Vector) -> Vector:
