@@ -6,6 +6,7 @@ VoxelPose: `Panoptic.evaluate`, `Shelf.evaluate`, `Campus.evaluate` of 53bc0dd. 
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from marey.io.predictions import pose_rows
 from marey.metrics.protocols import protocol
@@ -97,9 +98,16 @@ def test_3dpw__equals_the_challenge():
     truth = r.randn(40, 24, 3) * 0.3
     found = truth + r.randn(40, 24, 3) * 0.04 * r.choice([0.2, 1, 3], 40)[:, None, None]
     found[7] = 0.5  # all joints in one place
-    scores = protocol("3dpw-challenge").score(rows(found, range(40), SMPL), rows(truth, range(40), SMPL))
+    r = np.random.RandomState(4)
+    turns = Rotation.from_rotvec(r.randn(40 * 24, 3)).as_matrix().reshape(40, 24, 3, 3)
+    turned = turns @ Rotation.from_rotvec(0.3 * r.randn(40 * 24, 3)).as_matrix().reshape(40, 24, 3, 3)
+    scores = protocol("3dpw-challenge").score(
+        rows(found, range(40), SMPL, orientations=turned), rows(truth, range(40), SMPL, orientations=turns)
+    )
     assert scores.values["mpjpe_mm"] == pytest.approx(129.28200269852428, abs=1e-9)
     assert scores.values["pa_mpjpe_mm"] == pytest.approx(85.5018959204012, abs=1e-9)
     assert scores.values["pck"] == pytest.approx(45.20833333333333, abs=1e-9)
     # It integrates the curve's 199 straight pieces by adaptive quadrature, which warns that it does not converge.
     assert scores.values["auc"] / 100 == pytest.approx(0.5172391442468949, abs=1e-5)
+    assert scores.values["mpjae_deg"] == pytest.approx(27.56224715485086, abs=1e-9)
+    assert scores.values["pa_mpjae_deg"] == pytest.approx(27.922235163512532, abs=1e-9)
