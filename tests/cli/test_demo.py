@@ -47,6 +47,15 @@ def test_demo__leaves_the_recording_and_the_result(shown):
         assert arrays["joints"].shape == (30, 1, 25, 3)
 
 
+@pytest.mark.slow
+def test_demo__with_a_detector_that_looks_at_the_pictures(tmp_path, capsys):
+    pytest.importorskip("mediapipe")
+    options = ["--frames", "8", "--size", "640x480", "--detector", "mediapipe"]
+    assert main(["demo", "--out", str(tmp_path), *options]) == 0
+    assert not (tmp_path / "recording" / "cam_1").exists()
+    assert float(re.search(r"error: +([\d.]+) mm", capsys.readouterr().out).group(1)) < 60
+
+
 def test_nearest_people__pairs_by_mean_distance():
     true = torch.zeros(5, 2, 3, 3)
     true[:, 1] = 2.0

@@ -45,7 +45,9 @@ def run(options: Options) -> None:
     from marey.pipeline.config import EstimateConfig
     from marey.pipeline.estimation import estimate
 
+    simulated = options.detector == "simulated"
     config = RecordingConfig(
+        skeleton="body_25b" if simulated else "mediapipe_33",
         frames=options.frames,
         people=options.people,
         views=options.views,
@@ -53,15 +55,13 @@ def run(options: Options) -> None:
         seed=options.seed,
     )
     recording, result_folder = options.out / "recording", options.out / "result"
-    truth = render(config, recording, keypoints=options.detector == "simulated")
+    truth = render(config, recording, keypoints=simulated)
     print(f"recording: {recording} ({config.views} cameras, {config.frames} frames, with the truth)")
     result = estimate(
         recording,
         calibration=recording / CALIBRATION_FILE,
         out=result_folder,
-        config=EstimateConfig(
-            people=options.people, detector="auto" if options.detector == "simulated" else options.detector
-        ),
+        config=EstimateConfig(people=options.people, detector="auto" if simulated else options.detector),
     )
     print(_comparison(result, truth.joints))
     print(f"report:    {result_folder / 'report.html'}")
