@@ -1,6 +1,6 @@
 """Fuzz every reader and write what was found as JSON.
 
-    python tests/fuzz/fuzz_readers.py --inputs 1000000 --out fuzz_readers.json
+python tests/fuzz/fuzz_readers.py --inputs 1000000 --out fuzz_readers.json
 """
 
 from __future__ import annotations

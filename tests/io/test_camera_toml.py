@@ -120,7 +120,9 @@ def test_read__stated_unit_is_honoured_unless_overruled(tmp_path):
 
 def test_read__cameras_nearer_than_5_cm_name_the_units_that_would_do(tmp_path):
     path = written(tmp_path, POSE2SIM)
-    with pytest.raises(CalibrationError, match=r"in mm .* 0\.0041\d m apart .*less than 0\.05 m; pass unit='m' or 'in'$"):
+    with pytest.raises(
+        CalibrationError, match=r"in mm .* 0\.0041\d m apart .*less than 0\.05 m; pass unit='m' or 'in'$"
+    ):
         read_camera_toml(path, unit="mm")
     tiny = POSE2SIM.replace("0.0, 3.0]", "0.0, 0.003]").replace("[ 1.0, 2.0, 3.0]", "[ 0.001, 0.002, 0.003]")
     with pytest.raises(CalibrationError, match="check unit= and the translations"):

@@ -23,8 +23,8 @@ class Options:
     out: Path
     """Folder for the recording; made if it is not there."""
     tier: Literal["easy", "medium", "hard"] = "easy"
-    """easy: adults, half of the range of joints; medium: children too, occluders, several lenses; hard: anything that
-    joints allow, wide and long lenses, half of the picture covered."""
+    """easy: adults whose arms go with the walk; medium: children too, poses that people take, occluders, wide and long
+    lenses; hard: anything that joints allow, fisheyes too, a third of the picture covered at most."""
     views: int = 4
     """Cameras."""
     people: int = 1
