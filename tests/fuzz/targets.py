@@ -36,6 +36,13 @@ from marey.io.npz import read_estimate_npz
 from marey.io.opencap import read_opencap
 from marey.io.openpose import read_openpose_folder
 from marey.io.panoptic import read_panoptic
+from marey.io.predictions import pose_rows, read_pose_rows
+from marey.io.predictions_published import (
+    read_coco_labels,
+    read_metrabs_predictions,
+    read_pw3d_predictions,
+    read_triangulation_results,
+)
 from marey.io.qualisys import read_qualisys
 from marey.io.synchronisation_file import read_synchronisation
 from marey.io.table import read_joint_table
@@ -98,6 +105,37 @@ def _amass() -> bytes:
         gender=np.array("male"),
         mocap_framerate=np.array(60.0),
     )
+
+
+def _pose_rows() -> bytes:
+    return _archive(
+        format=np.array(1),
+        benchmark=np.array("box v1"),
+        joint_names=np.array(["pelvis", "neck"]),
+        sequence=np.array(["walk", "run"]),
+        frame=np.array([0, 7]),
+        person=np.array([0, 0]),
+        joints=np.zeros((2, 2, 3)),
+        action=np.array(["a", "b"]),
+    )
+
+
+def _metrabs() -> bytes:
+    return _archive(
+        image_path=np.array(["h36m/S9/Images/Eating.5/frame_000064.jpg", "h36m/S11/a/1.jpg"]),
+        coords3d_true_world=np.zeros((2, 17, 3)),
+        coords3d_pred_world=np.ones((2, 17, 3)),
+        activity_name=np.array(["Eating", "Photo"]),
+        joint_validity_mask=np.ones((2, 17), bool),
+    )
+
+
+def _read_metrabs(path: Path) -> object:
+    return read_metrabs_predictions(path, "h36m")
+
+
+def _read_triangulation(path: Path) -> object:
+    return read_triangulation_results(path, pose_rows(sequence=["a", "a"], frame=[0, 1]))
 
 
 def _human_data() -> bytes:
@@ -263,6 +301,20 @@ READERS = (
     Target(name="COCO annotations", read=read_coco_annotations, files=_files("coco_annotations.json")),
     Target(name="COCO results", read=read_coco_results, files=_files("coco_results.json")),
     Target(name="estimate", read=read_estimate_npz, files={"e.npz": _estimate()}, damage=mutate_archive),
+    Target(name="pose rows", read=read_pose_rows, files={"r.npz": _pose_rows()}, damage=mutate_archive),
+    Target(name="MeTRAbs predictions", read=_read_metrabs, files={"m.npz": _metrabs()}, damage=mutate_archive),
+    Target(
+        name="Learnable Triangulation results",
+        read=_read_triangulation,
+        files={"r.pkl": pickle.dumps({"keypoints_3d": np.zeros((2, 17, 3), np.float32), "indexes": np.array([1, 0])})},
+    ),
+    Target(
+        name="3DPW predictions",
+        read=read_pw3d_predictions,
+        files={"s.pkl": pickle.dumps({"jointPositions": np.zeros((1, 2, 24, 3))})},
+        variants=(pickle.dumps({"jointPositions": np.zeros((1, 1, 24, 3)).tolist()}, protocol=0),),
+    ),
+    Target(name="COCO labels", read=read_coco_labels, files=_files("coco_annotations.json")),
     Target(name="AMASS", read=read_amass_npz, files={"a.npz": _amass()}, damage=mutate_archive),
     Target(name="HumanData", read=read_human_data, files={"h.npz": _human_data()}, damage=mutate_archive),
     Target(
