@@ -260,7 +260,7 @@ def coco_label_rows(found: CocoAnnotations, *, sequence: str = COCO_SEQUENCE) ->
         frame=np.concatenate((people.frame, empty)),
         person=np.concatenate((people.person, np.full(none, -1))),
         keypoints=np.concatenate((found.positions, np.full((none, len(order), 2), np.nan))),
-        visibility=np.concatenate((found.visibility, np.zeros((none, len(order)), dtype=np.int64))),
+        keypoints_visibility=np.concatenate((found.visibility, np.zeros((none, len(order)), dtype=np.int64))),
         area=np.concatenate((found.area, np.zeros(none))),
         box=np.concatenate((found.boxes, np.zeros((none, 4)))),
         crowd=np.concatenate((found.crowd, np.zeros(none, dtype=bool))),

@@ -62,7 +62,7 @@ def rows(annotations, results):
             sequence=["val"] * len(annotations),
             frame=[entry["image_id"] for entry in annotations],
             keypoints=np.where(labels[..., 2:] > 0, labels[..., :2], np.nan),
-            visibility=labels[..., 2].astype(int),
+            keypoints_visibility=labels[..., 2].astype(int),
             area=[entry["area"] for entry in annotations],
             box=boxes,
             crowd=[entry["iscrowd"] for entry in annotations],
@@ -154,6 +154,6 @@ def test_score__detections_that_are_not_finite_are_refused():
 
 def test_score__labels_without_keypoints_are_refused():
     predictions, labels = rows(*crowd_of_people(0))
-    labels.values["visibility"][:] = 0
+    labels.values["keypoints_visibility"][:] = 0
     with pytest.raises(InputError, match="nobody has keypoints"):
         CocoKeypoints().score(predictions, labels)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from marey.core import InputError
+from marey.core import InputError, ShapeError
 from marey.core.skeletons import skeleton
 from marey.io.predictions import pose_rows
 from marey.metrics.protocols import PROTOCOLS, ProtocolCard, Scores, protocol
@@ -71,7 +71,7 @@ def case(name):
     if name == "coco-keypoints":
         names = {"keypoint_names": skeleton("coco_17").joints, "keypoints": PIXELS}
         marks = {
-            "visibility": np.full((6, 17), 2),
+            "keypoints_visibility": np.full((6, 17), 2),
             "area": [9e4] * 6,
             "box": [[0, 0, 1000, 1000]] * 6,
             "crowd": [0] * 6,
@@ -202,7 +202,9 @@ def test_score__other_joints_are_named(name):
     names = getattr(predictions, key)
     missing = "right_wrist"
     other = tuple("tail" if joint == missing else joint for joint in names)
-    with pytest.raises(InputError, match=r"predictions: every row lacks the joints right_wrist; they have .*tail"):
+    with pytest.raises(
+        InputError, match=r"predictions: '\w+': every row lacks the joints right_wrist; they have .*tail"
+    ):
         protocol(name).score(changed(predictions, **{key: other}), labels)
 
 
@@ -211,6 +213,41 @@ def test_score__a_sequence_without_any_prediction_is_named(name):
     predictions, labels = case(name)
     with pytest.raises(InputError, match=r"none for the whole of second, rows 3, 4, 5"):
         protocol(name).score(predictions[np.array([0, 1, 2])], labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "key"),
+    [
+        ("metapose", 0, "rotation"),
+        ("metapose", 1, "rotation"),
+        ("coco-keypoints", 0, "score"),
+        ("coco-keypoints", 1, "area"),
+        ("coco-keypoints", 1, "box"),
+        ("coco-keypoints", 1, "keypoints_visibility"),
+        ("coco-keypoints", 1, "crowd"),
+        ("panoptic-ap", 0, "score"),
+        ("3dpw-3dnbf", 1, "visible"),
+    ],
+)
+def test_score__an_array_of_another_shape_is_named(name, side, key):
+    sides = list(case(name))
+    sides[side] = changed(sides[side], **{key: np.ones((6, 2))})
+    with pytest.raises(ShapeError, match=f"'{key}': expected"):
+        protocol(name).score(*sides)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_score__an_array_that_is_missing_is_named(name):
+    predictions, labels = case(name)
+    bare = pose_rows(
+        joint_names=predictions.joint_names,
+        keypoint_names=predictions.keypoint_names,
+        sequence=predictions.sequence,
+        frame=predictions.frame,
+        person=predictions.person,
+    )
+    with pytest.raises(InputError, match=r"predictions: every row lacks '\w+', which this protocol needs"):
+        protocol(name).score(bare, labels)
 
 
 def test_mupots__a_sequence_in_which_nobody_is_found_is_named():

@@ -13,7 +13,7 @@ from marey.core import InputError
 from marey.core.skeletons import skeleton
 from marey.io.predictions import PoseRows
 from marey.metrics.protocols.contract import Array, Floats, ProtocolCard, Scores
-from marey.metrics.protocols.pairing import check_rows, frame_codes, people_slots, tensor, value
+from marey.metrics.protocols.pairing import check_rows, frame_codes, people_slots, tensor
 
 JOINTS = skeleton("coco_17").joints
 SPREADS = (
@@ -36,9 +36,9 @@ class CocoKeypoints:
     """AP and AR over similarities from 0.5 to 0.95.
 
     Rows have the data set's name as `sequence` and the image's id as `frame`. Both have `keypoints` (N, 17, 2);
-    predictions `score`; labels `visibility` (N, 17) 0, 1 or 2, `area`, `box` (N, 4) left, top, right, bottom, and
-    `crowd`. Keypoints that are not annotated may be NaN in labels. An image of the split in which nobody is annotated
-    is one row of the labels with `person` -1; detections there are false.
+    predictions `score`; labels `keypoints_visibility` (N, 17) 0, 1 or 2, `area`, `box` (N, 4) left, top, right, bottom,
+    and `crowd`. Keypoints that are not annotated may be NaN in labels. An image of the split in which nobody is
+    annotated is one row of the labels with `person` -1; detections there are false.
     """
 
     @property
@@ -110,20 +110,19 @@ class _People:
 
     @classmethod
     def of(cls, labels: PoseRows, codes: Array, *, images: int) -> _People:
-        order = [labels.names_of("keypoints").index(name) for name in JOINTS]
-        visible = torch.from_numpy(value(labels, "visibility")[:, order] > 0)
-        crowd = torch.from_numpy(value(labels, "crowd") > 0)
+        visible = tensor(labels, "keypoints_visibility", JOINTS, "labels") > 0
+        crowd = tensor(labels, "crowd", what="labels", shape=()) > 0
         keypoints = tensor(labels, "keypoints", JOINTS, "labels", known=False)
         if len(bad := (visible & ~keypoints.isfinite().all(-1)).any(1).nonzero()[:, 0].numpy()):
             raise InputError(f"labels: keypoints that are annotated are not finite in {labels.described(bad)}")
         return cls(
             rows=people_slots(codes, frames=images),
             ignored=crowd | ~visible.any(1),
-            area=tensor(labels, "area", what="labels"),
+            area=tensor(labels, "area", what="labels", shape=()),
             crowd=crowd,
             keypoints=keypoints.nan_to_num(),
             visible=visible,
-            box=tensor(labels, "box", what="labels"),
+            box=tensor(labels, "box", what="labels", shape=(4,)),
         )
 
 
@@ -141,7 +140,7 @@ class _Detections:
 
     @classmethod
     def of(cls, predictions: PoseRows, codes: Array, *, images: int) -> _Detections:
-        score, keypoints = tensor(predictions, "score"), tensor(predictions, "keypoints", JOINTS)
+        score, keypoints = tensor(predictions, "score", shape=()), tensor(predictions, "keypoints", JOINTS)
         order = np.argsort(-score.numpy(), kind="stable")
         places = people_slots(codes[order], frames=images)[:, :MOST]
         rows = np.where(places >= 0, order[places], -1)

@@ -16,8 +16,8 @@ from marey.metrics.correct import auc_scores, pck_hits, pckh_hits, percent
 from marey.metrics.joints import joint_errors, root_position
 from marey.metrics.known import mean_of_known, mean_over_joints
 from marey.metrics.mesh import root_relative_pve_mm
-from marey.metrics.protocols.contract import Array, ProtocolCard, Scores
-from marey.metrics.protocols.pairing import Pair, paired, tensor, value
+from marey.metrics.protocols.contract import ProtocolCard, Scores
+from marey.metrics.protocols.pairing import Pair, paired, tensor
 
 JOINTS = skeleton("lsp_14").joints
 HIPS = [JOINTS.index("right_hip"), JOINTS.index("left_hip")]
@@ -141,9 +141,3 @@ def _pckh_hits(pair: Pair, hidden: Tensor) -> Tensor:
     """(N, J), NaN for hidden joints; heads are measured whether seen or not."""
     hits = pckh_hits(*pair.joints(JOINTS, "keypoints"), head=HEAD)
     return hits.masked_fill(hidden, torch.nan)
-
-
-def hidden_share(labels: PoseRows) -> Array:
-    """(N,) the share of each label's joints that is hidden, from its `visible`."""
-    share: Array = 1 - value(labels, "visible").astype(float).mean(1)
-    return share

@@ -45,7 +45,10 @@ class MetaPose:
         """
         pair = paired(predictions, labels)
         estimated, truth = pair.joints(JOINTS)
-        turns = tensor(pair.predictions, "rotation"), tensor(pair.labels, "rotation", what="labels")
+        turns = (
+            tensor(pair.predictions, "rotation", shape=(3, 3)),
+            tensor(pair.labels, "rotation", what="labels", shape=(3, 3)),
+        )
         seen = nmpjpe_errors(
             estimated @ turns[0].transpose(-1, -2), truth @ turns[1].transpose(-1, -2), allow_mirror=self.mirror
         )

@@ -128,7 +128,13 @@ def _joint_codes(first: Sequence[Array], second: Sequence[Array]) -> tuple[Array
 
 
 def tensor(
-    rows: PoseRows, key: str, names: Sequence[str] = (), what: str = "predictions", *, known: bool = True
+    rows: PoseRows,
+    key: str,
+    names: Sequence[str] = (),
+    what: str = "predictions",
+    *,
+    known: bool = True,
+    shape: tuple[int, ...] | None = None,
 ) -> Tensor:
     """One array of rows in double precision, joints of these names in this order.
 
@@ -138,30 +144,43 @@ def tensor(
         names: Joints; none: the array is not of joints, or all are meant.
         what: Whose rows they are, for messages.
         known: Whether values that are not finite are an error.
+        shape: What each row must have; None: not told.
 
     Raises:
+        ShapeError: it is not of numbers, or of another shape.
         InputError: the rows lack the array or some joint, or values are not finite; the message names the rows.
     """
     array = value(rows, key, what)
     if names:
-        theirs = rows.names_of(key)
-        absent = [name for name in names if name not in theirs]
-        if absent:
-            raise InputError(
-                f"{what}: every row lacks the joints {', '.join(absent)}; they have "
-                f"{', '.join(theirs) or 'none that are named'}; name or convert the joints as the protocol wants them"
-            )
-        array = array.take([theirs.index(name) for name in names], axis=2 if key.endswith("_samples") else 1)
+        array = _of_joints(array, rows.names_of(key), names, f"{what}: '{key}'", samples=key.endswith("_samples"))
+    if shape is not None and array.shape[1:] != shape:
+        raise ShapeError(f"{what}: '{key}': expected {(len(array), *shape)}, got {array.shape}")
     if array.dtype.kind not in "fiub":
         raise ShapeError(f"{what}: '{key}' is of {array.dtype}; expected numbers")
     if known and array.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
-        if len(bad):
-            raise InputError(
-                f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be "
-                "scored: predict it, or leave the row out of both files and say so"
-            )
+        _check_finite(array, rows, key, what)
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
+
+
+def _of_joints(array: Array, theirs: Sequence[str], names: Sequence[str], where: str, *, samples: bool) -> Array:
+    if absent := [name for name in names if name not in theirs]:
+        raise InputError(
+            f"{where}: every row lacks the joints {', '.join(absent)}; they have "
+            f"{', '.join(theirs) or 'none that are named'}; name or convert the joints as the protocol wants them"
+        )
+    axis = 2 if samples else 1
+    if array.ndim <= axis or array.shape[axis] != len(theirs):
+        raise ShapeError(f"{where}: expected {len(theirs)} joints, as are named, got {array.shape}")
+    return array.take([theirs.index(name) for name in names], axis=axis)
+
+
+def _check_finite(array: Array, rows: PoseRows, key: str, what: str) -> None:
+    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
+    if len(bad):
+        raise InputError(
+            f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be scored: "
+            "predict it, or leave the row out of both files and say so"
+        )
 
 
 def value(rows: PoseRows, key: str, what: str = "labels") -> Array:

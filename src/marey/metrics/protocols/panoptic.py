@@ -94,7 +94,7 @@ class PanopticAP:
         """
         check_sequences(predictions, labels)
         errors, person = _nearest(predictions, labels)
-        order = np.argsort(-tensor(predictions, "score").numpy(), kind="stable")
+        order = np.argsort(-tensor(predictions, "score", shape=()).numpy(), kind="stable")
         errors, person = errors[order], person[order]
         values: dict[str, float] = {}
         for threshold in THRESHOLDS_MM:

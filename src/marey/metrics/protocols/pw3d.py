@@ -95,8 +95,8 @@ class Pw3d:
 
 def _turns(pair: Pair, estimated: Tensor, truth: Tensor, collapsed: Tensor) -> dict[str, Tensor]:
     """(N, 9) degrees between orientations, as they are and after the alignment of the joints."""
-    ours = tensor(pair.predictions, "orientations")[:, TURNED]
-    theirs = tensor(pair.labels, "orientations", what="labels")[:, TURNED]
+    ours = tensor(pair.predictions, "orientations", shape=(24, 3, 3))[:, TURNED]
+    theirs = tensor(pair.labels, "orientations", what="labels", shape=(24, 3, 3))[:, TURNED]
     rotation = align(estimated, truth, transform="similarity").rotation
     rotation = torch.where(collapsed[:, None, None], torch.eye(3, dtype=rotation.dtype), rotation)
     return {
