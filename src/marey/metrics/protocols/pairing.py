@@ -178,8 +178,8 @@ def _check_finite(array: Array, rows: PoseRows, key: str, what: str) -> None:
     bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
     if len(bad):
         raise InputError(
-            f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be scored: "
-            "predict it, or leave the row out of both files and say so"
+            f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be "
+            "scored: predict it, or leave the row out of both files and say so"
         )
 
 
