@@ -2,8 +2,8 @@ import importlib
 import sys
 from xml.etree import ElementTree as Xml
 
-import numpy as np
 import pytest
+import torch
 
 from house.source import ROOT
 
@@ -33,7 +33,7 @@ def test_spread__without_faults_there_is_no_error(monkeypatch):
 
 def test_spread__a_shift_is_an_absolute_error_only():
     truth, _ = spread.bodies(spread.open_body("small"), 4)
-    moved = truth["h36m_17"] + np.array([0.0, 0.0, 0.1])
+    moved = truth["h36m_17"] + torch.tensor([0.0, 0.0, 0.1])
     assert spread.score("h36m", "mpjpe_mm", truth["h36m_17"], moved, "h36m_17") == pytest.approx(100)
     assert spread.score("h36m", "mpjpe_relative_mm", truth["h36m_17"], moved, "h36m_17") == pytest.approx(0, abs=1e-9)
 

@@ -10,6 +10,7 @@ from marey.core.skeletons import skeleton
 from marey.io.predictions import pose_rows
 from marey.metrics.protocols import PROTOCOLS, ProtocolCard, Scores, protocol
 from marey.metrics.protocols.mpi_inf_3dhp import ACTIVITIES, SCENES
+from marey.metrics.protocols.mupots import MuPoTS
 
 
 def people(names, *, count=6, seed=0, per_frame=1, **values):
@@ -256,6 +257,42 @@ def test_mupots__a_sequence_in_which_nobody_is_found_is_named():
     far[3:] += 5000
     with pytest.raises(InputError, match=r"nobody was found in second, rows 3, 4, 5"):
         protocol("mupots").score(changed(predictions, keypoints=far), labels)
+
+
+def test_mupots__a_sequence_in_which_nobody_is_found_can_be_left_out():
+    predictions, labels = case("mupots")
+    far = predictions.values["keypoints"].copy()
+    far[3:] += 5000
+    scores = MuPoTS(unmatched="leave_out").score(changed(predictions, keypoints=far), labels)
+    first = np.array([0, 1, 2])
+    alone = MuPoTS().score(predictions[first], labels[first])
+    assert scores.values["recall"] == 50
+    name = "metric/absolute/raw/mpjpe14_mm"
+    assert scores.values[name] == alone.values[name]
+    assert scores.asdict()["groups"][name] == {"first": alone.values[name], "second": None}
+    assert scores.notes == ("left out of the averages, since nobody was found in them: second",)
+
+
+def test_mupots__nobody_found_anywhere_cannot_be_left_out():
+    predictions, labels = case("mupots")
+    far = predictions.values["keypoints"] + 5000
+    with pytest.raises(InputError, match="nobody was found in first, second"):
+        MuPoTS(unmatched="leave_out").score(changed(predictions, keypoints=far), labels)
+
+
+def test_mupots__of_two_people_the_first_takes_the_detection():
+    """Both annotated people are near the one detection: the first in the file gets it, the second is missed."""
+    predictions, labels = case("mupots")
+    same = pose_rows(
+        joint_names=labels.joint_names,
+        sequence=["first", "first"],
+        frame=[0, 0],
+        **{name: array[[0, 0]] for name, array in labels.values.items()},
+    )
+    found = MuPoTS().score(predictions[np.array([0])], same)
+    assert found.per_row["matched"].tolist() == [1, 0]
+    name = "metric/relative/raw/pck"
+    assert found.values[f"{name}_all"] == pytest.approx(found.values[f"{name}_matched"] / 2)
 
 
 def test_scores__a_mean_of_nothing_is_refused():
