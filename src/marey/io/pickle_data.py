@@ -20,8 +20,8 @@ DEEPEST = 100
 """Containers within containers; data of people and cameras have five."""
 
 _SLACK = 16 << 20
-"""Bytes that arrays and copies may take beyond thrice the length of the stream: Python 3 writes the bytes of an array as
-text in protocols 0 to 2, which is decoded once more."""
+"""Bytes that arrays and copies may take beyond thrice the length of the stream: in protocols 0 to 2 Python 3 writes the
+bytes of an array as text, which is decoded once more."""
 _MOST_DIMENSIONS = 32
 _LARGEST_KEY = 1 << 60
 """Python's hash of larger numbers is not their own, so that many can be made to collide."""
