@@ -28,7 +28,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "estimate": Command("marey.cli.estimate:run", "3D joints from the videos, images or keypoints of several cameras"),
+    "estimate": Command(
+        "marey.cli.estimate:run", "3D joints from videos, images or keypoints of one camera or several"
+    ),
     "calibrate": Command("marey.cli.calibrate:run", "calibrate cameras from films of a board, refine them with people"),
     "calibrate check": Command("marey.cli.calibrate:check", "say what an existing calibration is worth"),
     "calibrate board": Command("marey.cli.calibrate:board", "write a calibration board to print"),
@@ -37,8 +39,9 @@ COMMANDS = {
     ),
     "synth": Command("marey.cli.synth:run", "render a synthetic recording: videos, calibration and truth"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
+    "evaluate": Command("marey.cli.evaluate:run", "score a file of predictions by a published protocol"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
-    "convert": Command("marey.cli.convert:run", "convert camera files from one format to another"),
+    "convert": Command("marey.cli.convert:run", "convert files of cameras, joints or motion to another format"),
     "info": Command("marey.cli.info:run", "list the skeletons, file formats or methods that Marey knows"),
 }
 

@@ -13,9 +13,9 @@ class FileFormat(NamedTuple):
     files: str
     """What its files are called, for people."""
     reader: str
-    """`module:function`, or empty: it cannot be read."""
+    """Module, colon and function; empty if it cannot be read."""
     writer: str
-    """`module:function`, or empty: it cannot be written."""
+    """Module, colon and function; empty if it cannot be written."""
     suffixes: tuple[str, ...] = ()
     """Ends of file names, lower case, that mean this format to a writer."""
 

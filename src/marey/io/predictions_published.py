@@ -1,11 +1,9 @@
 """Prediction files of published programs, as rows of poses.
 
-| program | file | what it holds |
-|---|---|---|
-| MeTRAbs | `predictions_<data set>.npz` | poses and truth in millimetres, one row an example |
-| Learnable Triangulation | `results.pkl` | poses in the labels' unit, and their indices in the labels |
-| 3DPW's challenge | `<split>/<sequence>.pkl` | `jointPositions` of all people in all frames, metres |
-| COCO | `result_keypoints.json`, `person_keypoints_*.json` | keypoints by image |
+- MeTRAbs, `predictions_<data set>.npz`: poses and truth in millimetres, one row an example
+- Learnable Triangulation, `results.pkl`: poses in the labels' unit, and their indices in the labels
+- 3DPW's challenge, `<split>/<sequence>.pkl`: `jointPositions` of all people in all frames, metres
+- COCO, `result_keypoints.json` and `person_keypoints_*.json`: keypoints by image
 
 Pickles are read without running anybody's code (`marey.io.unpickle`).
 """

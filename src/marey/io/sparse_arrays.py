@@ -1,6 +1,7 @@
 """Arrays that others' pickles wrap in objects: sparse matrices of SciPy and constants of chumpy, as plain NumPy arrays.
 
-Neither package is imported: what their objects keep is data, which `marey.io.unpickle` gives as `PickledObject`s.
+Neither package is imported: what their objects keep is data, which `marey.io.unpickle` gives as instances of
+`PickledObject`.
 """
 
 from __future__ import annotations

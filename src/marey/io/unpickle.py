@@ -63,8 +63,8 @@ def restricted_load(file: str | os.PathLike[str] | bytes | BinaryIO, *, allowed:
 
     Args:
         file: A path, the bytes themselves, or a binary file to be read to its end.
-        allowed: Names of classes, as `scipy.sparse.csc.csc_matrix`, whose instances become `PickledObject`s. The
-            classes are not imported.
+        allowed: Names of classes, as `scipy.sparse.csc.csc_matrix`, whose instances become those of `PickledObject`.
+            The classes are not imported.
 
     Raises:
         InputError: the file cannot be read.

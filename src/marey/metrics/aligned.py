@@ -1,13 +1,13 @@
 """Errors of joints or vertices after an alignment. Every name says which one: a number without it says nothing.
 
-| name | freed before the distance is taken | source |
-|---|---|---|
-| `mpjpe_mm(root=)` | position of the root | Ionescu et al. 2014 |
-| `n_mpjpe_mm` | position of the root, scale | Rhodin et al. 2018 |
-| `sc_mpjpe_mm` | position of the centroid, scale | Sengupta et al. 2020 (STRAPS) |
-| `pa_mpjpe_mm` | position, rotation, scale | Procrustes; "protocol 2", often called rigid |
-| `pmpjpe_mm` | the same and handedness, by MetaPose's scale | Usman et al. 2022 |
-| `nmpjpe_mm` | as `sc_`, and the sign of depth | Usman et al. 2022 |
+What is freed before the distance is taken, and where it comes from:
+
+- `mpjpe_mm(root=)`: position of the root (Ionescu et al. 2014)
+- `n_mpjpe_mm`: position of the root, scale (Rhodin et al. 2018)
+- `sc_mpjpe_mm`: position of the centroid, scale (Sengupta et al. 2020, STRAPS)
+- `pa_mpjpe_mm`: position, rotation, scale (Procrustes; "protocol 2", often called rigid)
+- `pmpjpe_mm`: the same and handedness, by MetaPose's scale (Usman et al. 2022)
+- `nmpjpe_mm`: as `sc_mpjpe_mm`, and the sign of depth (Usman et al. 2022)
 """
 
 from __future__ import annotations

@@ -59,17 +59,17 @@ class Draws:
         return replace(self, indices=mixed, scope=f"{self.scope}{scope}/")
 
     def integers(self, purpose: str, *shape: int) -> Tensor:
-        """(B, *shape) int64, all 64 bits random."""
+        """(B, ...) int64, all 64 bits random."""
         key = _key(self.seed, self.split, self.scope + purpose)
         places = torch.arange(1, math.prod(shape) + 1, device=self.indices.device) * _GOLDEN
         return _mixed(_mixed(self.indices + key)[:, None] + places).reshape(len(self.indices), *shape)
 
     def uniform(self, purpose: str, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """(B, *shape) float64, uniform in [low, high)."""
+        """(B, ...) float64, uniform in [low, high)."""
         return low + (high - low) * _fraction(self.integers(purpose, *shape))
 
     def normal(self, purpose: str, *shape: int) -> Tensor:
-        """(B, *shape) float64, standard normal up to 4.3 deviations: the quantile of a uniform number, from a table.
+        """(B, ...) float64, standard normal up to 4.3 deviations: the quantile of a uniform number, from a table.
 
         Reading a table and blending its neighbours is exact arithmetic, the same wherever a number stands in a batch.
         Logarithms and cosines are not: vector instructions round them otherwise than what is left over does.
@@ -84,7 +84,7 @@ class Draws:
         return self.uniform(purpose) < probability
 
     def choice(self, purpose: str, weights: Sequence[float], *shape: int) -> Tensor:
-        """(B, *shape) int64, places in `weights`, each as likely as its weight says.
+        """(B, ...) int64, places in `weights`, each as likely as its weight says.
 
         Raises:
             InputError: no weight, a negative one, or all are zero.
