@@ -29,6 +29,20 @@ def claims_table(results: Path) -> str:
     return table(Outcome(**entry) for entry in document["outcomes"])
 
 
+def headlines_table(results: Path) -> str:
+    """The first number of every claim, and how many numbers there are in all."""
+    document = json.loads((results / "claims.json").read_text(encoding="utf-8"))
+    outcomes = [Outcome(**entry) for entry in document["outcomes"]]
+    first = {(outcome.id, outcome.text): outcome for outcome in reversed(outcomes)}
+    shown = [outcome for outcome in outcomes if first[outcome.id, outcome.text] is outcome]
+    counts = [
+        f"{count} {status}"
+        for status in ("PASS", "MISS", "NOT RUN")
+        if (count := sum(outcome.status == status for outcome in outcomes))
+    ]
+    return f"{table(shown)}\n\n{len(outcomes)} numbers in all: {', '.join(counts)}."
+
+
 def one_camera_table(results: Path) -> str:
     """Each video alone: distance, its interval, and the pose beside the detector's own."""
     views = json.loads((results / "one_camera.json").read_text(encoding="utf-8"))["views"]
@@ -69,6 +83,7 @@ def protocol_cards_table(results: Path) -> str:
 
 TABLES = {
     "claims": claims_table,
+    "headlines": headlines_table,
     "one_camera": one_camera_table,
     "protocol_spread": protocol_spread_table,
     "protocol_cards": protocol_cards_table,
