@@ -16,6 +16,7 @@ import numpy as np
 from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
 from marey.io.amass import read_amass_npz
+from marey.io.asf_amc import read_asf_amc
 from marey.io.biocv import read_biocv
 from marey.io.blender_cameras import read_blender_cameras
 from marey.io.bvh import read_bvh
@@ -30,6 +31,7 @@ from marey.io.colmap import read_colmap
 from marey.io.easymocap import read_easymocap
 from marey.io.gltf_reader import read_gltf
 from marey.io.human_data import read_human_data
+from marey.io.humanoid_clips import read_humanoid_clip
 from marey.io.images import ImageFrames
 from marey.io.mot import read_mot
 from marey.io.npz import read_estimate_npz
@@ -218,8 +220,9 @@ WRAPPED = (
     "marey.io.images:ImageFrames",
     "marey.io.video:VideoFrames",
     "marey.io.caliscope_times:read_caliscope_moments",
+    "marey.io.asf_amc:read_asf_amc",
 )
-"""Readers that are given their files through a function here: two are classes, one wants the videos too."""
+"""Readers that are given their files through a function here: two are classes, two want several files."""
 
 
 def _miniatures(test: str) -> dict[str, Any]:
@@ -229,10 +232,16 @@ def _miniatures(test: str) -> dict[str, Any]:
 
 _C3D = _miniatures("test_c3d.py")
 _GLTF = _miniatures("test_gltf.py")
+_ASF = _miniatures("test_asf_amc.py")
+_CLIP = _miniatures("test_humanoid_clips.py")
 
 
 def _read_moments(path: Path) -> object:
     return read_caliscope_moments(path, [Path("cam_0.mp4"), Path("cam_1.mp4")])
+
+
+def _read_asf_amc(folder: Path) -> object:
+    return read_asf_amc(folder / "somebody.asf", folder / "walk.amc", unit="m")
 
 
 def _files(name: str) -> dict[str, bytes]:
@@ -281,6 +290,17 @@ READERS = (
         read=read_c3d,
         files={"walk.c3d": _C3D["file"](_C3D["INTEL"])},
         variants=(_C3D["file"](_C3D["MIPS"], scale=0.5), _C3D["file"](_C3D["DEC"])),
+    ),
+    Target(
+        name="ASF and AMC",
+        read=_read_asf_amc,
+        files={"a/somebody.asf": _ASF["SKELETON"].encode(), "a/walk.amc": _ASF["MOTION"].encode()},
+        argument="a",
+    ),
+    Target(
+        name="humanoid clip",
+        read=read_humanoid_clip,
+        files={"hop.txt": json.dumps({"Loop": "none", "Frames": [_CLIP["row"](), _CLIP["row"]()]}).encode()},
     ),
     Target(name="MOT", read=read_mot, files={"walk.mot": _miniatures("test_mot.py")["FILE"].encode()}),
     Target(name="Caliscope times", read=_read_moments, files=_files("timestamps.csv")),

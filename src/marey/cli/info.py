@@ -39,6 +39,14 @@ _RECORDINGS = (
 )
 _BESIDE = (
     Format("opensim", "columns", "OpenSim tables .mot .sto", "marey.io.mot:read_mot", "marey.io.mot:write_mot"),
+    Format("asf-amc", "motion", "ASF skeleton with AMC motion, .asf .amc", "marey.io.asf_amc:read_asf_amc", ""),
+    Format(
+        "humanoid-clip",
+        "motion",
+        "clips of the 12-joint humanoid, humanoid3d_*.txt",
+        "marey.io.humanoid_clips:read_humanoid_clip",
+        "",
+    ),
     Format(
         "synchronisation",
         "clocks",
