@@ -11,9 +11,8 @@ from marey.calibrate.boards import parse_board
 from marey.calibrate.calibration import BoardObservations
 from marey.calibrate.intrinsic_findings import coverage, lens_findings
 from marey.calibrate.intrinsics import IntrinsicsConfig, calibrate_intrinsics
-from marey.calibrate.lens_models import invertible_share
 from marey.core import Cameras, InputError
-from marey.geometry.projection import project_from_camera
+from marey.geometry.projection import invertible_share, project_from_camera
 from marey.io.recordings import open_recording
 
 BOARD = parse_board("checkerboard:8x6:0.05")

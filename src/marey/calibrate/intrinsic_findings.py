@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from marey.calibrate.calibration import Finding
-from marey.calibrate.lens_models import invertible_share
 from marey.core import Cameras
+from marey.geometry.projection import invertible_share
 
 CELLS = 8
 """Along each side of the image, for the share that corners cover."""

@@ -13,7 +13,7 @@ from marey.core import Cameras, InputError
 from marey.geometry.bundle import BundleSettings
 from marey.geometry.bundle_cameras import FreeIntrinsics
 from marey.geometry.planar_pose import planar_poses
-from marey.geometry.projection import pixels_to_normalised, undistort
+from marey.geometry.projection import invertible_share
 from marey.geometry.rigid_bundle import RigidBundleAdjustment, adjust_rigid_bundle
 from marey.geometry.robust import RobustLoss
 
@@ -26,8 +26,6 @@ TOLERANCE = 0.02
 """A model whose mean squared error on held-out boards is larger by this share is as good."""
 ROUGHLY = 5
 """Iterations that place a board well enough to begin with."""
-SAMPLES = 48
-"""Along each side of the image, where a lens is checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,21 +128,6 @@ def fit_lens(
         settings=BundleSettings(free=free, loss=loss or RobustLoss()),
     )
     return LensFit(model=model, camera=bundle.cameras, bundle=bundle, covers=float(invertible_share(bundle.cameras)[0]))
-
-
-def invertible_share(cameras: Cameras) -> Tensor:
-    """Share (V,) of the image's points, its border included, that have an ideal counterpart in front of the lens.
-
-    Below 1 the distortion polynomial folds within the image: two directions meet in one pixel, and what lies beyond
-    cannot be undistorted.
-    """
-    width, height = cameras.image_size.double().unbind(-1)
-    along = torch.linspace(0, 1, SAMPLES, dtype=torch.float64)
-    x, y = along * width[:, None] - 0.5, along * height[:, None] - 0.5
-    grid = torch.stack((x[:, None, :].expand(-1, SAMPLES, -1), y[:, :, None].expand(-1, -1, SAMPLES)), -1)
-    precise = cameras.to(torch.float64)
-    ideal = undistort(pixels_to_normalised(grid, precise), precise)
-    return ideal.isfinite().all(-1).double().mean((1, 2))
 
 
 def choose_lens(

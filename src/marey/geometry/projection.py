@@ -165,6 +165,23 @@ def normalised_to_pixels(normalised: Tensor, cameras: Cameras) -> Tensor:
     return _restore(torch.stack(_to_pixels(x, y, cameras), -2), normalised)
 
 
+def invertible_share(cameras: Cameras, *, samples: int = 48) -> Tensor:
+    """Share (V,) of the image's points, its border included, that have an ideal counterpart in front of the lens.
+
+    Below 1 the distortion polynomial folds within the image: two directions meet in one pixel, and what lies beyond
+    cannot be undistorted.
+
+    Args:
+        cameras: (V,) with image sizes.
+        samples: points along each side of the image.
+    """
+    precise = cameras.to(torch.float64)
+    along = torch.linspace(0, 1, samples, dtype=torch.float64, device=precise.image_size.device)
+    grid = torch.cartesian_prod(along, along) * precise.image_size[..., None, :] - 0.5
+    ideal = undistort(pixels_to_normalised(grid, precise), precise)
+    return ideal.isfinite().all(-1).double().mean(-1)
+
+
 def pixels_to_normalised(pixels: Tensor, cameras: Cameras) -> Tensor:
     """Undo the intrinsic matrix alone, no lens: pixels (..., 2) to (distorted) normalised coordinates (..., 2)."""
     u, v = _columns(pixels, cameras, 2).unbind(-2)

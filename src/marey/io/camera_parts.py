@@ -18,7 +18,7 @@ import torch
 
 from marey.core.cameras import DISTORTION_LENGTHS, Cameras
 from marey.core.errors import CalibrationError, FormatError, InputError
-from marey.geometry.projection import pixels_to_normalised, undistort
+from marey.geometry.projection import invertible_share
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.naming import listed, natural_key
 from marey.io.number_rows import decimal_comma_hint
@@ -245,10 +245,8 @@ def _tell_folds(path: Path, cameras: Cameras) -> None:
     at = known.nonzero()[:_SAMPLE, 0]
     if not len(at):
         return
-    lenses = cameras[at].to(torch.float64)
-    along = torch.linspace(0, 1, _GRID, dtype=torch.float64)
-    grid = torch.cartesian_prod(along, along) * lenses.image_size[:, None] - 0.5
-    lost = undistort(pixels_to_normalised(grid, lenses), lenses).isnan().any(-1).double().mean(-1)
+    lenses = cameras[at]
+    lost = 1 - invertible_share(lenses, samples=_GRID)
     folded = [
         f"{name} ({share:.0%} of the image)"
         for name, share in zip(lenses.names, lost.tolist(), strict=True)
