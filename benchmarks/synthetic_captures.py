@@ -1,6 +1,6 @@
 """Synthetic captures: pictures a second on one thread, and the labels against other ways of finding them.
 
-    python benchmarks/synthetic_captures.py --out FILE [--pictures 320] [--runs 7] [--checked 200] [--sheets F] [--smoke]
+    python benchmarks/synthetic_captures.py --out FILE [--pictures 320] [--runs 7] [--checked 200] [--sheets F]
 
 Speed is that of whole samples, pictures of 256 x 256 with all labels, people with the decimated mesh, by the clock on
 the wall and (`cpu`) by the processor's seconds that the thread took, which say more when other programs run beside.
