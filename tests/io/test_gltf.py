@@ -8,7 +8,7 @@ import subprocess
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.core import FormatError, InputError, JointTree, MareyError, Motion
@@ -460,7 +460,6 @@ def test_round_trip__random_motions_with_gaps(tmp_path_factory, seed, count, fps
     path = tmp_path_factory.mktemp("gltf") / "a.glb"
     motion = person(seed, frames=9, count=count, fps=fps)
     lost = torch.rand(9, generator=torch.Generator().manual_seed(seed)) < 0.2
-    assume(bool((~lost[1:] & ~lost[:-1]).any()))  # the rate is read off the shortest time between two frames
     lost[3:5] = False
     motion.translation[lost] = math.nan
     write_gltf(path, [motion])
