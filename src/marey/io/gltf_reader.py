@@ -336,6 +336,9 @@ def _frames(file: GltfFile, tracks: Iterable[_Track], most: int) -> tuple[float,
     if len(densest) > 1:
         steps = np.diff(densest)
         usual = float(np.sort(steps)[(len(steps) - 1) // 2])
+        shortest = float(steps.min())  # with gaps on both sides, few steps are one frame long
+        if np.abs(steps / shortest - np.round(steps / shortest)).max() < 0.1:
+            usual = shortest
         counts = np.round(steps / usual)  # over all of them: single precision blurs late times
         even = np.abs(steps / usual - counts).max() < 0.1
         fps = float(counts.sum() / steps.sum()) if even else 1 / usual
