@@ -261,7 +261,7 @@ def _other_processors() -> dict[str, dict[str, float]]:
             path = Path(folder) / "batch.pt"
             command = [sys.executable, "-c", ELSEWHERE, str(SEED), str(path)]
             subprocess.run(command, env={**os.environ, **environment}, check=True)
-            made = torch.load(path)
+            made = torch.load(path, weights_only=True)
         away = {key: (made[key].double() - expected[key].double()).nan_to_num(posinf=0, neginf=0) for key in expected}
         found[name] = {
             "differing_tensors": sum(bool(tensor.any()) for tensor in away.values()),
