@@ -34,10 +34,10 @@ $(PACKAGE): pyproject.toml constraints.txt
 
 $(DEVELOPMENT): $(PACKAGE)
 	@if $(BIN)/python -c "$(HAS_MEDIAPIPE)"; then \
-		$(PIP) --group test --group lint --editable ".[onnx,mediapipe]" && \
+		$(PIP) --group test --group lint --editable ".[onnx,mediapipe,train,datasets]" && \
 		{ $(PIP) --no-deps mediapipe || echo "no mediapipe wheel for this machine: its tests are skipped"; } \
 	else \
-		$(PIP) --group test --group lint --editable ".[onnx]"; \
+		$(PIP) --group test --group lint --editable ".[onnx,train,datasets]"; \
 	fi
 	@touch $@
 
