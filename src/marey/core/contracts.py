@@ -58,18 +58,47 @@ class Estimator(Protocol):
 
 
 class TrainingTask(Protocol):
-    """What the training engine needs of a method, and nothing more."""
+    """What the training engine needs of a method, and nothing more.
+
+    A **global batch** is what all processes together work on at a time; each process holds its **shard** of it. Shards of
+    one global batch are equally long, so that the mean over the shards' means is the mean over the global batch. An
+    optimiser's step takes one global batch, or several in a row where gradients are accumulated.
+
+    Two more methods may be there: `preview(batch) -> dict[str, Image]`, named pictures (H, W, 3) uint8 of what a batch
+    holds and what the model makes of it, and `card() -> Mapping[str, Any]`, plain values that say what the data are;
+    they end up in the card of the weights.
+    """
 
     model: nn.Module
+    """All that is learned. The engine moves it to its device and tells it whether it trains (`train()`, `eval()`)."""
 
-    def batches(self, split: str, seed: int, rank: int, world: int) -> Iterable[Batch]:
-        """The batches of one epoch for process `rank` of `world`, the same for the same seed."""
+    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
+        """Give this process's shards of the global batches of a split.
+
+        Args:
+            split: `train`: an endless stream. `validation`, and whatever else the task has: all rows once, each at one
+                process; the processes may have different numbers of batches, also none.
+            seed: The stream is a pure function of it and of the place in the stream.
+            rank: Which of the processes this is.
+            world: How many there are. The shards of all ranks together are the same rows for every `world`.
+            start: Element i of what is returned is the shard of global batch `start + i`, so that a run goes on where it
+                was interrupted.
+
+        Returns:
+            Batches on the CPU; the engine moves tensors and what has a method `to`.
+        """
         ...
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named losses; their sum is minimised."""
+        """Named losses, scalars: means over the shard. Their sum is minimised.
+
+        Random numbers come from torch's global generator, which the engine seeds by seed, step and rank.
+        """
         ...
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
-        """Named scores of one batch, to be averaged."""
+        """Named scores as sums over the batch's rows, scalars, and `count`, the number of rows.
+
+        The engine adds all up over batches and processes and divides each by `count`.
+        """
         ...
