@@ -39,6 +39,8 @@ class Observation:
     """(V, T, P)"""
     monocular: Tensor | None = None
     """(V, T, P, J, 3) root-relative joints in each camera's frame, metres."""
+    monocular_covariance: Tensor | None = None
+    """(V, T, P, J, 3, 3) of the root-relative joints, square metres; None or NaN where whoever guessed states none."""
     cameras: Cameras | None = None
     """(V,), with intrinsics only or full."""
     timestamps: Tensor | None = None

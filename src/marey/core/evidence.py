@@ -45,6 +45,8 @@ class Detections2D(TensorFields):
     keypoints: Keypoints2D
     boxes: Boxes | None = None
     monocular: Annotated[Tensor, Trailing("J", 3)] | None = None
-    """A detector's own root-relative 3D guess in the camera frame, metres; NaN where absent."""
+    """A root-relative 3D guess in the camera frame, the detector's own or a lifter's, metres; NaN where absent."""
     track: Annotated[Tensor, Trailing()] | None = None
     """Integer identity of the slot within its view over time; -1 where the slot is empty."""
+    monocular_covariance: Annotated[Tensor, Trailing("J", 3, 3)] | None = None
+    """Of the guess, square metres; NaN where whoever guessed states none."""

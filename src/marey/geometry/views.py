@@ -108,7 +108,7 @@ def look_at(cameras: Cameras, pixels: Tensor, *, focal: Tensor, size: tuple[int,
         (lens taken out) of the given cameras to virtual pixels. NaN where `undistort` gives NaN.
     """
     wide = spread_cameras(cameras, pixels.shape[:-1])
-    turn = _turn_to(undistort(pixels_to_normalised(pixels.to(cameras.dtype), cameras), cameras))
+    turn = turn_to(undistort(pixels_to_normalised(pixels.to(cameras.dtype), cameras), cameras))
     middle = (torch.tensor(size, device=cameras.device, dtype=cameras.dtype) - 1) / 2
     zero, one = torch.zeros_like(turn[..., 0, 0]), torch.ones_like(turn[..., 0, 0])
     focal = focal.to(cameras.dtype).expand_as(one)
@@ -145,7 +145,7 @@ def look_at_boxes(
     rim = ((left, top), (across, top), (right, top), (right, down), (right, bottom), (across, bottom), (left, bottom))
     outline = torch.stack([torch.stack(point, -1) for point in (*rim, (left, down))], -2)
     centre = torch.stack((across, down), -1)
-    turn = _turn_to(undistort(pixels_to_normalised(centre, cameras), cameras))
+    turn = turn_to(undistort(pixels_to_normalised(centre, cameras), cameras))
     ideal = undistort(pixels_to_normalised(outline, cameras), cameras)
     seen = torch.cat((ideal, torch.ones_like(ideal[..., :1])), -1) @ turn.transpose(-1, -2)
     extent = (seen[..., :2] / seen[..., 2:]).abs().amax(-2) * margin
@@ -289,7 +289,7 @@ def _unless_fisheye(cameras: Cameras, distortion: Tensor) -> Tensor:
     return torch.where(cameras.fisheye[..., None], cameras.distortion, distortion)
 
 
-def _turn_to(ideal: Tensor) -> Tensor:
+def turn_to(ideal: Tensor) -> Tensor:
     """The rotation (..., 3, 3), camera to virtual camera, that brings the ray of (x, y) (..., 2) onto the optical axis.
 
     The new x axis stays perpendicular to the old y axis, so a picture that was upright stays so.

@@ -1,0 +1,1 @@
+"""Networks and layers: tensors in, tensors out; nothing about files."""
