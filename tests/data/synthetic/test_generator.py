@@ -308,6 +308,35 @@ def test_bodies__are_on_the_ground(batch):
     assert lowest.abs().max() < 1e-5
 
 
+def test_sample__through_some_cameras_has_their_labels(hard_generator, hard_batch):
+    found = hard_generator.sample(SEED, range(5), cameras=(1,))
+    expected = hard_batch[:5]
+    assert torch.equal(found.views.joints.nan_to_num(), expected.views.joints[:, 1:].nan_to_num())
+    assert torch.equal(found.views.visible, expected.views.visible[:, 1:])
+    assert torch.equal(found.pixels.visible, expected.pixels.visible[:, 1:])
+    assert torch.equal(found.cameras.intrinsics, expected.cameras.intrinsics[:, 1:])
+    away = (found.images.int() - expected.images[:, 1:].int()).abs()
+    assert away.max() <= 8
+    assert away.double().mean() < 1e-3
+
+
+def test_sample__in_another_order_of_cameras(hard_generator, hard_batch):
+    found = hard_generator.sample(SEED, range(3), cameras=(1, 0))
+    assert torch.equal(found.cameras.translation, hard_batch.cameras.translation[:3, [1, 0]])
+
+
+@pytest.mark.parametrize("cameras", [(), (2,), (-1,)])
+def test_sample__of_no_such_camera__is_an_error(hard_generator, cameras):
+    with pytest.raises(InputError, match="some of the numbers 0 to 1"):
+        hard_generator.sample(SEED, range(2), cameras=cameras)
+
+
+def test_sample__without_images_has_the_same_labels(hard_generator, hard_batch):
+    found, expected = hard_generator.sample(SEED, range(5), images=False), hard_batch[:5]
+    assert found.images.shape == (5, 2, 3, 0, 0)
+    assert [name for name in _same(found, expected) if name != "images"] == []
+
+
 def test_pictures__painted_together_are_those_painted_alone(hard_generator):
     """As an accelerator paints them."""
     cast, indices = hard_generator._cast, torch.arange(16)

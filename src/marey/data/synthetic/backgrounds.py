@@ -67,7 +67,7 @@ class Backgrounds:
     kinds: tuple[Rows, ...]
     """Of each family for all pictures."""
 
-    def __getitem__(self, index: slice) -> Backgrounds:
+    def __getitem__(self, index: slice | Tensor) -> Backgrounds:
         """Some of the pictures."""
         kinds = tuple(kind[index] for kind in self.kinds)
         return Backgrounds(family=self.family[index], names=self.names, kinds=kinds)

@@ -18,20 +18,24 @@ from marey.render.fragments import Fragments
 from marey.render.rasterize import rasterize
 
 
-def render_scenes(cast: Cast, scenes: Scenes, indices: Tensor, *, at_once: int) -> SyntheticBatch:
-    """Render the first scenes, those of indices (B,); `at_once` says how many of them are painted together."""
-    count, views, slots = len(indices), cast.config.views, cast.config.slots
+def render_scenes(cast: Cast, scenes: Scenes, indices: Tensor, *, at_once: int, images: bool = True) -> SyntheticBatch:
+    """Render the first scenes, those of indices (B,).
+
+    Args:
+        cast: what all scenes share.
+        scenes: at least B, each seen by V cameras.
+        indices: (B,) of the samples.
+        at_once: how many scenes are painted together.
+        images: whether colours are wanted; without, `images` is (B, V, 3, 0, 0).
+    """
+    count, views, slots = len(indices), scenes.cameras.batch_shape[1], cast.config.slots
     # bodies are closed, so faces seen from behind are hidden
     size = cast.config.image_size[::-1]
     fragments = rasterize(scenes.surface[: count * views], cast.faces, size, cull_back_faces=True)
     people = Seen.of(fragments)
     person = _map(people, people.face // len(cast.model.faces), fragments)
-    parts = people.parts(count * views, size[0] * size[1], at_once * views)
-    painted = [
-        _painted(cast, scenes, part, person, range(start, min(start + at_once, count)))
-        for part, start in zip(parts, range(0, count, at_once), strict=True)
-    ]
-    covered = torch.cat([mask for _, mask in painted])
+    which = [range(start, min(start + at_once, count)) for start in range(0, count, at_once)]
+    covered = torch.cat([_covered(cast, scenes, person, some) for some in which])
     pixels = PixelLabels(
         depth=occluder_depth(scenes.paints.occluders[: count * views], covered, fragments.depth),
         person=person,
@@ -46,9 +50,13 @@ def render_scenes(cast: Cast, scenes: Scenes, indices: Tensor, *, at_once: int) 
         near=cast.near,
     )
     labels = scenes.views[:count]
+    painted = [torch.zeros(count * views, 3, 0, 0, dtype=torch.uint8, device=person.device)]
+    if images:
+        parts = people.parts(count * views, size[0] * size[1], at_once * views)
+        painted = [_painted(cast, scenes, part, covered, some) for part, some in zip(parts, which, strict=True)]
     return SyntheticBatch(
         indices=indices,
-        images=torch.cat([images for images, _ in painted]).reshape(count, views, 3, *size),
+        images=_by_view(torch.cat(painted), count, views),
         cameras=scenes.cameras[:count].to(torch.float32),
         people=scenes.people[:count],
         views=replace(
@@ -69,10 +77,18 @@ def _map(people: Seen, values: Tensor, fragments: Fragments) -> Tensor:
     return empty.index_copy_(0, people.pixel, values.to(torch.int16)).reshape(face.shape)
 
 
-def _painted(cast: Cast, scenes: Scenes, people: Seen, person: Tensor, which: range) -> tuple[Tensor, Tensor]:
-    """Pictures (M, 3, H, W) uint8 of some scenes, and where occluders cover them (M, H, W)."""
-    config, count = cast.config, cast.config.views
-    some = slice(which.start * count, which.stop * count)
+def _covered(cast: Cast, scenes: Scenes, person: Tensor, which: range) -> Tensor:
+    """Where occluders cover the pictures (M, H, W) of some scenes."""
+    some = _pictures(scenes, which)
+    first = person[some] == 0
+    hidden = first if cast.config.framing == "person" else torch.ones_like(first)
+    return occluder_masks(scenes.paints.occluders[some], hidden)
+
+
+def _painted(cast: Cast, scenes: Scenes, people: Seen, covered: Tensor, which: range) -> Tensor:
+    """Pictures (M, 3, H, W) uint8 of some scenes."""
+    config, count = cast.config, scenes.cameras.batch_shape[1]
+    some = _pictures(scenes, which)
     paints = scenes.paints[some]
     size = config.image_size[::-1]
     views = Views(origins=paints.origins, rays=between_nodes(paints.nodes, size), feet=paints.feet)
@@ -92,10 +108,18 @@ def _painted(cast: Cast, scenes: Scenes, people: Seen, person: Tensor, which: ra
         people=config.slots,
     )
     linear = paint_people(people, figures, paints.lights, views.rays, background)
-    first = person[some] == 0
-    covered = occluder_masks(paints.occluders, first if config.framing == "person" else torch.ones_like(first))
-    linear = paint_occluders(paints.occluders, covered, linear)
-    return degrade(paints.flaws, scenes.grain[some], linear), covered
+    linear = paint_occluders(paints.occluders, covered[some], linear)
+    return degrade(paints.flaws, scenes.grain[some], linear)
+
+
+def _by_view(pictures: Tensor, count: int, views: int) -> Tensor:
+    return pictures.reshape(count, views, *pictures.shape[1:])
+
+
+def _pictures(scenes: Scenes, which: range) -> slice:
+    """Those of some scenes."""
+    views = scenes.cameras.batch_shape[1]
+    return slice(which.start * views, which.stop * views)
 
 
 def _occluded(pixels: PixelLabels, people: int) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -130,6 +130,23 @@ class Scenes:
     """(M,)"""
     grain: Draws
     """(M,), of the frames."""
+
+    def seen_by(self, cameras: Sequence[int]) -> Scenes:
+        """The same scenes with some of their cameras, in this order."""
+        count, views = self.cameras.batch_shape
+        some = torch.as_tensor(cameras, device=self.surface.device)
+        pictures = (torch.arange(count, device=some.device)[:, None] * views + some).flatten()
+        return replace(
+            self,
+            cameras=self.cameras[:, some],
+            views=self.views[:, some],
+            skeletons_2d={name: points[:, some] for name, points in self.skeletons_2d.items()},
+            surface=self.surface[pictures],
+            paints=self.paints[pictures],
+            backgrounds=self.backgrounds[pictures],
+            pictures=self.pictures[pictures],
+            grain=self.grain[pictures],
+        )
 
 
 def draw_scenes(cast: Cast, seed: int, indices: Tensor, times: Tensor) -> Scenes:
