@@ -166,8 +166,26 @@ def test_write_human_data__joints_it_does_not_know(tmp_path):
     assert found.keypoints3d["original"][0, NOSE].tolist() == [1, 1, 1, 1]
 
 
+def test_write_human_data__bodies_and_genders(tmp_path):
+    bodies = {
+        "global_orient": np.full((2, 3), 0.1),
+        "body_pose": np.full((2, 23, 3), 0.2),
+        "betas": np.arange(20.0).reshape(2, 10),
+    }
+    write_human_data(
+        tmp_path / "h.npz", keypoints=keypoints("coco_18"), source="", smpl=bodies, genders=["m", "f"], image_paths="ab"
+    )
+    with np.load(tmp_path / "h.npz", allow_pickle=True) as found:
+        assert set(found) == {"__data_len__", "image_path", "keypoints2d", "keypoints2d_mask", "smpl", "meta"}
+        assert found["smpl"].item()["betas"][1, 9] == 19
+        assert found["smpl"].item()["body_pose"].shape == (2, 23, 3)
+        assert found["meta"].item() == {"gender": ["m", "f"]}
+
+
 def test_write_human_data__errors(tmp_path):
     with pytest.raises(InputError, match="nothing to write"):
         write_human_data(tmp_path / "h.npz")
     with pytest.raises(ShapeError, match="same"):
         write_human_data(tmp_path / "h.npz", keypoints=keypoints("coco_17"), image_paths=["a"])
+    with pytest.raises(ShapeError, match="same"):
+        write_human_data(tmp_path / "h.npz", image_paths=["a"], smpl={"betas": np.zeros((2, 10))})

@@ -174,8 +174,12 @@ def write_human_data(
     boxes: Boxes | None = None,
     image_paths: Sequence[str] = (),
     source: str = "original",
+    smpl: Mapping[str, npt.NDArray[Any]] | None = None,
+    genders: Sequence[str] = (),
 ) -> None:
     """Write N people as an archive that mmhuman3d reads, its keypoints not compressed.
+
+    The format keeps body parameters and genders as pickled dictionaries; readers need `allow_pickle` for those two.
 
     Args:
         path: The file.
@@ -183,16 +187,20 @@ def write_human_data(
         joints: (N,) in the camera frame, metres.
         boxes: (N,) of the people.
         image_paths: (N,) of their images.
-        source: Of the keypoints: original, smpl or smplx.
+        source: Of the keypoints: original, smpl or smplx; empty as the archives of 3DNBF have them.
+        smpl: `global_orient` (N, 3), `body_pose` (N, 23, 3), `betas` (N, 10) and perhaps `transl` (N, 3): axis-angle
+            radians and metres, in the camera frame.
+        genders: (N,) m or f.
 
     Raises:
         InputError: there is nothing to write, or the file cannot be written.
         ShapeError: the parts are not of the same N people.
     """
     lengths = {part.batch_shape for part in (keypoints, joints, boxes) if part is not None}
-    lengths |= {(len(image_paths),)} if image_paths else set()
+    lengths |= {(len(part),) for part in (image_paths, genders) if part}
+    lengths |= {(len(part),) for part in (smpl or {}).values()}
     if not lengths:
-        raise InputError("HumanData: give keypoints, joints, boxes or image_paths; there is nothing to write")
+        raise InputError("HumanData: give keypoints, joints, boxes, image_paths or smpl; there is nothing to write")
     if len(lengths) > 1 or len(next(iter(lengths))) != 1:
         raise ShapeError(f"HumanData: expected parts of the same (N,) people, got {sorted(lengths)}")
     arrays: dict[str, Any] = {"__data_len__": np.array(next(iter(lengths))[0])}
@@ -205,9 +213,12 @@ def write_human_data(
     for name, part in (("keypoints2d", keypoints), ("keypoints3d", joints)):
         if part is not None:
             values, mask = _spread(part)
-            arrays |= {f"{name}_{source}": values, f"{name}_{source}_mask": mask}
+            suffixed = f"{name}_{source}" if source else name
+            arrays |= {suffixed: values, f"{suffixed}_mask": mask}
+    arrays |= {"smpl": np.array(dict(smpl), dtype=object)} if smpl else {}
+    arrays |= {"meta": np.array({"gender": list(genders)}, dtype=object)} if genders else {}
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+        np.savez_compressed(file, allow_pickle=bool(smpl or genders), **arrays)
 
 
 def _spread(part: Keypoints2D | Joints3D) -> tuple[Floats, npt.NDArray[np.uint8]]:
