@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marey.core import FormatError, InputError
-from marey.io.unpickle import PickledObject, read_object_npz, restricted_load
+from marey.io.unpickle import PickledObject, read_object_npy, read_object_npz, restricted_load
 
 MATRIX = (
     b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x00cnumpy\nndarray\nq\x01K\x00\x85q\x02U\x01bq\x03\x87q\x04Rq\x05"
@@ -275,3 +275,44 @@ def test_npz__bomb_cut_and_absent(tmp_path, monkeypatch):
         read_object_npz(path)
     with pytest.raises(InputError, match="cannot read"):
         read_object_npz(tmp_path / "absent.npz")
+
+
+RECORD = np.dtype([("R", "<f4", (2, 2)), ("frame", ">i2"), ("sure", "?")], align=True)
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_load__records_of_numbers_and_blocks(protocol):
+    records = np.array([([[1, 2], [3, 4]], -5, True), ([[0, 0], [0, 9]], 6, False)], dtype=RECORD)
+    found = restricted_load(pickle.dumps({"table": records}, protocol=protocol))["table"]
+    assert found.dtype == RECORD
+    assert (found == records).all()
+
+
+@pytest.mark.parametrize("fields", [[("a", "O")], [("a", "U3")], [("a", [("b", "f4")])]])
+def test_load__records_of_more_than_numbers_are_refused(fields):
+    with pytest.raises(FormatError, match="records of more than numbers"):
+        restricted_load(pickle.dumps(np.zeros(2, dtype=fields)))
+
+
+def test_npy__dict_of_records(tmp_path):
+    np.save(tmp_path / "labels.npy", {"names": ["S1"], "table": np.zeros(3, RECORD)})
+    found = read_object_npy(tmp_path / "labels.npy").item()
+    assert found["names"] == ["S1"]
+    assert found["table"].shape == (3,)
+
+
+def test_npy__hostile_damaged_and_other_files_are_typed_errors(tmp_path):
+    class Caller:
+        def __reduce__(self):
+            return (print, ("called",))
+
+    np.save(tmp_path / "hostile.npy", {"x": Caller()})
+    with pytest.raises(FormatError, match="print"):
+        read_object_npy(tmp_path / "hostile.npy")
+    np.save(tmp_path / "cut.npy", {"table": np.zeros(3, RECORD)})
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-30])
+    with pytest.raises(FormatError, match=r"cut\.npy"):
+        read_object_npy(tmp_path / "cut.npy")
+    (tmp_path / "text.npy").write_text("labels", encoding="utf-8")
+    with pytest.raises(FormatError, match="not a NumPy array"):
+        read_object_npy(tmp_path / "text.npy")

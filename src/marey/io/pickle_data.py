@@ -27,6 +27,8 @@ _LARGEST_KEY = 1 << 60
 """Python's hash of larger numbers is not their own, so that many can be made to collide."""
 _NUMBER = re.compile(r"[<>=|]?(b1|i[1248]|u[1248]|f[248]|c8|c16|f16|c32|[SU]\d{1,8})")
 _OBJECT = re.compile(r"\|?O[48]?")
+_MOST_FIELDS = 64
+"""Of a record; it is spelled out anew for every array of them."""
 
 
 class Budget:
@@ -73,15 +75,32 @@ class DType:
 
     code: str
     order: str = "="
+    block: tuple[DType, tuple[int, ...]] | None = None
+    """Of a field that is a small array: the type and shape of it."""
+    fields: dict[str, tuple[DType, int]] = field(default_factory=dict)
+    """Of a record: the types of its fields and where they begin."""
+    size: int = 0
+    """Bytes of a record."""
 
     def resolve(self) -> np.dtype[Any]:
-        """NumPy's type of it, if it is of numbers, text or objects."""
+        """NumPy's type of it, if it is of numbers, text, objects or records of numbers."""
+        if self.fields:
+            names, (formats, offsets) = list(self.fields), zip(*self.fields.values(), strict=True)
+            types = [part.as_field() for part in formats]
+            return np.dtype({"names": names, "formats": types, "offsets": list(offsets), "itemsize": self.size})
         if _OBJECT.fullmatch(self.code):
             return np.dtype(object)
         if not _NUMBER.fullmatch(self.code):
             raise FormatError(f"element type '{self.code}' in the pickle; expected numbers, text or objects")
         found = np.dtype(self.code)
         return found if self.order in "=|" else found.newbyteorder(self.order)  # type: ignore[arg-type]
+
+    def as_field(self) -> np.dtype[Any]:
+        """NumPy's type of a field of a record: a number or a block of them, so that nothing nests."""
+        base, shape = self.block or (self, ())
+        if base.block or base.fields or not _NUMBER.fullmatch(base.code) or base.code.strip("<>=|")[0] in "SU":
+            raise FormatError("the pickle holds records of more than numbers; refused")
+        return np.dtype((base.resolve(), shape))
 
 
 @dataclass(eq=False)
@@ -106,11 +125,28 @@ def _scalar_key(key: Any) -> Any:
     raise FormatError(f"the pickle uses a {type(key).__name__} as a key or member of a set; refused")
 
 
-def byte_order(state: Any) -> str:
-    """Of the state of an element type: (version, order, subtype, names, fields, size, alignment, flags)."""
-    if not isinstance(state, tuple) or state[1] not in ("<", ">", "=", "|") or any(part for part in state[2:5]):
-        raise FormatError("the pickle holds an array of records; expected arrays of numbers, text or objects")
-    return str(state[1])
+def describe(dtype: DType, state: Any) -> None:
+    """Complete an element type by its state: (version, order, block, names, fields, size, alignment, flags)."""
+    if not isinstance(state, tuple) or len(state) < 6 or state[1] not in ("<", ">", "=", "|"):
+        raise FormatError("the pickle holds an element type without byte order; it is damaged")
+    _, order, block, names, fields, size = state[:6]
+    if block is not None:
+        base, shape = block
+        if not isinstance(base, DType) or not all(isinstance(length, int) and length > 0 for length in shape):
+            raise FormatError(f"the pickle holds records with a block of the shape {shape!r:.200}; it is damaged")
+        dtype.block = base, tuple(shape)
+    if names:
+        if len(names) > _MOST_FIELDS or not isinstance(size, int):
+            raise FormatError(f"the pickle holds records of {len(names)} fields, more than {_MOST_FIELDS}; refused")
+        dtype.fields = {name: (_part(fields[name]), int(fields[name][1])) for name in names}
+        dtype.size = size
+    dtype.order = str(order)
+
+
+def _part(described: Any) -> DType:
+    if not isinstance(described[0], DType):
+        raise FormatError("the pickle holds records with a field without a type; it is damaged")
+    return described[0]
 
 
 def _dtype(budget: Budget, code: Any, *_: Any) -> DType:

@@ -35,8 +35,8 @@ from marey.io.pickle_data import (
     PendingArray,
     PickledObject,
     build_array,
-    byte_order,
     check_tree,
+    describe,
     hashable,
 )
 from marey.io.text import read_bytes_limited, read_start
@@ -235,7 +235,7 @@ class _Machine:
         if isinstance(target, PickledObject):
             target.state = state
         elif isinstance(target, DType):
-            target.order = byte_order(state)
+            describe(target, state)
         elif isinstance(target, PendingArray):
             array = build_array(self.budget, *state[-4:])
             self.stack[-1] = array
@@ -332,6 +332,29 @@ def read_object_npz(path: str | os.PathLike[str], *, allowed: Collection[str] = 
             member.filename.removesuffix(".npy"): _read_npy(archive.read(member), member.filename, allowed)
             for member in archive.infolist()
         }
+
+
+def read_object_npy(path: str | os.PathLike[str], *, allowed: Collection[str] = ()) -> npt.NDArray[Any]:
+    """Read the array of an npy file; one of objects through `restricted_load`.
+
+    An array of shape () that holds one dict, as `np.save(file, {...})` makes it, is opened with `.item()`.
+
+    Args:
+        path: The file.
+        allowed: Names of classes, see `restricted_load`.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such file, is cut off, is larger than 4 GiB, or holds more than data.
+    """
+    if read_start(path, len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+        raise FormatError(f"{path}: not a NumPy array; it does not begin as npy files do")
+    try:
+        return _read_npy(read_bytes_limited(path, most_bytes=MOST_BYTES), Path(path).name, allowed)
+    except FormatError as error:
+        raise FormatError(f"{path}: {error}") from None
+    except _DAMAGED as error:
+        raise FormatError(f"{path}: not a readable npy file: {error or type(error).__name__}") from error
 
 
 def _read_npy(data: bytes, name: str, allowed: Collection[str]) -> npt.NDArray[Any]:
