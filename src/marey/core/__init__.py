@@ -10,6 +10,7 @@ from marey.core.errors import (
     MissingAssetError,
     MissingDependencyError,
     ShapeError,
+    TrainingError,
 )
 from marey.core.evidence import Boxes, Detections2D, Keypoints2D
 from marey.core.motion import JointTree, Motion
@@ -46,6 +47,7 @@ __all__ = [
     "Skeleton",
     "TensorFields",
     "Trailing",
+    "TrainingError",
     "TrainingTask",
     "skeleton",
     "skeleton_names",

@@ -62,8 +62,8 @@ class Estimator(Protocol):
 class TrainingTask(Protocol):
     """What the training engine needs of a method, and nothing more.
 
-    A **global batch** is what all processes together work on at a time; each process holds its **shard** of it. Shards of
-    one global batch are equally long, so that the mean over the shards' means is the mean over the global batch. An
+    A **global batch** is what all processes together work on at a time; each process holds its **shard** of it. Shards
+    of one global batch are equally long, so that the mean over the shards' means is the mean over the global batch. An
     optimiser's step takes one global batch, or several in a row where gradients are accumulated.
 
     Two more methods may be there: `preview(batch) -> dict[str, Image]`, named pictures (H, W, 3) uint8 of what a batch
@@ -83,8 +83,8 @@ class TrainingTask(Protocol):
             seed: The stream is a pure function of it and of the place in the stream.
             rank: Which of the processes this is.
             world: How many there are. The shards of all ranks together are the same rows for every `world`.
-            start: Element i of what is returned is the shard of global batch `start + i`, so that a run goes on where it
-                was interrupted.
+            start: Element i of what is returned is the shard of global batch `start + i`, so that a run goes on where
+                it was interrupted.
 
         Returns:
             Batches on the CPU; the engine moves tensors and what has a method `to`.

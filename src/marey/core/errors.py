@@ -23,6 +23,10 @@ class InputError(MareyError, ValueError):
     """An argument or a recording cannot be worked with as it is."""
 
 
+class TrainingError(MareyError, RuntimeError):
+    """A training run cannot go on: its losses are not finite, or its checkpoints are of another run."""
+
+
 class MissingAssetError(MareyError, FileNotFoundError):
     """A file that the user has to supply is absent."""
 

@@ -1,0 +1,1 @@
+"""Machinery that names no method: training, evaluation, export."""

@@ -1,0 +1,64 @@
+"""Orders of rows for `TrainingTask.batches`: pure functions of the seed and the place, the same for every world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count as counted
+
+import torch
+from torch import Tensor
+
+from marey.core import InputError
+from marey.engine.seeding import mixed_seed
+
+
+def shuffled(count: int, batch: int, *, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Tensor]:
+    """Give endless shards of global batches of shuffled rows, for the split `train`.
+
+    Every epoch is another permutation of the rows, cut into whole batches; what is left over sits this epoch out.
+    Nothing is drawn in order, so a stream starts anywhere at once.
+
+    Args:
+        count: Rows of the data.
+        batch: Rows of a global batch.
+        seed: Of the permutations.
+        rank: Which of the processes this is.
+        world: How many there are; the shards of a global batch are disjoint and together the same for every `world`.
+        start: The first global batch.
+
+    Yields:
+        (batch / world,) int64 row numbers.
+
+    Raises:
+        InputError: there are fewer rows than a batch has, or a batch cannot be shared out evenly.
+    """
+    if not 1 <= batch <= count:
+        raise InputError(f"batch: expected 1 to {count} rows, as many as the data have, got {batch}")
+    if batch % world or not 0 <= rank < world:
+        raise InputError(f"batch: expected a multiple of the {world} processes, got {batch} (rank {rank})")
+    return _shuffled(count, batch, seed, slice(rank, None, world), start)
+
+
+def _shuffled(count: int, batch: int, seed: int, shard: slice, start: int) -> Iterator[Tensor]:
+    of_epoch = count // batch
+    epoch, order = -1, torch.empty(0, dtype=torch.int64)
+    for number in counted(start):
+        if epoch != number // of_epoch:
+            epoch = number // of_epoch
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(mixed_seed(seed, "epoch", epoch)))
+        first = number % of_epoch * batch
+        yield order[first : first + batch][shard]
+
+
+def in_order(count: int, batch: int, *, rank: int = 0, world: int = 1) -> Iterator[Tensor]:
+    """Give every row once in order, for validation: process `rank` takes every `world`-th run of `batch` rows.
+
+    Yields:
+        (batch,) int64 row numbers, fewer at the end of the data.
+
+    Raises:
+        InputError: batch, rank or world make no sense.
+    """
+    if batch < 1 or not 0 <= rank < world:
+        raise InputError(f"expected 1 or more rows and a rank below the world, got {batch}, {rank} and {world}")
+    return (torch.arange(first, min(first + batch, count)) for first in range(rank * batch, count, world * batch))
