@@ -39,7 +39,10 @@ COMMANDS = {
     ),
     "synth": Command("marey.cli.synth:run", "render a synthetic recording: videos, calibration and truth"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
-    "evaluate": Command("marey.cli.evaluate:run", "score a file of predictions by a published protocol"),
+    "evaluate": Command(
+        "marey.cli.evaluate:run", "measure a method on a benchmark, score predictions by a protocol, compare two"
+    ),
+    "export": Command("marey.cli.export:run", "write a method as a file that runs without Marey: ONNX, torch.export"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert files of cameras, joints or motion to another format"),
     "info": Command("marey.cli.info:run", "list the skeletons, file formats or methods that Marey knows"),
