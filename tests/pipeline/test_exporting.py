@@ -1,0 +1,39 @@
+"""The table of what can be exported."""
+
+import numpy as np
+import pytest
+
+from marey.core import InputError
+from marey.engine.export import ExportOptions
+from marey.pipeline.exporting import NETWORKS, export_method, network_of
+
+EVERY = [(method, recipe) for method, recipes in NETWORKS.items() for recipe in recipes]
+
+
+@pytest.mark.parametrize(("method", "recipe"), EVERY)
+def test_table__leads_to_networks_whose_ports_are_told(method, recipe):
+    network, chosen = network_of(method, recipe)
+    assert chosen == recipe
+    assert all(port.meaning or port.unit or port.frame for port in (*network.inputs, *network.outputs))
+    assert len(network.run(network.example)) == len(network.outputs)
+
+
+def test_network_of__names_that_are_not_there():
+    with pytest.raises(InputError, match=r"method: expected one that exports, classical.*, got 'monocular'"):
+        network_of("monocular")
+    with pytest.raises(InputError, match=r"recipe: 'classical' has lens, pinhole, got 'fisheye'"):
+        network_of("classical", "fisheye")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "recipe"), EVERY)
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_export_method__every_network_passes_the_gate(tmp_path, method, recipe, kind):
+    if kind == "onnx":
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("onnxruntime")
+    made = export_method(method, tmp_path / "file", recipe=recipe, options=ExportOptions(format=kind))
+    assert made.card["method"] == method
+    assert made.card["recipe"] == recipe
+    errors = [error for trial in made.trials for error in trial.errors.values()]
+    assert np.max(errors) < 1e-4
