@@ -43,6 +43,9 @@ COMMANDS = {
         "marey.cli.evaluate:run", "measure a method on a benchmark, score predictions by a protocol, compare two"
     ),
     "export": Command("marey.cli.export:run", "write a method as a file that runs without Marey: ONNX, torch.export"),
+    "data list": Command("marey.cli.data:list_data", "list the public data sets that can be prepared"),
+    "data prepare": Command("marey.cli.data_prepare:run", "turn the official download of a data set into labels"),
+    "data show": Command("marey.cli.data:show", "say what labels hold, and draw some of their images"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert files of cameras, joints or motion to another format"),
     "info": Command("marey.cli.info:run", "list the skeletons, file formats or methods that Marey knows"),
@@ -99,6 +102,9 @@ def _parse(name: str, words: list[str]) -> tuple[Callable[[Any], None], Any]:
     if words and f"{name} {words[0]}" in COMMANDS:
         name, words = f"{name} {words[0]}", words[1:]
     if name not in COMMANDS:
+        longer = [command for command in COMMANDS if command.startswith(f"{name} ")]
+        if longer:
+            raise InputError(f"'{name}' is followed by another word: {', '.join(longer)}")
         near = get_close_matches(name, COMMANDS, n=1)
         guess = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(COMMANDS)}"
         raise InputError(f"no command '{name}'; {guess}")
