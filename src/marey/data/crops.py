@@ -176,18 +176,19 @@ def render_crop(image: Image, crops: Crops, row: int) -> Image:
     return balance_white(stored) if rule.white_balance else stored
 
 
-def render_mask(mask: Mask, crops: Crops, row: int) -> Mask:
-    """The mask (H, W) of the person in one crop: the connected part that fits the box best.
+def render_mask(mask: Array, crops: Crops, row: int) -> Mask:
+    """The mask (H, W) of the person in one crop: the connected part that fits the box best; empty if there is none.
 
     Args:
-        mask: (height, width) in the crop's source; of several people it may hold all.
+        mask: (height, width) in the crop's source, booleans or 8 bits; of several people it may hold all.
         crops: R crops.
         row: Which of them.
 
     Raises:
         ShapeError: the mask has another size than the source's camera says.
     """
-    share = _warped(mask.astype(np.uint8), crops, row, lambda part: part.astype(np.float32), cubic=False)
+    largest = 1.0 if mask.dtype == np.bool_ else 255.0
+    share = _warped(mask.view(np.uint8), crops, row, lambda part: part.astype(np.float32) / largest, cubic=False)
     return component_of_box(share > crops.rule.least_mask, crops.boxes[row])
 
 

@@ -1,0 +1,336 @@
+"""MPI-INF-3DHP: eight subjects before many cameras, and a test set of six sequences, as MeTRAbs prepares it.
+
+Of the training set every fifth frame is taken in which all joints lie in the image, unless no joint has moved by 0.1 m
+since the last frame that was taken. What is written are crops (`marey.data.crops`), brighter and without the studio's
+green; the test images stay as they are.
+
+Source: specification of MeTRAbs (2020-11), sections 2.5 and 5; Mehta et al., "Monocular 3D human pose estimation in
+the wild using improved CNN supervision", 3DV 2017.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from marey.core import Cameras, InputError, Skeleton
+from marey.data.boxes import box_iou, boxes_of_points, expand_boxes, hull_of_boxes
+from marey.data.crops import CropRule, Crops, plan_crops
+from marey.data.labels import Images, Labels, join_labels
+from marey.data.prepare.mpi_inf_3dhp_files import (
+    ALL_JOINTS,
+    JOINTS,
+    SCENES,
+    UP,
+    CameraFrames,
+    evaluation_cameras,
+    first_camera,
+    read_calibration,
+    read_evaluation_poses,
+    read_training_poses,
+)
+from marey.data.prepare.stored_crops import red_channel, write_crops
+from marey.data.prepare.work import Work
+from marey.geometry.projection import camera_to_world, project_from_camera
+from marey.io.person_boxes import PersonBoxes, boxes_of_image, read_person_boxes
+
+Array = npt.NDArray[Any]
+
+NAME = "3dhp"
+VERSION = "1"
+
+FRAMES = (
+    (6416, 12430), (6502, 6081), (12488, 12283), (6171, 6675), (12820, 12312), (6188, 6145), (6239, 6320),
+    (6468, 6054),
+)  # fmt: skip
+"""Of the two sequences of each subject that the published preparation reads."""
+SHORTER = {("S6", "Seq2", 2): 3911}
+"""Films that end before their annotations."""
+TRAINING_RULE = CropRule(brighten=0.67, white_balance=True)
+JOINT_BOX = 1.05
+"""Times the box around the joints."""
+LEAST_HULL_IOU = 0.5
+"""Of the hull of joints and detection with the box of the joints, or the detection is somebody else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What is taken of MPI-INF-3DHP; the defaults are MeTRAbs's."""
+
+    splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
+    """Subjects 1 to 7, subject 8, and the six test sequences."""
+    cameras: tuple[int, ...] = (0, 1, 2, 4, 5, 6, 7, 8)
+    """Of the training set: all that are not on the ceiling."""
+    joints: Literal[17, 28] = 17
+    """As the test set has them, or all of the training set; the test set then lacks eleven."""
+    step: int = 5
+    """Every so many frames."""
+    moved: float = 0.1
+    """Metres that some joint must have moved since the last frame taken; 0 takes all."""
+    crops: bool = True
+    """Whether crops are written; otherwise the labels are of the download's images, which must have been extracted."""
+    masks: bool = True
+    """Whether masks are written with the crops."""
+    first_camera: Literal[0, 1] | None = None
+    """The number of camera 0 in the names of extracted images; None: as the names tell."""
+    detections: Path | None = None
+    """Boxes of a person detector, pickle or JSON; None: `yolov3_person_detections.pkl` or `.json` of the download."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Take:
+    """The frames taken of one camera in one sequence, N of them."""
+
+    subject: str
+    sequence: str
+    number: int
+    """Of the camera."""
+    camera: Cameras
+    """()"""
+    frame: Array
+    joints: Array
+    """(N, J, 3) metres in the world."""
+    universal: Array
+    boxes: Array
+    """(N, 4)"""
+
+    @property
+    def key(self) -> str:
+        return f"{self.subject}/{self.sequence}"
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def prepare(root: Path, out: Path, options: Options, work: Work) -> Labels:
+    """Prepare MPI-INF-3DHP.
+
+    Raises:
+        MissingAssetError: a file of the download is absent.
+        MissingDependencyError: SciPy or h5py is not installed.
+        InputError: the numbers of cameras in the names of images cannot be told, or nothing was asked for.
+        FormatError: a file is not what its format demands.
+    """
+    boxes = _detections(root, options, work)
+    parts: list[Labels] = []
+    for subject, number in product(range(1, 9), (1, 2)):
+        split = "train" if subject < 8 else "validation"
+        if split in options.splits:
+            takes = [take for take in _takes(root, (subject, number), boxes, options, work) if len(take)]
+            parts += [_training_labels(take, split, root, options, work) for take in takes]
+    if "test" in options.splits:
+        parts += [_test_labels(root, place, boxes, work) for place in range(1, 7)]
+    if not parts:
+        raise InputError(f"{NAME}: no frame left of {', '.join(options.splits) or 'no split'}; ask for more cameras")
+    wanted = JOINTS if options.joints == 17 else ALL_JOINTS
+    joined = join_labels(parts, skeleton=wanted, name=NAME)
+    return replace(joined, version=VERSION, images=replace(joined.images, moment=_moments(joined.images)))
+
+
+def _moments(images: Images) -> Array:
+    """(I,) the same for images of one frame of one sequence."""
+    sequence = np.unique(images.sequence, return_inverse=True)[1].reshape(-1)
+    return np.unique(np.stack([sequence, images.frame]), axis=1, return_inverse=True)[1].reshape(-1)
+
+
+def _detections(root: Path, options: Options, work: Work) -> PersonBoxes:
+    """Boxes by path below the data set's folder; none, and a note, if there is no file."""
+    if options.detections is not None:
+        return read_person_boxes(work.record(options.detections))
+    for name in ("yolov3_person_detections.pkl", "yolov3_person_detections.json"):
+        if (root / name).exists():
+            return read_person_boxes(work.record(root / name))
+    work.note("no file of detected people (yolov3_person_detections.pkl), so boxes are those of the joints alone")
+    return {}
+
+
+def _takes(root: Path, place: tuple[int, int], boxes: PersonBoxes, options: Options, work: Work) -> Iterator[_Take]:
+    """The frames that are taken of each camera of a sequence."""
+    subject, sequence = f"S{place[0]}", f"Seq{place[1]}"
+    folder = work.require(root / subject / sequence, "training sequence")
+    calibration = read_calibration(work.record(work.require(folder / "camera.calibration", "calibration")))
+    poses = read_training_poses(work.record(work.require(folder / "annot.mat", "annotation")))
+    small = [ALL_JOINTS.index(joint) for joint in JOINTS.joints]
+    for number in options.cameras:
+        if not 0 <= number < min(len(poses), len(calibration.names)):
+            raise InputError(
+                f"cameras: {folder} has {len(poses)} annotated cameras, from 0; {number} is not among them"
+            )
+        camera, own = calibration[number], poses[number]
+        count = min(len(own.joints), FRAMES[place[0] - 1][place[1] - 1])
+        frame = np.arange(0, min(count, SHORTER.get((subject, sequence, number), count)), options.step)
+        world = camera_to_world(torch.from_numpy(own.joints[frame]), camera).numpy()
+        pixels = project_from_camera(torch.from_numpy(own.joints[frame][:, small]), camera).numpy()
+        frame_size = camera.image_size.numpy()
+        inside = ((pixels >= 0) & (pixels < frame_size)).all((1, 2))  # NaN, behind the camera, is not
+        kept = np.flatnonzero(inside)[moving(world[inside][:, small], options.moved)]
+        universal = camera_to_world(torch.from_numpy(own.universal[frame[kept]]), camera).numpy()
+        names = [f"{subject}/{sequence}/imageSequence/img_{number}_{name:06d}.jpg" for name in frame[kept]]
+        yield _Take(
+            subject=subject,
+            sequence=sequence,
+            number=number,
+            camera=camera,
+            frame=frame[kept],
+            joints=world[kept],
+            universal=universal,
+            boxes=person_boxes(pixels[kept], names, boxes),
+        )
+
+
+def moving(joints: Array, distance: float) -> Array:
+    """Places of the frames of joints (T, J, 3) in which some joint is `distance` or more from the last frame taken.
+
+    The first is always taken. What counts is the last frame that was taken, so the loop cannot be avoided.
+    """
+    kept: list[int] = []
+    for place, pose in enumerate(joints):
+        if not kept or (np.linalg.norm(pose - joints[kept[-1]], axis=-1) >= distance).any():
+            kept.append(place)
+    return np.array(kept, dtype=np.int64)
+
+
+def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> Array:
+    """Boxes (N, 4) of people with joints at pixels (N, J, 2).
+
+    That is the box of the joints, 1.05 times as large, and the hull of it with the most confident detection of the
+    image if that is the same person: if hull and joints overlap by more than half.
+    """
+    own = expand_boxes(boxes_of_points(pixels), JOINT_BOX)
+    found = own.copy()
+    for row, name in enumerate(names):
+        candidates = boxes_of_image(detected, name)
+        if len(candidates):
+            hull = hull_of_boxes(candidates[candidates[:, 4].argmax(), :4], own[row])
+            found[row] = hull if box_iou(hull, own[row]) > LEAST_HULL_IOU else own[row]
+    return found
+
+
+def _training_labels(take: _Take, split: str, root: Path, options: Options, work: Work) -> Labels:
+    folder = root / take.subject / take.sequence
+    names = [f"{take.key}/img_{take.number}_{frame:06d}" for frame in take.frame.tolist()]
+    if options.crops:
+        crops = plan_crops(_repeated(take.camera, len(take)), take.boxes, up=UP, rule=TRAINING_RULE)
+        masked = work.part(
+            f"{take.key}/{take.number}", lambda: {"masked": _write(take, names, crops, folder, options, work)}
+        )["masked"]
+        cameras, boxes, sizes = crops.cameras, crops.boxes, crops.cameras.image_size.numpy().astype(np.int64)
+        paths = [f"images/{name}.jpg" for name in names]
+        masks = [f"masks/{name}.png" if there else "" for name, there in zip(names, masked, strict=True)]
+    else:
+        frames = _frames(folder / "imageSequence", take.number, options, work)
+        paths = [_relative(work.require(frames.image(frame), "image"), work.out) for frame in take.frame.tolist()]
+        cameras, boxes, masks = take.camera[None], take.boxes, [""] * len(take)
+        sizes = np.broadcast_to(take.camera.image_size.numpy().astype(np.int64), (len(take), 2))
+    return _labels(
+        skeleton=ALL_JOINTS,
+        images=Images(
+            path=np.array(paths, dtype=np.str_),
+            size=sizes,
+            camera=np.arange(len(take)) if options.crops else np.zeros(len(take), dtype=np.int64),
+            sequence=np.full(len(take), take.key),
+            frame=take.frame,
+            moment=np.arange(len(take)),
+            view=np.full(len(take), options.cameras.index(take.number)),
+        ),
+        split=split,
+        cameras=replace(cameras, names=(str(take.number),) * cameras.batch_shape[0]),
+        joints=take.joints,
+        joints_universal=take.universal,
+        box=boxes,
+        subject=np.full(len(take), take.subject),
+        mask=np.array(masks, dtype=np.str_),
+    )
+
+
+def _write(take: _Take, names: Sequence[str], crops: Crops, folder: Path, options: Options, work: Work) -> Array:
+    """Write the crops of a take; (N,) which have a mask."""
+    frames = take.frame.tolist()
+    images = _frames(folder / "imageSequence", take.number, options, work)
+    masks = _frames(folder / "FGmasks", take.number, options, work) if options.masks else None
+    return write_crops(
+        crops,
+        names,
+        images.each(frames),
+        work=work,
+        masks=None if masks is None else red_channel(masks.each(frames)),
+    )
+
+
+def _frames(folder: Path, number: int, options: Options, work: Work) -> CameraFrames:
+    """The frames of a camera, with a note if the names of the images count from 1."""
+    work.require(folder, "folder of frames")
+    if CameraFrames(folder=folder, camera=number).film.exists() and options.crops:
+        return CameraFrames(folder=folder, camera=number)
+    first = first_camera(folder) if options.first_camera is None else options.first_camera
+    if first:
+        work.note(
+            f"the images in {folder} are numbered from camera {first}, as MeTRAbs's script of extraction leaves them; "
+            "camera 0 was read from those of camera 1, and so on"
+        )
+    frames = CameraFrames(folder=folder, camera=number, first_camera=first)
+    work.require(frames.image(0), f"first image of camera {number}, or the film video_{number}.avi,")
+    return frames
+
+
+def _test_labels(root: Path, place: int, boxes: PersonBoxes, work: Work) -> Labels:
+    name = f"TS{place}"
+    folder = work.require(root / name, "test sequence")
+    found = read_evaluation_poses(work.record(work.require(folder / "annot_data.mat", "annotation")))
+    camera, count = evaluation_cameras()[(place - 1) // 4], len(found.frame)
+    files = [f"{name}/imageSequence/img_{frame + 1:06d}.jpg" for frame in found.frame.tolist()]
+    pixels = project_from_camera(torch.from_numpy(found.poses.joints), camera).numpy()
+    return _labels(
+        skeleton=JOINTS,
+        images=Images(
+            path=np.array([_relative(root / file, work.out) for file in files], dtype=np.str_),
+            size=np.broadcast_to(camera.image_size.numpy().astype(np.int64), (count, 2)),
+            camera=np.zeros(count, dtype=np.int64),
+            sequence=np.full(count, name),
+            frame=found.frame,
+            moment=np.arange(count),
+            view=np.zeros(count, dtype=np.int64),
+        ),
+        split="test",
+        cameras=replace(camera[None], names=("0",)),
+        joints=camera_to_world(torch.from_numpy(found.poses.joints), camera).numpy(),
+        joints_universal=camera_to_world(torch.from_numpy(found.poses.universal), camera).numpy(),
+        box=person_boxes(pixels, files, boxes),
+        subject=np.full(count, name),
+        activity=found.activity,
+        scene=np.full(count, SCENES[(place - 1) // 2]),
+    )
+
+
+def _labels(*, skeleton: Skeleton, images: Images, split: str, cameras: Cameras, **values: Array) -> Labels:
+    """Labels of one person an image, joints (and universal joints) in the world."""
+    count = len(images)
+    return Labels(
+        name=NAME,
+        version=VERSION,
+        skeleton=skeleton,
+        images=images,
+        split=np.full(count, split),
+        image=np.arange(count),
+        person=np.zeros(count, dtype=np.int64),
+        values=values,
+        cameras=cameras,
+    )
+
+
+def _repeated(camera: Cameras, count: int) -> Cameras:
+    """One camera () as many (count,)."""
+    return camera[None].map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+
+
+def _relative(path: Path, out: Path) -> str:
+    """The path from the labels' folder, with forward slashes."""
+    return Path(os.path.relpath(path, out)).as_posix()
