@@ -16,8 +16,12 @@ _MOST_BYTES = 1 << 30
 class Journal:
     """An append-only file of facts. A line that a crash cut off is dropped when the journal is opened again."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
         """Open the journal, and lock it where the system can.
+
+        Args:
+            path: The file, made if absent.
+            fresh: Forget what it holds, unread.
 
         Raises:
             InputError: it cannot be written, or another preparation has it open.
@@ -32,6 +36,8 @@ class Journal:
             raise _unwritable(path, error) from error
         try:
             _lock(self._file, path)
+            if fresh:
+                self._file.truncate(0)
             self._read()
         except BaseException:
             self._file.close()
@@ -65,14 +71,6 @@ class Journal:
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self.facts.append(dict(fact))
-
-    def clear(self) -> None:
-        """Forget everything."""
-        try:
-            self._file.truncate(0)
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        self.facts.clear()
 
     def close(self) -> None:
         """Close the file, which lets others open it."""

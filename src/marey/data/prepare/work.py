@@ -66,7 +66,7 @@ class Work:
         """
         self.source, self.root, self.out = source, root, check_writable(out)
         self.workers, self.show = workers, show
-        self.journal = Journal(out / JOURNAL)
+        self.journal = Journal(out / JOURNAL, fresh=fresh)
         try:
             self._begin({"data_set": source.name, "options": dict(options)}, fresh)
         except BaseException:
@@ -94,7 +94,6 @@ class Work:
         for name in (LABELS, CARD):
             (self.out / name).unlink(missing_ok=True)
         self._remove_parts()
-        self.journal.clear()
 
     def close(self) -> None:
         """Let others write there."""
