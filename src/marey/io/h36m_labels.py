@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,9 @@ import numpy.typing as npt
 import torch
 
 from marey.core.cameras import Cameras
-from marey.core.errors import FormatError, MareyError
+from marey.core.errors import FormatError, InputError, MareyError
 from marey.core.skeletons import Skeleton, skeleton
+from marey.io.atomic import atomic_path
 from marey.io.predictions_published import TRIANGULATION_JOINTS
 from marey.io.unpickle import read_object_npy
 
@@ -70,6 +71,10 @@ class MultiviewLabels:
     def group(self) -> Array:
         """(N,) which row of `cameras` recorded the moment."""
         return self.subject if self.subjects else self.action
+
+    def with_cameras(self, cameras: Cameras) -> MultiviewLabels:
+        """The same moments seen by other cameras (G, C)."""
+        return replace(self, cameras=cameras)
 
 
 def read_h36m_labels(path: str | os.PathLike[str]) -> MultiviewLabels:
@@ -224,3 +229,59 @@ def _spans(edges: Array) -> Array:
     empty = (sides <= 0).any(-1, keepdims=True)
     spans: Array = np.where(empty, np.nan, np.concatenate((edges[..., :2], sides), axis=-1))
     return spans
+
+
+def write_h36m_labels(path: str | os.PathLike[str], labels: MultiviewLabels) -> None:
+    """Write the label file that Learnable Triangulation reads; joints are matched by name.
+
+    Raises:
+        InputError: the file cannot be written, or a frame or a box does not fit into the format's 16 bits.
+    """
+    count, names = len(labels), labels.cameras.names
+    table = np.zeros(count, dtype=_table_type(len(names)))
+    table["subject_idx"], table["action_idx"] = labels.subject, labels.action
+    table["frame_idx"] = _fitting("frame", labels.frame)
+    table["keypoints"] = labels.joints[:, labels.skeleton.indices(TRIANGULATION_JOINTS)] * 1000
+    spans = np.nan_to_num(labels.boxes, nan=0.0)
+    edges = _fitting("box", np.rint(np.concatenate((spans[..., :2], spans[..., :2] + spans[..., 2:]), axis=-1)))
+    table["bbox_by_camera_tlbr"] = edges[..., [1, 0, 3, 2]]
+    content = {
+        "subject_names": list(labels.subjects),
+        "camera_names": list(names),
+        "action_names": list(labels.actions),
+        "cameras": _camera_records(labels.cameras),
+        "table": table,
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, np.array(content, dtype=object), allow_pickle=True)
+
+
+def _table_type(cameras: int) -> np.dtype[Any]:
+    joints = (len(TRIANGULATION_JOINTS), 3)
+    return np.dtype(
+        [
+            ("subject_idx", np.int8),
+            ("action_idx", np.int8),
+            ("frame_idx", np.int16),
+            ("keypoints", np.float32, joints),
+            ("bbox_by_camera_tlbr", np.int16, (cameras, 4)),
+        ]
+    )
+
+
+def _camera_records(cameras: Cameras) -> Array:
+    shapes = {"R": (3, 3), "t": (3, 1), "K": (3, 3), "dist": (5,)}
+    records = np.zeros(tuple(cameras.batch_shape), dtype=[(name, np.float32, size) for name, size in shapes.items()])
+    rotation, translation = cameras.extrinsics
+    records["R"], records["t"] = rotation.numpy(), translation[..., None].numpy() * 1000
+    records["K"] = cameras.intrinsics.numpy()
+    records["dist"][..., : cameras.distortion.shape[-1]] = cameras.distortion.numpy()
+    return records
+
+
+def _fitting(what: str, values: Array) -> Array:
+    """The values, if 16 bits with a sign hold them; the fork for CMU Panoptic lost frames for want of this."""
+    limit = np.iinfo(np.int16)
+    if len(bad := np.flatnonzero(((values < limit.min) | (values > limit.max)).reshape(len(values), -1).any(-1))):
+        raise InputError(f"{what}: rows {bad[:5].tolist()} are beyond {limit.max}, the most that this format holds")
+    return values

@@ -1,0 +1,220 @@
+"""Human3.6M as it is downloaded, prepared as MeTRAbs (2020) does.
+
+    Release-v1.2/metadata.xml
+    S9/MyPoseFeatures/D3_Positions/Greeting.cdf
+    S9/Videos/Greeting.54138969.mp4
+    S9/BBoxes/Greeting.54138969.npy                           or S9/MySegmentsMat/ground_truth_bb/Greeting.54138969.mat
+
+Training subjects: every fifth frame, left out while nobody moved; the others: every 64th.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from marey.core import Cameras, Image
+from marey.data.labels import Labels
+from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes, read_table_boxes
+from marey.data.prepare.h36m_cameras import read_metadata_cameras
+from marey.data.prepare.h36m_names import CAMERAS, IMAGE_SIZES, KNOWN_GAPS, SKELETON, metrabs_action, official_name
+from marey.data.prepare.h36m_options import H36MOptions
+from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses
+from marey.data.prepare.h36m_takes import Take, check_frames, joined_takes, put_right
+from marey.data.prepare.moments import Naming, labels_of_moments
+from marey.data.prepare.units import Unit, do_units
+from marey.data.prepare.work import Work
+from marey.data.square_boxes import edges_to_spans
+from marey.io.atomic import check_writable
+from marey.io.images import write_image
+from marey.io.video import VideoFrames
+
+Array = npt.NDArray[Any]
+
+METADATA = Path("Release-v1.2") / "metadata.xml"
+
+
+class OfficialFiles(NamedTuple):
+    """Where the files of a download are."""
+
+    root: Path
+
+    def poses(self, subject: str, name: str) -> Path:
+        """Of one action."""
+        return self.root / subject / "MyPoseFeatures" / "D3_Positions" / f"{name}.cdf"
+
+    def video(self, subject: str, name: str, camera: str) -> Path:
+        """Of one camera."""
+        return self.root / subject / "Videos" / f"{name}.{camera}.mp4"
+
+    def boxes(self, subject: str, name: str, camera: str) -> Path:
+        """Of one camera, as MeTRAbs has them."""
+        return self.root / subject / "BBoxes" / f"{name}.{camera}.npy"
+
+    def masks(self, subject: str, name: str, camera: str) -> Path:
+        """Of the boxes of one camera, as they are downloaded."""
+        return self.root / subject / "MySegmentsMat" / "ground_truth_bb" / f"{name}.{camera}.mat"
+
+
+def prepare_official(root: Path, out: Path, options: H36MOptions, work: Work) -> Labels:
+    """Write images and give the labels.
+
+    Raises:
+        MissingAssetError: a file is absent.
+        FormatError: a file is not what its format demands, or the files of a take do not fit together.
+        InputError: a file cannot be read or written.
+    """
+    files, subjects = OfficialFiles(root), options.subjects
+    rigs = read_metadata_cameras(work.record(work.require(root / METADATA, "cameras")))
+    cameras = rigs[[int(subject[1:]) - 1 for subject in subjects]]
+    pairs = [(subject, action) for subject in subjects for action in options.chosen_actions]
+
+    def take(pair: tuple[str, str]) -> Take:
+        make = partial(_take, files, pair, cameras[subjects.index(pair[0])], options, work)
+        return Take.of(*pair, work.part(f"take {pair[0]} {pair[1]}", make))
+
+    takes = [take(pair) for pair in work.progress(pairs, what="poses and boxes")]
+    moments, sizes = joined_takes(takes, subjects, cameras)
+    naming = Naming(
+        name="h36m",
+        version=options.version("official"),
+        path=_path if options.images != "none" else lambda *_: "",
+        sequence=lambda subject, action: f"{subject}/{official_name(subject, action)}",
+        split={pair: options.split(pair[0]) for pair in pairs},
+        action=metrabs_action,
+    )
+    labels = labels_of_moments(moments, naming, sizes=sizes, skeleton=SKELETON)
+    if options.images == "frames":
+        do_units(work, _units(files, out, takes), _write, what="frames")
+    return labels
+
+
+def _take(
+    files: OfficialFiles, pair: tuple[str, str], cameras: Cameras, options: H36MOptions, work: Work
+) -> dict[str, Array]:
+    subject, action = pair
+    name = official_name(subject, action)
+    path = work.record(work.require(files.poses(subject, name), f"joints of {subject} {name}"))
+    poses = read_cdf_poses(path)
+    frames = _chosen(poses, options.split(subject) == "train", options)
+    sizes, lengths = _videos(files, pair, options, work)
+    kept = frames[frames < min(length for length in lengths if length)]
+    if len(kept) < len(frames):
+        work.note(f"{subject} {name}: {len(frames) - len(kept)} frames with poses are beyond the end of a video")
+    boxes = _boxes(files, pair, poses[kept], kept, cameras, sizes, options, work)
+    joints = poses[kept]
+    if options.corrects("official"):
+        joints, boxes = put_right(subject, action, joints, boxes, cameras)
+    boxes = np.where((sizes > 0).all(-1)[:, None], boxes, np.nan)
+    return Take(subject=subject, action=action, frames=kept, joints=joints, boxes=boxes, sizes=sizes).arrays()
+
+
+def _chosen(poses: Array, train: bool, options: H36MOptions) -> Array:
+    """Frames to take."""
+    frames = np.arange(0, len(poses), options.train_step if train else options.test_step)
+    return frames[frames_apart(poses[frames], options.least_motion_mm / 1000)] if train else frames
+
+
+def _videos(
+    files: OfficialFiles, pair: tuple[str, str], options: H36MOptions, work: Work
+) -> tuple[Array, Sequence[int]]:
+    """(4, 2) widths and heights, and numbers of frames; 0 for a camera that did not record."""
+    name = official_name(*pair)
+    sizes, lengths = np.zeros((len(CAMERAS), 2), dtype=np.int64), []
+    for view, camera in enumerate(CAMERAS):
+        path = files.video(pair[0], name, camera)
+        if (*pair, camera) in KNOWN_GAPS and not path.exists():
+            work.note(f"{pair[0]} {name}: camera {camera} recorded nothing")
+            lengths.append(0)
+        elif options.images == "none":
+            sizes[view] = IMAGE_SIZES[camera]
+            lengths.append(np.iinfo(np.int64).max)
+        else:
+            video = VideoFrames(work.record(work.require(path, f"video of {pair[0]} {name}, camera {camera}")))
+            sizes[view] = video.size
+            lengths.append(len(video))
+    return sizes, lengths
+
+
+def _boxes(
+    files: OfficialFiles,
+    pair: tuple[str, str],
+    joints: Array,
+    frames: Array,
+    cameras: Cameras,
+    sizes: Array,
+    options: H36MOptions,
+    work: Work,
+) -> Array:
+    """(F, 4, 4) left, top, width, height."""
+    if options.boxes == "joints":
+        return boxes_of_joints(joints, cameras, np.where(sizes > 0, sizes, np.inf))
+    found = np.full((len(frames), len(CAMERAS), 4), np.nan)
+    for view, camera in enumerate(CAMERAS):
+        if sizes[view].any():
+            found[:, view] = _boxes_of_view(files, pair, camera, frames, work)
+    empty = ~(found[..., 2:] > 0).all(-1) & (sizes > 0).all(-1)
+    for view, count in enumerate(empty.sum(0).tolist()):
+        if count:
+            work.note(f"{pair[0]} {pair[1]}: {count} boxes of camera {CAMERAS[view]} are empty; left out")
+    return np.where(empty[..., None], np.nan, found)
+
+
+def _boxes_of_view(files: OfficialFiles, pair: tuple[str, str], camera: str, frames: Array, work: Work) -> Array:
+    name = official_name(*pair)
+    table, masks = files.boxes(pair[0], name, camera), files.masks(pair[0], name, camera)
+    path = masks if masks.exists() and not table.exists() else table
+    work.require(path, f"boxes (nor is there {masks}); boxes='joints' does without them")
+    stored = (
+        read_table_boxes(work.record(path)) if path == table else edges_to_spans(read_mask_boxes(work.record(path)))
+    )
+    check_frames(path, "boxes", len(stored), frames)
+    return stored[frames]
+
+
+class _Picture(NamedTuple):
+    target: Path
+    image: Image
+
+
+def _units(files: OfficialFiles, out: Path, takes: Sequence[Take]) -> list[Unit[_Picture]]:
+    return [
+        Unit(
+            key=f"frames {take.subject}/{take.action}/{camera}",
+            items=partial(_pictures, files, out, take, view),
+            count=int(np.isfinite(take.boxes[:, view, 0]).sum()),
+        )
+        for take in takes
+        for view, camera in enumerate(CAMERAS)
+    ]
+
+
+def _pictures(files: OfficialFiles, out: Path, take: Take, view: int) -> Iterator[_Picture]:
+    """The frames of one video that are kept, decoded in one go."""
+    frames = take.frames[np.isfinite(take.boxes[:, view, 0])]
+    if not len(frames):
+        return
+    camera, wanted = CAMERAS[view], set(frames.tolist())
+    check_writable(out / _folder(take.subject, take.action, camera))
+    video = VideoFrames(files.video(take.subject, official_name(take.subject, take.action), camera))
+    first, last = int(frames[0]), int(frames[-1])
+    for number, image in enumerate(video.frames(first, last + 1), start=first):
+        if number in wanted:
+            yield _Picture(out / _path(take.subject, take.action, camera, number), image)
+
+
+def _write(picture: _Picture) -> None:
+    write_image(picture.target, picture.image)
+
+
+def _folder(subject: str, action: str, camera: str) -> str:
+    return f"images/{subject}/{official_name(subject, action)}.{camera}"
+
+
+def _path(subject: str, action: str, camera: str, frame: int) -> str:
+    return f"{_folder(subject, action, camera)}/frame_{frame:06d}.jpg"
