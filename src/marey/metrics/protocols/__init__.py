@@ -23,6 +23,7 @@ from marey.metrics.protocols.mupots import MuPoTS
 from marey.metrics.protocols.panoptic import CmuPanoptic, PanopticAP
 from marey.metrics.protocols.pw3d import Pw3d
 from marey.metrics.protocols.shelf import PartsOfActors
+from marey.metrics.protocols.synthetic import SyntheticCaptures
 
 __all__ = ["PROTOCOLS", "Protocol", "ProtocolCard", "Scores", "protocol"]
 
@@ -58,6 +59,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         PanopticAP(),
         PartsOfActors(),
         PartsOfActors(name="campus"),
+        SyntheticCaptures(),
     )
 }
 """By the name on the card."""
