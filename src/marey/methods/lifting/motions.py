@@ -32,6 +32,25 @@ class Motions(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class PoseMix:
+    """Shares of kinds of poses."""
+
+    limits: float = 0.25
+    """Share of the poses that are anything that joints allow; the others are drawn from the pose prior."""
+    arms: float = 0.25
+    """Share of the others whose arms do anything that joints allow."""
+    joint_range: float = 0.8
+    """Share of the range of the joints that those use."""
+    lean: tuple[tuple[float, float], ...] = ((0.65, 0.1), (0.3, 0.35), (0.05, 3.0))
+    """Pairs of a share of the poses and the standard deviation of their lean, radians."""
+    filmed: float = 0.4
+    """Share of all poses that are recorded ones, where there are any."""
+
+
+_USUAL_MIX = PoseMix()
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MixedPoses:
     """Poses without a past, drawn anew for every frame: as people take them, anything joints allow, and recorded ones.
@@ -39,17 +58,8 @@ class MixedPoses:
     Bodies stand upright, lean, or lie, and look anywhere.
     """
 
-    limits: float = 0.25
-    """Share of the poses that are anything that joints allow."""
-    arms: float = 0.25
-    """Share of the others whose arms do anything that joints allow."""
-    joint_range: float = 0.8
-    """Share of the range of the joints that those use."""
-    lean: tuple[tuple[float, float], ...] = ((0.65, 0.1), (0.3, 0.35), (0.05, 3.0))
-    """Pairs of a share of the poses and the standard deviation of their lean, radians."""
+    mix: PoseMix = _USUAL_MIX
     clips: Clips | None = None
-    filmed: float = 0.4
-    """Share of the poses that are those of the clips, where there are any."""
 
     def __call__(self, draws: Draws, frames: int) -> Tensor:
         """Rotations (C, T, 24, 3, 3)."""
@@ -59,21 +69,21 @@ class MixedPoses:
         if self.clips is not None:
             recorded = self.clips.rotations(moments, torch.zeros(len(moments.indices), dtype=torch.float64)).float()
             recorded = torch.cat((_heading(moments).float()[:, None] @ recorded[:, :1], recorded[:, 1:]), 1)
-            local = torch.where(moments.chance("filmed", self.filmed)[:, None, None, None], recorded, local)
+            local = torch.where(moments.chance("filmed", self.mix.filmed)[:, None, None, None], recorded, local)
         return local.reshape(len(draws.indices), frames, *local.shape[1:])
 
     def _coordinates(self, moments: Draws) -> Tensor:
         """(M, 23, 3) of `JointLimits`."""
-        usual, free = PriorPoses(tries=1), LimitPoses(fraction=self.joint_range, tries=1)
+        usual, free = PriorPoses(tries=1), LimitPoses(fraction=self.mix.joint_range, tries=1)
         human = usual.coordinates(moments.uniform("prior", usual.numbers).float())
         any_ = free.coordinates(moments.uniform("limits", free.numbers).float())
-        whole, arms = moments.chance("whole", self.limits), moments.chance("arms", self.arms)
+        whole, arms = moments.chance("whole", self.mix.limits), moments.chance("arms", self.mix.arms)
         of_arms = torch.tensor([part_of(joint).endswith(_ARMS) for joint in POSED_JOINTS])
         return torch.where((whole[:, None] | (arms[:, None] & of_arms))[..., None], any_, human)
 
     def _root(self, moments: Draws) -> Tensor:
-        kind = moments.choice("lean", [share for share, _ in self.lean])
-        deviation = torch.tensor([spread for _, spread in self.lean], dtype=torch.float64)[kind]
+        kind = moments.choice("lean", [share for share, _ in self.mix.lean])
+        deviation = torch.tensor([spread for _, spread in self.mix.lean], dtype=torch.float64)[kind]
         across = deviation[:, None] * moments.normal("tilt", 2)
         tilt = torch.stack((across[:, 0], torch.zeros_like(deviation), across[:, 1]), -1)
         return rotvec_to_matrix(tilt) @ _heading(moments)
