@@ -39,6 +39,7 @@ COMMANDS = {
     ),
     "synth": Command("marey.cli.synth:run", "render a synthetic recording: videos, calibration and truth"),
     "demo": Command("marey.cli.demo:run", "make a synthetic recording, estimate it and compare with the truth"),
+    "train": Command("marey.cli.train:run", "train a method, go on with a run, or look at what it learns from"),
     "evaluate": Command(
         "marey.cli.evaluate:run", "measure a method on a benchmark, score predictions by a protocol, compare two"
     ),
