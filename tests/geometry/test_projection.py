@@ -233,6 +233,13 @@ def test_project_from_camera__is_project_without_extrinsics():
     assert pixels.shape == (4, 9, 2)
 
 
+def test_project__no_camera_at_all():
+    cameras = some_cameras(5)[:0]
+    assert project(torch.zeros(0, 7, 3), cameras).shape == (0, 7, 2)
+    assert project_from_camera(torch.zeros(0, 7, 3), cameras).shape == (0, 7, 2)
+    assert world_to_camera(torch.zeros(0, 2, 7, 3), cameras).shape == (0, 2, 7, 3)
+
+
 def test_project__points_that_do_not_begin_with_the_views():
     with pytest.raises(ShapeError, match=r"points\[None\]"):
         project(some_points(7, 2), some_cameras())

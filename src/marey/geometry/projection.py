@@ -10,6 +10,8 @@ the cameras; a missing point (NaN) or one behind the camera gives NaN and contri
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -226,7 +228,8 @@ def _columns(points: Tensor, cameras: Cameras, size: int) -> Tensor:
             f"points: expected the leading dimensions {batch} of the cameras (or 1), got {tuple(points.shape)}; "
             "points[None] shares points among all views"
         )
-    return points.reshape(*leading, -1, size).transpose(-1, -2)
+    free = math.prod(points.shape[len(batch) : -1])  # -1 would be ambiguous where there are no cameras
+    return points.reshape(*leading, free, size).transpose(-1, -2)
 
 
 def _joined(rows: Tensor, cameras: Cameras) -> tuple[int, ...]:
