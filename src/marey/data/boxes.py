@@ -39,8 +39,8 @@ def boxes_of_points(points: Array) -> Array:
     known = np.asarray(np.isfinite(points).all(-1, keepdims=True))
     low = np.where(known, points, np.inf).min(-2)
     high = np.where(known, points, -np.inf).max(-2)
-    some = known.any(-2)
-    return np.concatenate([np.where(some, low, np.nan), np.where(some, high, low) - low], axis=-1)
+    low = np.where(known.any(-2), low, np.nan)
+    return np.concatenate([low, high - low], axis=-1)
 
 
 def expand_boxes(boxes: Array, factor: float) -> Array:
