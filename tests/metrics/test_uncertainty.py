@@ -8,10 +8,12 @@ from scipy import stats
 
 from marey.core import InputError, ShapeError
 from marey.metrics.accumulate import Total
+from marey.metrics.samples import energy_scores
 from marey.metrics.uncertainty import (
     confidence_levels,
     coverage,
     covered,
+    gaussian_energy_scores,
     gaussian_nll,
     mean_gaussian_nll,
     reliability,
@@ -125,3 +127,49 @@ def test_calibration_error__tells_a_covariance_that_is_too_small():
     assert right.expected_calibration_error < 0.01
     assert small.expected_calibration_error > 0.3
     assert (small.observed < small.levels).all()
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 3.0])
+def test_gaussian_energy__equals_that_of_many_samples(distance):
+    factor = sample(3, 3, seed=5) * torch.tensor([1.0, 0.4, 0.2])
+    offset = torch.tensor([[distance, 0.0, 0.0]]).double()
+    drawn = sample(3000, 3, seed=6) @ factor.mT
+    drawn = torch.cat((drawn, -drawn))  # so that their mean is exact
+    expected = energy_scores(drawn + offset, torch.zeros(3).double())
+    found = gaussian_energy_scores(offset, (factor @ factor.mT)[None], torch.zeros(1, 3).double())
+    torch.testing.assert_close(found[0], expected, rtol=0.02, atol=0)
+
+
+def test_gaussian_energy__round_covariance_at_the_truth__has_a_closed_form():
+    """E|X| = sigma sqrt(8 / pi), and X - X' is sqrt(2) times as wide."""
+    sigma = torch.tensor([0.01, 0.5, 7.0]).double()
+    covariance = sigma.square()[:, None, None] * torch.eye(3).double()
+    found = gaussian_energy_scores(torch.zeros(3, 3).double(), covariance, torch.zeros(3, 3).double())
+    torch.testing.assert_close(found, sigma * math.sqrt(8 / math.pi) * (1 - math.sqrt(0.5)), rtol=1e-4, atol=0)
+
+
+def test_gaussian_energy__without_spread__is_the_distance():
+    found = gaussian_energy_scores(torch.tensor([[3.0, 0.0, 4.0]]), torch.zeros(1, 3, 3), torch.zeros(1, 3))
+    torch.testing.assert_close(found, torch.tensor([5.0]))
+
+
+def test_gaussian_energy__is_lowest_for_the_right_covariance():
+    factor = torch.linalg.cholesky(torch.tensor([[4.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]]).double())
+    offset = sample(4_000, 3, seed=8) @ factor.T
+    right = factor @ factor.T
+    means = [
+        gaussian_energy_scores(offset, scale * right.expand(4_000, 3, 3), torch.zeros_like(offset)).mean()
+        for scale in (0.5, 1.0, 2.0)
+    ]
+    assert means[1] < means[0]
+    assert means[1] < means[2]
+
+
+def test_gaussian_energy__missing_stays_missing_and_shapes_are_kept(monkeypatch):
+    monkeypatch.setattr("marey.metrics.uncertainty._BLOCK", 4)
+    estimated, covariance = sample(2, 3, 4, 3), torch.eye(3).double().expand(2, 3, 4, 3, 3).clone()
+    estimated[0, 1, 2, 0], covariance[1, 2, 3, 0, 1] = NAN, NAN
+    found = gaussian_energy_scores(estimated, covariance, torch.zeros(4, 3).double())
+    assert found.isnan().nonzero().tolist() == [[0, 1, 2], [1, 2, 3]]
+    with pytest.raises(ShapeError, match=r"covariance: expected \(\.\.\., 4, 3, 3\)"):
+        gaussian_energy_scores(estimated, covariance[..., :2, :, :], torch.zeros(4, 3).double())
