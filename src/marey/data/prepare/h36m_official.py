@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import Cameras, Image
+from marey.core import Cameras
 from marey.data.labels import Labels
 from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes, read_table_boxes
 from marey.data.prepare.h36m_cameras import read_metadata_cameras
@@ -27,11 +27,10 @@ from marey.data.prepare.h36m_options import H36MOptions
 from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses
 from marey.data.prepare.h36m_takes import Take, check_frames, joined_takes, put_right
 from marey.data.prepare.moments import Naming, labels_of_moments
+from marey.data.prepare.pictures import Picture, film_pictures, write_picture
 from marey.data.prepare.units import Unit, do_units
 from marey.data.prepare.work import Work
 from marey.data.square_boxes import edges_to_spans
-from marey.io.atomic import check_writable
-from marey.io.images import write_image
 from marey.io.video import VideoFrames
 
 Array = npt.NDArray[Any]
@@ -90,7 +89,7 @@ def prepare_official(root: Path, out: Path, options: H36MOptions, work: Work) ->
     )
     labels = labels_of_moments(moments, naming, sizes=sizes, skeleton=SKELETON)
     if options.images == "frames":
-        do_units(work, _units(files, out, takes), _write, what="frames")
+        do_units(work, [*_units(files, out, takes)], write_picture, what="frames")
     return labels
 
 
@@ -177,44 +176,22 @@ def _boxes_of_view(files: OfficialFiles, pair: tuple[str, str], camera: str, fra
     return stored[frames]
 
 
-class _Picture(NamedTuple):
-    target: Path
-    image: Image
+def _units(files: OfficialFiles, out: Path, takes: Sequence[Take]) -> Iterator[Unit[Picture]]:
+    for take in takes:
+        name = official_name(take.subject, take.action)
+        for view, camera in enumerate(CAMERAS):
+            frames = take.frames[np.isfinite(take.boxes[:, view, 0])]
+            target = partial(_target, out, take.subject, take.action, camera)
+            yield Unit(
+                key=f"frames {take.subject}/{take.action}/{camera}",
+                items=partial(film_pictures, files.video(take.subject, name, camera), frames, target),
+                count=len(frames),
+            )
 
 
-def _units(files: OfficialFiles, out: Path, takes: Sequence[Take]) -> list[Unit[_Picture]]:
-    return [
-        Unit(
-            key=f"frames {take.subject}/{take.action}/{camera}",
-            items=partial(_pictures, files, out, take, view),
-            count=int(np.isfinite(take.boxes[:, view, 0]).sum()),
-        )
-        for take in takes
-        for view, camera in enumerate(CAMERAS)
-    ]
-
-
-def _pictures(files: OfficialFiles, out: Path, take: Take, view: int) -> Iterator[_Picture]:
-    """The frames of one video that are kept, decoded in one go."""
-    frames = take.frames[np.isfinite(take.boxes[:, view, 0])]
-    if not len(frames):
-        return
-    camera, wanted = CAMERAS[view], set(frames.tolist())
-    check_writable(out / _folder(take.subject, take.action, camera))
-    video = VideoFrames(files.video(take.subject, official_name(take.subject, take.action), camera))
-    first, last = int(frames[0]), int(frames[-1])
-    for number, image in enumerate(video.frames(first, last + 1), start=first):
-        if number in wanted:
-            yield _Picture(out / _path(take.subject, take.action, camera, number), image)
-
-
-def _write(picture: _Picture) -> None:
-    write_image(picture.target, picture.image)
-
-
-def _folder(subject: str, action: str, camera: str) -> str:
-    return f"images/{subject}/{official_name(subject, action)}.{camera}"
+def _target(out: Path, subject: str, action: str, camera: str, frame: int) -> Path:
+    return out / _path(subject, action, camera, frame)
 
 
 def _path(subject: str, action: str, camera: str, frame: int) -> str:
-    return f"{_folder(subject, action, camera)}/frame_{frame:06d}.jpg"
+    return f"images/{subject}/{official_name(subject, action)}.{camera}/frame_{frame:06d}.jpg"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +93,11 @@ def moment_rows(found: MultiviewLabels, rows: Array) -> PoseRows:
 
     The sequence is `S9/Greeting-2`; of CMU Panoptic it is the sequence's own name.
     """
-    subject, action = found.subject[rows], found.action[rows]
-    actions = np.array(found.actions, dtype=np.str_)[action]
-    about = {"action": actions}
+    sequence = actions = np.array(found.actions, dtype=np.str_)[found.action[rows]]
+    about: dict[str, Any] = {"action": actions}
     if found.subjects:
-        about["subject"] = np.array(found.subjects, dtype=np.str_)[subject]
+        about["subject"] = np.array(found.subjects, dtype=np.str_)[found.subject[rows]]
         sequence = np.char.add(np.char.add(about["subject"], "/"), actions)
-    else:
-        sequence = actions
     return pose_rows(
         found.joints[rows],
         joint_names=found.skeleton.joints,
