@@ -106,6 +106,11 @@ def _predictions(
     if labels is not None and "intrinsics" in labels.values:
         names, first = np.unique(labels.sequence, return_index=True)
         intrinsics = dict(zip(names.tolist(), labels.values["intrinsics"][first], strict=True))
+    if intrinsics is None and data == "mupots":
+        raise InputError(
+            f"labels: {path} holds no pixels, by which MuPoTS matches, so the labels need 'intrinsics' (3, 3) a row; "
+            "protocols/mupots.npz of `marey data prepare mupots` has them"
+        )
     return read_metrabs_predictions(path, data, intrinsics=intrinsics)
 
 

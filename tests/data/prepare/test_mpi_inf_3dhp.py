@@ -12,11 +12,12 @@ from marey.core import FormatError, InputError, MissingAssetError
 from marey.core.skeletons import skeleton
 from marey.data.labels import read_labels
 from marey.data.prepare import mpi_inf_3dhp_files as files
-from marey.data.prepare.mpi_inf_3dhp import Options, moving, person_boxes
+from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions, moving, person_boxes
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
 from marey.geometry.projection import project
 from marey.io.images import read_image
+from marey.io.predictions import read_pose_rows
 
 scipy_io = pytest.importorskip("scipy.io", reason="the optional scipy is not installed")
 pytest.importorskip("h5py", reason="the optional h5py is not installed")
@@ -92,7 +93,7 @@ def download(tmp_path_factory):
     return root
 
 
-ONLY_8 = Options(splits=("validation",), cameras=(1,))
+ONLY_8 = Mpi3dhpOptions(splits=("validation",), cameras=(1,))
 
 
 def prepared(root, out, options=ONLY_8, **keys):
@@ -231,7 +232,7 @@ def test_names_from_either__ask(tmp_path):
 
 def test_missing__names_file_source_and_licence(download, tmp_path):
     with pytest.raises(MissingAssetError, match=r"S1/Seq1.*MPI-INF-3DHP.*3dhp-dataset.*non-commercial"):
-        prepared(download, tmp_path / "o", Options(splits=("train",)))
+        prepared(download, tmp_path / "o", Mpi3dhpOptions(splits=("train",)))
 
 
 def test_calibration__damaged(tmp_path):
@@ -304,7 +305,7 @@ def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentati
     for place in range(1, 7):
         (root / f"TS{place}").mkdir(parents=True)
         write_mat73(root / f"TS{place}/annot_data.mat", **evaluation_arrays())
-    found = prepared(root, tmp_path / "o", Options(splits=("test",)))
+    found = prepared(root, tmp_path / "o", Mpi3dhpOptions(splits=("test",)))
     assert found.values["scene"].tolist() == [
         name for name in ("green-screen", "no-green-screen", "outdoor") for _ in range(4)
     ]
@@ -317,6 +318,9 @@ def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentati
     np.testing.assert_allclose(camera.centers, [3.42728, 1.38786, 0.30942], atol=1e-9)
     rows = found.pose_rows(frame="camera")
     np.testing.assert_allclose(rows.values["joints"][1, 16], [0.050, 0.101, 3.152], atol=1e-6)
+    stored = read_pose_rows(tmp_path / "o/protocols/3dhp.npz")
+    assert (stored.sequence[1], stored.frame[1], stored.benchmark) == ("TS1", 2, "3dhp 1")
+    np.testing.assert_array_equal(stored.values["joints"], rows.values["joints"])
     outdoor = found.cameras[int(found.images.camera[-1])]
     np.testing.assert_allclose(outdoor.intrinsics[1], [0, 1672.593708, 556.352188], atol=1e-5)
     np.testing.assert_allclose(outdoor.distortion[:2], [-0.276859611, 0.131125256], atol=1e-12)

@@ -40,7 +40,9 @@ from marey.data.prepare.mpi_inf_3dhp_files import (
 from marey.data.prepare.stored_crops import red_channel, write_crops
 from marey.data.prepare.work import Work
 from marey.geometry.projection import camera_to_world, project_from_camera
+from marey.io.atomic import check_writable
 from marey.io.person_boxes import PersonBoxes, boxes_of_image, read_person_boxes
+from marey.io.predictions import write_pose_rows
 
 Array = npt.NDArray[Any]
 
@@ -62,7 +64,7 @@ LEAST_HULL_IOU = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Mpi3dhpOptions:
     """What is taken of MPI-INF-3DHP; the defaults are MeTRAbs's."""
 
     splits: tuple[Literal["train", "validation", "test"], ...] = ("train", "validation", "test")
@@ -110,8 +112,8 @@ class _Take:
         return len(self.frame)
 
 
-def prepare(root: Path, out: Path, options: Options, work: Work) -> Labels:
-    """Prepare MPI-INF-3DHP.
+def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Labels:
+    """Prepare MPI-INF-3DHP; of the test set also `protocols/3dhp.npz`, which the protocol `3dhp` scores.
 
     Raises:
         MissingAssetError: a file of the download is absent.
@@ -130,6 +132,9 @@ def prepare(root: Path, out: Path, options: Options, work: Work) -> Labels:
         parts += [_test_labels(root, place, boxes, work) for place in range(1, 7)]
     if not parts:
         raise InputError(f"{NAME}: no frame left of {', '.join(options.splits) or 'no split'}; ask for more cameras")
+    if "test" in options.splits:
+        rows = join_labels(parts[-6:], skeleton=JOINTS, name=NAME).pose_rows("camera")
+        write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", replace(rows, benchmark=f"{NAME} {VERSION}"))
     wanted = JOINTS if options.joints == 17 else ALL_JOINTS
     joined = join_labels(parts, skeleton=wanted, name=NAME)
     return replace(joined, version=VERSION, images=replace(joined.images, moment=_moments(joined.images)))
@@ -141,7 +146,7 @@ def _moments(images: Images) -> Array:
     return np.unique(np.stack([sequence, images.frame]), axis=1, return_inverse=True)[1].reshape(-1)
 
 
-def _detections(root: Path, options: Options, work: Work) -> PersonBoxes:
+def _detections(root: Path, options: Mpi3dhpOptions, work: Work) -> PersonBoxes:
     """Boxes by path below the data set's folder; none, and a note, if there is no file."""
     if options.detections is not None:
         return read_person_boxes(work.record(options.detections))
@@ -152,7 +157,9 @@ def _detections(root: Path, options: Options, work: Work) -> PersonBoxes:
     return {}
 
 
-def _takes(root: Path, place: tuple[int, int], boxes: PersonBoxes, options: Options, work: Work) -> Iterator[_Take]:
+def _takes(
+    root: Path, place: tuple[int, int], boxes: PersonBoxes, options: Mpi3dhpOptions, work: Work
+) -> Iterator[_Take]:
     """The frames that are taken of each camera of a sequence."""
     subject, sequence = f"S{place[0]}", f"Seq{place[1]}"
     folder = work.require(root / subject / sequence, "training sequence")
@@ -214,7 +221,7 @@ def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> 
     return found
 
 
-def _training_labels(take: _Take, split: str, root: Path, options: Options, work: Work) -> Labels:
+def _training_labels(take: _Take, split: str, root: Path, options: Mpi3dhpOptions, work: Work) -> Labels:
     folder = root / take.subject / take.sequence
     names = [f"{take.key}/img_{take.number}_{frame:06d}" for frame in take.frame.tolist()]
     if options.crops:
@@ -251,7 +258,7 @@ def _training_labels(take: _Take, split: str, root: Path, options: Options, work
     )
 
 
-def _write(take: _Take, names: Sequence[str], crops: Crops, folder: Path, options: Options, work: Work) -> Array:
+def _write(take: _Take, names: Sequence[str], crops: Crops, folder: Path, options: Mpi3dhpOptions, work: Work) -> Array:
     """Write the crops of a take; (N,) which have a mask."""
     frames = take.frame.tolist()
     images = _frames(folder / "imageSequence", take.number, options, work)
@@ -265,7 +272,7 @@ def _write(take: _Take, names: Sequence[str], crops: Crops, folder: Path, option
     )
 
 
-def _frames(folder: Path, number: int, options: Options, work: Work) -> CameraFrames:
+def _frames(folder: Path, number: int, options: Mpi3dhpOptions, work: Work) -> CameraFrames:
     """The frames of a camera, with a note if the names of the images count from 1."""
     work.require(folder, "folder of frames")
     if CameraFrames(folder=folder, camera=number).film.exists() and options.crops:

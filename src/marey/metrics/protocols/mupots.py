@@ -43,7 +43,8 @@ class MuPoTS:
     """Both have `joints` and `keypoints`; labels also `joints_universal`. Values are `variant/metric`.
 
     Each annotated person of a frame, in the order of the rows, takes the free detection with most of 13 joints within
-    40 pixels; detections that are left cost nothing.
+    40 pixels; detections that are left cost nothing. A frame without annotated people is one row of the labels with
+    `person` -1, so that detections there are known to be of the benchmark.
     """
 
     unmatched: Literal["refuse", "leave_out"] = "refuse"
@@ -72,6 +73,9 @@ class MuPoTS:
                 sequence.
         """
         check_sequences(predictions, labels)
+        labels = labels[labels.person >= 0]
+        if not len(labels):
+            raise InputError("labels: nobody is annotated in any frame; there is nothing to score")
         match = match_people(predictions, labels)
         truth_rows = np.flatnonzero(match >= 0)
         sequences, place = np.unique(labels.sequence, return_inverse=True)
