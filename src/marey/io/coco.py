@@ -53,6 +53,8 @@ class CocoAnnotations:
     """(N,) of the image that each annotation is of."""
     images: Mapping[int, tuple[str, int, int]]
     """Image id -> file name, width, height."""
+    outlines: tuple[Any, ...] = ()
+    """(N,) what `marey.io.coco_masks` makes masks of; empty if they were not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,12 @@ class CocoResults:
     """(N,)"""
 
 
-def read_coco_annotations(path: str | os.PathLike[str]) -> CocoAnnotations:
+def read_coco_annotations(path: str | os.PathLike[str], *, outlines: bool = False) -> CocoAnnotations:
     """Read an annotation file with keypoints (`person_keypoints_*.json`); other categories are left out.
+
+    Args:
+        path: The file.
+        outlines: Whether the outlines of the people are kept, which take most of the memory.
 
     Raises:
         InputError: the file cannot be read.
@@ -100,6 +106,7 @@ def read_coco_annotations(path: str | os.PathLike[str]) -> CocoAnnotations:
         ids=_identities(path, people, "id"),
         image_ids=_identities(path, people, "image_id"),
         images=_images(path, document.get("images", [])),
+        outlines=tuple(entry.get("segmentation") for entry in people) if outlines else (),
     )
 
 
