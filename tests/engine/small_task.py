@@ -47,10 +47,20 @@ class SmallRecipe:
 
 
 class SmallTask:
-    """See the head of the file. `kill_at` and `poison_at` are the global batches at which the worst happens."""
+    """See the head of the file.
 
-    def __init__(self, recipe: SmallRecipe, *, scale: float = 1.0, kill_at: int = -1, poison_at: int = -1) -> None:
-        self.recipe, self.kill_at, self.poison_at = recipe, kill_at, poison_at
+    Args:
+        recipe: Network, data and training.
+        scale: Of what is learned.
+        kill_at: Global batch at which the process kills itself.
+        stop_at: Global batch at which it is asked to stop.
+        poison_at: Global batch whose labels are not numbers.
+    """
+
+    def __init__(
+        self, recipe: SmallRecipe, *, scale: float = 1.0, kill_at: int = -1, stop_at: int = -1, poison_at: int = -1
+    ) -> None:
+        self.recipe, self.kill_at, self.stop_at, self.poison_at = recipe, kill_at, stop_at, poison_at
         source = torch.Generator().manual_seed(1)
         self.inputs = torch.randn(ROWS, INPUTS, generator=source)
         self.truth = scale * torch.tanh(self.inputs @ torch.randn(INPUTS, OUTPUTS, generator=source))
@@ -68,11 +78,14 @@ class SmallTask:
         if split == "train":
             stream = shuffled(ROWS, self.recipe.batch, seed=seed, rank=rank, world=world, start=start)
         else:
-            stream = in_order(ROWS, 25, rank=rank, world=world)
+            stream = in_order(ROWS, 40, rank=rank, world=world)
         for number, rows in enumerate(stream, start):
             if split == "train" and number == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            truth = self.truth[rows] * (float("nan") if number == self.poison_at else 1)
+            if split == "train" and number == self.stop_at:
+                signal.raise_signal(signal.SIGTERM)
+            poisoned = split == "train" and number == self.poison_at
+            truth = self.truth[rows] * (float("nan") if poisoned else 1)
             yield {"rows": rows, "inputs": self.inputs[rows], "truth": truth}
 
     def loss(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
