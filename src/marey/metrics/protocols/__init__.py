@@ -24,6 +24,7 @@ from marey.metrics.protocols.panoptic import CmuPanoptic, PanopticAP
 from marey.metrics.protocols.pw3d import Pw3d
 from marey.metrics.protocols.shelf import PartsOfActors
 from marey.metrics.protocols.synthetic import SyntheticCaptures
+from marey.metrics.protocols.uncertainty import Uncertainty
 
 __all__ = ["PROTOCOLS", "Protocol", "ProtocolCard", "Scores", "protocol"]
 
@@ -60,6 +61,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         PartsOfActors(),
         PartsOfActors(name="campus"),
         SyntheticCaptures(),
+        Uncertainty(),
     )
 }
 """By the name on the card."""
