@@ -29,6 +29,7 @@ from marey.data.boxes import boxes_of_points, expand_boxes
 from marey.data.human_data import write_labels_as_human_data
 from marey.data.labels import Images, Labels
 from marey.data.labels.columns import Array
+from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.gendered_bodies import (
     LSP_14_AND_PELVIS,
     GenderedBodies,
@@ -157,7 +158,7 @@ class _Making:
             if name not in there:
                 self.work.require(folder / name, f"picture of the sequence {sequence.name}")
         size = read_image_header(folder / names[0]).size
-        below = Path(os.path.relpath(folder, self.out)).as_posix()
+        below = relative_path(folder, self.out)
         return {"path": np.array([f"{below}/{name}" for name in names]), "size": np.tile(size, (count, 1))}
 
     def _points(self, sequence: Pw3dSequence, person: Array, frame: Array, cameras: Cameras) -> dict[str, Array]:
