@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 
 from marey.core import CalibrationError, Cameras, InputError, ShapeError
 from marey.geometry.projection import project
-from marey.geometry.triangulation import triangulate
+from marey.geometry.triangulation import triangulate, triangulate_projections
 
 METHODS = ("dlt", "weighted", "robust")
 
@@ -333,3 +333,59 @@ def test_triangulate__compiled_equals_eager(method):
     torch.testing.assert_close(compiled.positions, eager.positions, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(compiled.covariance, eager.covariance, atol=1e-8, rtol=1e-3)
     torch.testing.assert_close(compiled.weights, eager.weights, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("distortion", [0, 5])
+def test_triangulate__cameras_of_its_own_for_every_item(method, distortion):
+    rigs = [ring(4, distortion=distortion), ring(4, distortion=distortion)]
+    rigs[1] = replace(rigs[1], translation=rigs[1].translation + torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64))
+    truth = scene(2, 3, 5)
+    pixels = torch.stack([noisy(points, rig, 2.0) for points, rig in zip(truth, rigs, strict=True)], dim=1)
+    found = triangulate(pixels, Cameras.stack(rigs, dim=1), method=method)
+    for place, rig in enumerate(rigs):
+        alone = triangulate(pixels[:, place], rig, method=method)
+        torch.testing.assert_close(found.positions[place], alone.positions)
+        torch.testing.assert_close(found.covariance[place], alone.covariance)
+        torch.testing.assert_close(found.weights[:, place], alone.weights)
+
+
+def test_triangulate_projections__equals_triangulate_where_rays_meet():
+    cameras, truth = ring(4), scene(3, 5)
+    pixels = noisy(truth, cameras, 2.0)
+    rotation, translation = cameras.extrinsics
+    matrix = cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1)
+    found = triangulate_projections(pixels, matrix[:, None].expand(-1, 3, -1, -1))
+    expected = triangulate(pixels, cameras, method="dlt")
+    torch.testing.assert_close(found.positions, expected.positions, rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.covariance, expected.covariance, rtol=1e-4, atol=0)
+
+
+def test_triangulate_projections__rays_that_miss_by_100_pixels():
+    cameras, truth = ring(4), scene(50, 1)
+    rotation, translation = cameras.extrinsics
+    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:, None].expand(-1, 50, -1, -1)
+    pixels = noisy(truth, cameras, 100.0)
+    rows = pixels[..., 0, :, None] * matrix[..., 2:, :] - matrix[..., :2, :]
+    _, _, right = torch.linalg.svd(rows.transpose(0, 1).reshape(50, 8, 4))
+    expected = right[:, -1, :3] / right[:, -1, 3:]
+    found = triangulate_projections(pixels, matrix).positions[:, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_triangulate_projections__finite_derivatives_of_a_view_without_weight():
+    cameras, truth = ring(4), scene(1, 2)
+    pixels = noisy(truth, cameras, 2.0).requires_grad_()
+    weights = torch.ones(4, 1, 2, dtype=torch.float64)
+    weights[2] = 0
+    weights.requires_grad_()
+    rotation, translation = cameras.extrinsics
+    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:, None]
+    triangulate_projections(pixels, matrix, weights=weights).positions.square().sum().backward()
+    assert pixels.grad.isfinite().all()
+    assert weights.grad.isfinite().all()
+
+
+def test_triangulate_projections__other_shapes():
+    with pytest.raises(ShapeError, match=r"projections \(V, B, 3, 4\)"):
+        triangulate_projections(torch.zeros(4, 2, 5, 2), torch.zeros(4, 3, 3, 4))

@@ -34,6 +34,9 @@ Method = Literal["dlt", "weighted", "robust"]
 BLOCK = 4096
 """Points handled at once without compilation: the intermediates of four views then stay in the second-level cache."""
 
+EXACT_STEPS = 8
+"""Newton steps that bring the linear solution to rounding even where rays meet nowhere."""
+
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
@@ -66,7 +69,8 @@ def triangulate(
 
     Args:
         points: (V, ..., 2) pixels; NaN = not seen.
-        cameras: (V,) with extrinsics.
+        cameras: (V,) with extrinsics, or (V, B, ...) where the points' leading dimensions are (V, B, ...): then every
+            item of the batch has cameras of its own.
         covariance: of the points in square pixels, broadcastable to (V, ..., 2, 2); None: 1 square pixel. The
             result's covariance is as good as this one, and `robust` judges outliers by it. NaN = not seen.
         weights: broadcastable to (V, ...), prior weights multiplied into the information of each view (`dlt`: into the
@@ -83,30 +87,77 @@ def triangulate(
         raise ShapeError(f"points: expected floating-point pixels, got {points.dtype}; convert them")
     if cameras.intrinsics.dtype != points.dtype:
         cameras = cameras.to(points.dtype)
-    rotation, translation = cameras.extrinsics
-    views = rotation.shape[0]
-    if rotation.ndim != 3 or points.ndim < 2 or points.shape[0] != views or points.shape[-1] != 2:
+    batch = cameras.batch_shape
+    if not batch or points.ndim < 1 + len(batch) or points.shape[: len(batch)] != batch or points.shape[-1] != 2:
         raise ShapeError(
-            f"points: expected (V, ..., 2) with V = {views} as in the cameras {cameras.batch_shape}, "
-            f"got {tuple(points.shape)}; views come first"
+            f"points: expected {(*batch, '...', 2)} as the cameras {batch} have it, got {tuple(points.shape)}; views "
+            "come first"
         )
     if method not in _KERNELS:
         raise InputError(f"method: expected one of {', '.join(_KERNELS)}, got '{method}'")
-    batch = points.shape[1:-1]
+    views, free = batch[0], points.shape[1:-1]
     points, covariance = _ideal_pixels(points, covariance, cameras)
     observed = points.reshape(views, -1, 2)
     spread = _flat(covariance, points.shape[:-1], trailing=2)
     prior = None if weights is None else _flat(weights.to(points.dtype), points.shape[:-1], trailing=0)
     kernel = _compiled(method) if compiled else _KERNELS[method]
-    solve = partial(kernel, cameras.intrinsics, rotation, translation)
+    poses: tuple[Tensor, ...] = (cameras.intrinsics, *cameras.extrinsics)
+    if len(batch) > 1:
+        poses = tuple(_per_point(part, batch, free) for part in poses)
     if compiled or observed.shape[1] <= 2 * BLOCK:
-        position, uncertainty, weight = solve(observed, spread, prior)
+        position, uncertainty, weight = kernel(*poses, observed, spread, prior)
     else:
-        position, uncertainty, weight = _in_blocks(solve, observed, spread, prior)
-    if len(batch) != 1:
-        position, uncertainty = position.reshape(*batch, 3), uncertainty.reshape(*batch, 3, 3)
-        weight = weight.reshape(views, *batch)
+        position, uncertainty, weight = _in_blocks(kernel, poses, observed, spread, prior)
+    if len(free) != 1:
+        position, uncertainty = position.reshape(*free, 3), uncertainty.reshape(*free, 3, 3)
+        weight = weight.reshape(views, *free)
     return Triangulation(positions=position, covariance=uncertainty, weights=weight)
+
+
+def triangulate_projections(
+    points: Tensor, projections: Tensor, *, weights: Tensor | None = None, covariance: Tensor | None = None
+) -> Triangulation:
+    """Triangulate by the direct linear transformation from projection matrices: what a network learns through.
+
+    Nothing branches on data and nothing is decomposed, so that it exports, and its derivative is finite wherever the
+    points are determined. Solved in double precision, whatever the inputs have: the result has theirs.
+
+    Args:
+        points: (V, B, J, 2) pixels without distortion; NaN = not seen.
+        projections: (V, B, 3, 4) from the world to pixels.
+        weights: (V, B, J) factors of the equations of each view; 0 = not seen. None: 1.
+        covariance: (V, B, J, 2, 2) of the points in square pixels; None: 1 square pixel.
+
+    Returns:
+        Positions (B, J, 3), their covariance (B, J, 3, 3) and the weights (V, B, J).
+
+    Raises:
+        ShapeError: the shapes do not fit together.
+    """
+    views, batch, joints = points.shape[:-1] if points.ndim == 4 else (-1, -1, -1)
+    if points.shape[-1] != 2 or projections.shape != (views, batch, 3, 4):
+        raise ShapeError(
+            f"expected points (V, B, J, 2) and projections (V, B, 3, 4), got {tuple(points.shape)} and "
+            f"{tuple(projections.shape)}"
+        )
+    double = torch.float64  # squares of the equations lose half of the digits
+    lens = torch.eye(3, dtype=double, device=points.device).expand(views, batch * joints, 3, 3)
+    pose = _per_point(projections.to(double), (views, batch), (batch, joints))
+    spread = torch.eye(2, device=points.device) if covariance is None else covariance
+    position, uncertainty, weight = dlt(
+        lens,
+        pose[..., :3],
+        pose[..., 3],
+        points.to(double).reshape(views, -1, 2),
+        _flat(spread.to(double), points.shape[:-1], trailing=2),
+        None if weights is None else _flat(weights.to(double), points.shape[:-1], trailing=0),
+        steps=EXACT_STEPS,
+    )
+    return Triangulation(
+        positions=position.view(batch, joints, 3).to(points.dtype),
+        covariance=uncertainty.view(batch, joints, 3, 3).to(points.dtype),
+        weights=weight.view(views, batch, joints).to(points.dtype),
+    )
 
 
 def _ideal_pixels(points: Tensor, covariance: Tensor | None, cameras: Cameras) -> tuple[Tensor, Tensor]:
@@ -135,16 +186,29 @@ def _flat(values: Tensor, shape: tuple[int, ...], *, trailing: int) -> Tensor:
     return values.reshape(rows, -1, *(2,) * trailing)
 
 
+def _per_point(part: Tensor, batch: torch.Size | tuple[int, ...], free: tuple[int, ...]) -> Tensor:
+    """Repeat what belongs to a batch of cameras (V, B, ...) for each of its points: (V, N, ...)."""
+    trailing = part.shape[len(batch) :]
+    spread = part.reshape(*batch, *(1,) * (len(free) - len(batch) + 1), *trailing)
+    return spread.expand(batch[0], *free, *trailing).reshape(batch[0], -1, *trailing)
+
+
 def _in_blocks(
-    solve: Callable[..., tuple[Tensor, Tensor, Tensor]], observed: Tensor, spread: Tensor, prior: Tensor | None
+    kernel: Kernel, poses: tuple[Tensor, ...], observed: Tensor, spread: Tensor, prior: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the kernel on blocks of points that fit the cache."""
+    per_point = poses[0].ndim > 3
 
     def block(values: Tensor | None, start: int) -> Tensor | None:
         return values if values is None or values.shape[1] == 1 else values[:, start : start + BLOCK]
 
-    starts = range(0, observed.shape[1], BLOCK)
-    parts = [solve(block(observed, at), block(spread, at), block(prior, at)) for at in starts]
+    parts = [
+        kernel(
+            *(block(part, start) if per_point else part for part in poses),
+            *(block(values, start) for values in (observed, spread, prior)),
+        )
+        for start in range(0, observed.shape[1], BLOCK)
+    ]
     positions, covariances, weights = zip(*parts, strict=True)
     return torch.cat(positions), torch.cat(covariances), torch.cat(weights, dim=1)
 

@@ -1,0 +1,1 @@
+"""Learnable triangulation: RANSAC, algebraic and volumetric, from the images of calibrated views."""
