@@ -263,7 +263,9 @@ def test_algebraic_network__learns_as_published(shared_parity):
                 norms[name.removeprefix("gradnorm__").replace("__", ".")], expected, rtol=5e-3, atol=1e-3, msg=name
             )
     optimiser.step()
-    torch.testing.assert_close(network.backbone.final_layer.bias.detach(), data["final_bias_after"], rtol=0, atol=1e-6)
+    # the derivative of this bias is zero but for rounding, of which Adam makes a whole step to either side
+    found_bias = network.backbone.final_layer.bias.detach()
+    torch.testing.assert_close(found_bias, data["final_bias_after"], rtol=0, atol=2.1e-5)
     torch.testing.assert_close(
         network.backbone.bn1.running_mean, data["bn1_running_mean_after"], **{"rtol": 1e-4, "atol": 1e-6}
     )
