@@ -10,6 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from marey.core.errors import InputError, MissingAssetError
+from marey.engine.evaluation import PREDICTIONS, Metric, compare, read_card
 from marey.io.atomic import atomic_write_text
 from marey.io.predictions import PoseRows, read_pose_rows
 from marey.io.predictions_published import (
@@ -49,21 +50,82 @@ def score_predictions(
         FormatError: a file is not what its format demands.
     """
     chosen = protocol(protocol_name)
+    return chosen.score(*read_both(predictions, protocol_name=protocol_name, labels=labels, format=format))
+
+
+def read_both(
+    predictions: str | os.PathLike[str],
+    *,
+    protocol_name: str,
+    labels: str | os.PathLike[str] | None = None,
+    format: PredictionFormat | None = None,  # noqa: A002 - as the command line has it
+) -> tuple[PoseRows, PoseRows]:
+    """Predictions and the labels that they are scored against; arguments and errors as in `score_predictions`.
+
+    Predictions of `marey evaluate METHOD` have their labels beside them and need none.
+    """
     path = Path(predictions)
+    path = path / PREDICTIONS if (path / PREDICTIONS).exists() else path
     for given in (path, *([] if labels is None else [Path(labels)])):
         if not given.exists():
             raise MissingAssetError(f"{given} does not exist; give a file of predictions or labels")
     kind = format or guessed_format(path, protocol_name)
     if kind not in get_args(PredictionFormat):
         raise InputError(f"format: expected one of {', '.join(get_args(PredictionFormat))}, got '{kind}'")
-    truth = None if labels is None else _labels(Path(labels))
+    beside = labels_beside(path) if labels is None else Path(labels)
+    truth = None if beside is None else _labels(beside)
     found, own = _predictions(path, kind, protocol_name, truth)
     truth = own if truth is None else truth
     if truth is None:
         raise InputError(
             f"labels: '{protocol_name}' of a file of the format {kind} needs them; pass the file of labels"
         )
-    return chosen.score(found, truth)
+    return found, truth
+
+
+def labels_beside(path: Path) -> Path | None:
+    """The labels that the card of a file of predictions names, if they lie beside it."""
+    card = read_card(path)
+    name = None if card is None else card.get("labels")
+    beside = path.with_name(name) if isinstance(name, str) and Path(name).name == name else None
+    return beside if beside is not None and beside.exists() else None
+
+
+def benchmark_of(path: str | os.PathLike[str]) -> str:
+    """Name and version of the benchmark that predictions were made for; empty if their card does not say."""
+    path = Path(path)
+    card = read_card(path / PREDICTIONS if path.is_dir() else path)
+    return "" if card is None else str(card.get("benchmark", ""))
+
+
+def compare_predictions(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    *,
+    protocol_name: str,
+    labels: str | os.PathLike[str] | None = None,
+    format: PredictionFormat | None = None,  # noqa: A002 - as the command line has it
+) -> tuple[Metric, ...]:
+    """Compare two files of predictions of the same labels, metric by metric: a paired bootstrap over the rows.
+
+    Args:
+        first: as in `score_predictions`.
+        second: as in `score_predictions`.
+        protocol_name: see `marey.metrics.protocols.PROTOCOLS`.
+        labels: as in `score_predictions`; None: those beside `first`.
+        format: of both; None: as their names tell.
+
+    Raises:
+        InputError, MissingAssetError, FormatError: as `score_predictions`; and the protocol has no number for each row.
+    """
+    ours, truth = read_both(first, protocol_name=protocol_name, labels=labels, format=format)
+    theirs, other = read_both(second, protocol_name=protocol_name, labels=labels, format=format)
+    if ours.benchmark != theirs.benchmark or len(truth) != len(other):
+        raise InputError(
+            f"predictions: made for {len(truth)} rows of '{ours.benchmark}' and {len(other)} of '{theirs.benchmark}'; "
+            "compare what was predicted for the same samples"
+        )
+    return compare(ours, theirs, truth, ruler=protocol(protocol_name))
 
 
 def guessed_format(path: Path, protocol_name: str) -> PredictionFormat:
@@ -114,10 +176,12 @@ def _predictions(
     return read_metrabs_predictions(path, data, intrinsics=intrinsics)
 
 
-def write_scores(path: str | os.PathLike[str], scores: Scores) -> None:
-    """Write scores with their card as JSON.
+def write_scores(path: str | os.PathLike[str], *scores: Scores) -> None:
+    """Write scores with their cards as JSON; those of several protocols as an object of them, by name.
 
     Raises:
         InputError: the file cannot be written.
     """
-    atomic_write_text(path, json.dumps(scores.asdict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    found = {entry.card.name: entry.asdict() for entry in scores}
+    document = next(iter(found.values())) if len(found) == 1 else found
+    atomic_write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
