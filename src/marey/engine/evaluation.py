@@ -25,6 +25,7 @@ from marey.io.predictions import PoseRows, read_pose_rows, write_pose_rows
 from marey.io.text import read_text_limited
 from marey.metrics.comparison import Comparison, paired_bootstrap
 from marey.metrics.protocols import Protocol, Scores, protocol
+from marey.metrics.protocols.pairing import paired
 from marey.metrics.protocols.uncertainty import COVARIANCE, known_in_both
 
 PREDICTIONS, LABELS, SCORES = "predictions.npz", "labels.npz", "scores.json"
@@ -211,6 +212,8 @@ def compare(
         InputError: the protocol has no numbers by row, or leaves out some rows, or rows do not fit.
     """
     if ruler.card.name == "uncertainty":
+        for rows in (first, second):
+            paired(rows, labels)
         first, second = known_in_both(first, second)
     ours, theirs = (ruler.score(rows, labels).per_row for rows in (first, second))
     if not ours or any(len(values) != len(labels) for values in (*ours.values(), *theirs.values())):
