@@ -17,8 +17,11 @@ from marey.body.smpl import read_smpl
 from marey.core import BodyState, Cameras, InputError, MissingAssetError
 from marey.core.skeletons import Skeleton, skeleton
 from marey.data.boxes import boxes_of_points
+from marey.data.labels import Labels
+from marey.data.square_crops import square_boxes
 from marey.geometry import project_from_camera, world_to_camera
 from marey.geometry.rotations import rotvec_to_matrix
+from marey.io.predictions import PoseRows, pose_rows
 
 Array = npt.NDArray[Any]
 
@@ -149,3 +152,38 @@ def _points(model: BodyModel, state: BodyState, cameras: Cameras) -> tuple[Array
     if "h36m" in model.regressors:
         joints = (model.regressors["h36m"].to(seen) @ seen)[:, [*LSP_14_OF_H36M, 0]]
     return box, joints.numpy()
+
+
+def pelvis_at_rest(model: BodyModel, shapes: Array) -> Array:
+    """(R, 3) metres: the root joint of bodies of shapes (R, 10), about which they turn; their translation moves it."""
+    basis = model.joint_basis[0].double().numpy()
+    rest: Array = model.joint_template[0].double().numpy() + shapes[:, : basis.shape[-1]] @ basis.T
+    return rest
+
+
+def rows_of_14(labels: Labels, joints: Array, boxes: Array) -> PoseRows:
+    """Labels that the protocols of 14 joints score.
+
+    Args:
+        labels: R rows with cameras.
+        joints: (R, 15, 3) of `LSP_14_AND_PELVIS` in the cameras' frames, metres.
+        boxes: (R, 4) of the people; what the squares around them show is `visible`, nothing where they are NaN.
+
+    Returns:
+        Joints, their `keypoints` in pixels, and `visible`.
+    """
+    assert labels.cameras is not None
+    cameras = labels.cameras[torch.from_numpy(labels.images.camera[labels.image])]
+    pixels = project_from_camera(torch.from_numpy(joints), cameras).numpy()
+    crop = square_boxes(boxes)[:, None]
+    inside = (pixels >= crop[..., :2]) & (pixels <= crop[..., :2] + crop[..., 2:])
+    return pose_rows(
+        joints,
+        joint_names=LSP_14_AND_PELVIS.joints,
+        sequence=labels.images.sequence[labels.image],
+        frame=labels.images.frame[labels.image],
+        person=labels.person,
+        benchmark=f"{labels.name} {labels.version}",
+        keypoints=pixels,
+        visible=inside.all(-1),
+    )

@@ -36,16 +36,15 @@ from marey.data.prepare.gendered_bodies import (
     SmplParameters,
     body_points,
     read_gendered_bodies,
+    rows_of_14,
 )
 from marey.data.prepare.pw3d_crops import write_crops
 from marey.data.prepare.pw3d_sequences import Pw3dSequence, read_pw3d_sequence
 from marey.data.prepare.work import Work
-from marey.data.square_crops import square_boxes
-from marey.geometry import project_from_camera
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
 from marey.io.atomic import check_writable
 from marey.io.image_headers import read_image_header
-from marey.io.predictions import PoseRows, pose_rows, write_pose_rows
+from marey.io.predictions import PoseRows, write_pose_rows
 from marey.metrics.protocols.lsp14 import SCENES_3DPW_OCC
 
 VERSION = "1"
@@ -289,13 +288,14 @@ def _write_protocols(out: Path, labels: Labels, joints: Array | None, options: P
         write_pose_rows(folder / f"{name}_24.npz", _rows_of_24(labels[rows]))
     if joints is None:
         return
+    boxes = _detected_boxes(labels, options.box_scale)
     often = labels.images.frame[labels.image] % options.every == 0
     lists = {f"{name}_14": split == name for name in options.splits}
     lists |= {f"test_14_ds{options.every}": (split == "test") & often} if "test" in options.splits else {}
     lists |= {f"occ_14_ds{options.every}": in_3dpw_occ(labels) & often}
     for name, chosen in lists.items():
         rows = np.flatnonzero(chosen)
-        write_pose_rows(folder / f"{name}.npz", _rows_of_14(labels[rows], joints[rows], options.box_scale))
+        write_pose_rows(folder / f"{name}.npz", rows_of_14(labels[rows], joints[rows], boxes[rows]))
 
 
 def _rows_of_24(labels: Labels) -> PoseRows:
@@ -312,26 +312,6 @@ def joint_orientations(values: Mapping[str, Array]) -> Array:
     posed = forward_kinematics(SMPL_TREE, rotations.new_zeros(len(rotations), 24, 3), rotations)
     orientations: Array = posed[..., :3].numpy()
     return orientations
-
-
-def _rows_of_14(labels: Labels, joints: Array, scale: float) -> PoseRows:
-    """The 14 joints and the pelvis in the camera's frame, where they are in the image, and which the crop shows."""
-    assert labels.cameras is not None
-    cameras = labels.cameras[torch.from_numpy(labels.images.camera[labels.image])]
-    pixels = project_from_camera(torch.from_numpy(joints), cameras).numpy()
-    crop = square_boxes(_detected_boxes(labels, scale))[:, None]
-    inside = (pixels >= crop[..., :2]) & (pixels <= crop[..., :2] + crop[..., 2:])
-    return pose_rows(
-        joints,
-        joint_names=LSP_14_AND_PELVIS.joints,
-        sequence=labels.images.sequence[labels.image],
-        frame=labels.images.frame[labels.image],
-        person=labels.person,
-        benchmark=f"3dpw {VERSION}",
-        keypoints=pixels,
-        visible=inside.all(-1),
-        gender=labels.values["gender"],
-    )
 
 
 def _detected_boxes(labels: Labels, scale: float) -> Array:
