@@ -20,7 +20,6 @@ def test_choose_method__auto_says_why():
 @pytest.mark.parametrize(
     ("views", "cameras", "error", "match"),
     [
-        (1, "full", InputError, "3D guess"),
         (3, None, CalibrationError, "--calibration"),
         (3, "intrinsics", CalibrationError, "rotation and translation"),
     ],
@@ -30,7 +29,7 @@ def test_choose_method__what_is_missing(views, cameras, error, match):
     if cameras == "intrinsics":
         known = replace(known, rotation=None, translation=None)
     with pytest.raises(error, match=match):
-        choose_method("auto", views=views, cameras=known, keypoints_only=True)
+        choose_method("auto", views=views, cameras=known)
 
 
 def test_choose_method__one_view_needs_no_calibration():
@@ -41,11 +40,11 @@ def test_choose_method__one_view_needs_no_calibration():
 
 @pytest.mark.parametrize(
     ("name", "views", "match"),
-    [("classical", 1, "2 or more views"), ("monocular", 3, "takes 1 view"), ("monocular", 1, "mediapipe")],
+    [("classical", 1, "2 or more views"), ("monocular", 3, "takes 1 view")],
 )
 def test_choose_method__asked_for_what_cannot_be(name, views, match):
     with pytest.raises(InputError, match=match):
-        choose_method(name, views=views, cameras=some_cameras(views=views), keypoints_only=True)
+        choose_method(name, views=views, cameras=some_cameras(views=views))
 
 
 def test_choose_method__as_asked():

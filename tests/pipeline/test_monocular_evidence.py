@@ -7,6 +7,7 @@ import torch
 
 from detect.rig import ring, seen_by, walker
 from marey.core import Detections2D, InputError
+from marey.detect.lifting import lift_keypoints
 from marey.geometry.projection import world_to_camera
 from marey.pipeline.monocular_evidence import gather_monocular_evidence
 
@@ -67,7 +68,33 @@ def test_gather__nobody():
         gathered(replace(empty, keypoints=replace(empty.keypoints, score=torch.zeros(1, 30, 2, 17))), cameras)
 
 
-def test_gather__a_detector_without_a_guess():
-    shuffled, _, cameras = detections()
-    with pytest.raises(InputError, match="--detector mediapipe"):
-        gathered(replace(shuffled, monocular=None), cameras)
+def test_gather__a_detector_without_a_guess_is_lifted():
+    shuffled, sorted_, cameras = detections(people=1)
+    mirror = list(sorted_.keypoints.skeleton.mirror)
+    swapped = replace(shuffled, monocular=None).map(torch.clone)
+    swapped.keypoints.positions[:, 10:14] = shuffled.keypoints.positions[:, 10:14][..., mirror, :]
+    evidence = gathered(swapped, cameras)
+    assert evidence.lifted
+    assert any("the lifter's" in note for note in evidence.notes)
+    guess, covariance = lift_keypoints(evidence.keypoints, cameras)
+    torch.testing.assert_close(evidence.monocular, guess)  # of the keypoints whose sides are right
+    torch.testing.assert_close(evidence.monocular_covariance, covariance)
+
+
+def test_gather__the_guess_of_a_detector_is_kept():
+    _, sorted_, cameras = detections(people=1)
+    evidence = gathered(sorted_, cameras)
+    assert not evidence.lifted
+    assert evidence.monocular_covariance is None
+
+
+def test_gather__a_stated_covariance_follows_people_and_sides():
+    shuffled, sorted_, cameras = detections()
+    size = torch.arange(17).double()[:, None, None] + 1
+    stated = sorted_.monocular[..., :1, None].abs() * size * torch.eye(3).double()
+    shown = stated.clone()
+    odd = torch.arange(1, 30, 2)
+    shown[:, odd] = shown[:, odd].flip(2)
+    evidence = gathered(replace(shuffled, monocular_covariance=shown), cameras)
+    order = [0, 1] if torch.equal(evidence.keypoints.positions[0, 0], sorted_.keypoints.positions[0, 0]) else [1, 0]
+    torch.testing.assert_close(evidence.monocular_covariance, stated[:, :, order])

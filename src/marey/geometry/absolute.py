@@ -229,7 +229,7 @@ class _Problem:
     ) -> _Problem:
         _check(relative, pixels)
         shape, dtype = relative.shape[:-1], relative.dtype
-        points, carry = _normalised(pixels.to(dtype), cameras)
+        points, carry = ideal_points(pixels.to(dtype), cameras)
         eye = torch.eye(3, dtype=dtype, device=points.device)
         noise = eye[:2, :2] if pixel_covariance is None else pixel_covariance
         noise = carry @ _spread_over(noise.to(dtype), (*shape, 2, 2)) @ carry.mT
@@ -337,8 +337,13 @@ def _check(relative: Tensor, pixels: Tensor) -> None:
         )
 
 
-def _normalised(pixels: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """Ideal normalised coordinates (..., J, 2) of pixels, and their derivative (..., J, 2, 2) by the pixels."""
+def ideal_points(pixels: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """Where an ideal camera of focal length 1 sees what pixels (..., J, 2) show, lens taken out.
+
+    Returns:
+        x / z and y / z in the camera's frame, (..., J, 2), NaN where `undistort` gives NaN; and their derivative
+        (..., J, 2, 2) by the pixels, a constant to autograd, which carries a covariance: `D C D^T`.
+    """
     ideal, warp = undistort_pixels(pixels, cameras)
     batch = cameras.batch_shape
     scale = inverse_2x2(cameras.intrinsics[..., :2, :2].to(pixels.dtype))

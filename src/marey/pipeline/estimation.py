@@ -17,6 +17,7 @@ from marey._version import __version__
 from marey.core import Estimate, InputError, Joints3D, Observation, Recording
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
+from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.methods.classical.monocular import DISTANCE, with_distance_error, without_distance_error
 from marey.pipeline.assumed_camera import single_camera
 from marey.pipeline.config import EstimateConfig
@@ -78,10 +79,7 @@ def estimate(
             fps=config.fps,
             mixed_rates=config.sync != "none",
         )
-        from_files = recording.detections is not None and config.detector == "auto"
-        name, why = choose_method(
-            method, views=len(recording.names), cameras=recording.cameras, keypoints_only=from_files
-        )
+        name, why = choose_method(method, views=len(recording.names), cameras=recording.cameras)
         single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
         if single is not None:
             recording = dataclasses.replace(recording, cameras=single.cameras)
@@ -105,10 +103,12 @@ def estimate(
     times = timestamps_of(recording, span)
     with stages("from pixels to space"):
         focal_deviation = 0.0 if single is None else single.focal_deviation
-        result = build_estimator(name, config, focal_deviation=focal_deviation)(
+        known = {"focal_deviation": focal_deviation, **({"size": LIFTED_SIZE} if evidence.lifted else {})}
+        result = build_estimator(name, config, **known)(
             Observation(
                 keypoints=evidence.keypoints,
                 monocular=evidence.monocular,
+                monocular_covariance=evidence.monocular_covariance,
                 frames=recording.frames,
                 cameras=evidence.cameras,
                 timestamps=times,

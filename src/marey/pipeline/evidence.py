@@ -25,7 +25,11 @@ class Evidence:
     noise: NoiseModel
     notes: tuple[str, ...]
     monocular: Tensor | None = None
-    """(V, T, P, J, 3) the detector's own 3D guess, metres, where the method needs it."""
+    """(V, T, P, J, 3) a 3D guess, the detector's own or the lifter's, metres, where the method needs it."""
+    monocular_covariance: Tensor | None = None
+    """(V, T, P, J, 3, 3) of the guess, square metres, where it states one."""
+    lifted: bool = False
+    """The guess is the lifter's: made from the keypoints, it knows nothing of the person's size."""
 
 
 def gather_evidence(

@@ -32,29 +32,25 @@ def requirements(name: str) -> Requirements:
     return needs
 
 
-def choose_method(name: str, *, views: int, cameras: Cameras | None, keypoints_only: bool = False) -> tuple[str, str]:
+def choose_method(name: str, *, views: int, cameras: Cameras | None) -> tuple[str, str]:
     """Pick the method for a recording and say why.
 
     Args:
         name: a method's name, or `auto`.
         views: number of views.
         cameras: what is known of them. A method that needs no more than the intrinsics can do with assumed ones.
-        keypoints_only: the evidence is keypoint files, which hold no 3D guess of a detector.
 
     Returns:
         The name and a sentence.
 
     Raises:
-        InputError: there is no such method, or the recording has too few or too many views or other evidence.
+        InputError: there is no such method, or the recording has too few or too many views.
         CalibrationError: the cameras that it needs are not known.
     """
     if name not in ("auto", *METHODS):
         raise InputError(f"method: expected auto or one of {', '.join(METHODS)}, got '{name}'")
     asked = tuple(METHODS) if name == "auto" else (name,)
-    lacks = {
-        method: _lack(method, requirements(method), views=views, cameras=cameras, keypoints_only=keypoints_only)
-        for method in asked
-    }
+    lacks = {method: _lack(method, requirements(method), views=views, cameras=cameras) for method in asked}
     for method, lack in lacks.items():
         if lack is None:
             return method, f"Method {method}, {'as asked' if name != 'auto' else _reason(views)}."
@@ -72,7 +68,7 @@ def _fits(needs: Requirements, views: int) -> bool:
 
 
 def _lack(
-    name: str, needs: Requirements, *, views: int, cameras: Cameras | None, keypoints_only: bool
+    name: str, needs: Requirements, *, views: int, cameras: Cameras | None
 ) -> InputError | CalibrationError | None:
     """What a method lacks, in words that help; None: nothing."""
     least, most = needs.views
@@ -83,11 +79,6 @@ def _lack(
         )
     if most is not None and views > most:
         return InputError(f"the method {name} takes {most} view, and the recording has {views}: give one of them")
-    if needs.evidence == "monocular" and keypoints_only:
-        return InputError(
-            f"the method {name}, for one camera, needs a detector's own 3D guess, and the recording has keypoint files "
-            "only: give the video or the images and --detector mediapipe, or two or more calibrated cameras"
-        )
     if needs.calibration != "full":
         return None
     if cameras is None:

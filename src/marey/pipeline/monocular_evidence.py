@@ -9,6 +9,7 @@ from torch import Tensor
 
 from marey.core import Cameras, Detections2D, InputError
 from marey.detect.association import associate, take_slots
+from marey.detect.lifting import lift_keypoints
 from marey.detect.noise import default_noise, with_noise
 from marey.detect.settings import AssociationConfig
 from marey.detect.swaps import correct_swaps_in_view, exchange_sides
@@ -26,20 +27,16 @@ def gather_monocular_evidence(
     """Follow people through one view and set their sides right.
 
     Args:
-        detections: (1, T, P) slots without identity, with the detector's own 3D guess.
+        detections: (1, T, P) slots without identity. Where they come without the detector's own 3D guess, the lifter
+            makes one of the keypoints.
         cameras: (1,).
         detector: whose noise model to take; one view has nothing to measure it by.
         fps: frames per second.
         people: how many to keep, those seen longest; None: everyone seen for long enough.
 
     Raises:
-        InputError: the detector has no 3D guess, or nobody is there.
+        InputError: nobody is there, or the lifter does not know the joints.
     """
-    if detections.monocular is None:
-        raise InputError(
-            f"the detector {detector} gives keypoints in the image only, and one camera needs its 3D guess too: use "
-            "--detector mediapipe, or record with a second calibrated camera"
-        )
     model = default_noise(detector)
     noisy = with_noise(detections.keypoints, model)
     association = associate(
@@ -52,17 +49,35 @@ def gather_monocular_evidence(
         )
     own = take_slots(noisy, association.slots)
     keypoints, swaps = correct_swaps_in_view(own, cameras.names)
-    guess = _taken(detections.monocular, association.slots)
-    return Evidence(
-        keypoints=keypoints,
-        cameras=cameras,
-        noise=model,
-        notes=(*association.notes, *swaps.notes),
-        monocular=exchange_sides(guess, swaps.halves, keypoints.skeleton),
+    evidence = Evidence(keypoints=keypoints, cameras=cameras, noise=model, notes=(*association.notes, *swaps.notes))
+    if detections.monocular is None:
+        return _with_lifted(evidence)
+
+    def followed(values: Tensor) -> Tensor:
+        taken = _taken(values.flatten(4), association.slots)
+        return exchange_sides(taken, swaps.halves, keypoints.skeleton).reshape(*taken.shape[:3], *values.shape[3:])
+
+    spread = detections.monocular_covariance
+    return replace(
+        evidence,
+        monocular=followed(detections.monocular),
+        monocular_covariance=None if spread is None else followed(spread),
+    )
+
+
+def _with_lifted(evidence: Evidence) -> Evidence:
+    """With a guess that is made of the keypoints, whose sides are right by now."""
+    guess, covariance = lift_keypoints(evidence.keypoints, evidence.cameras)
+    note = (
+        "The keypoints come without a 3D guess of the detector: it is the lifter's, made from the keypoints frame by "
+        "frame, with its own covariance; they show no size, so people are taken for adults."
+    )
+    return replace(
+        evidence, monocular=guess, monocular_covariance=covariance, lifted=True, notes=(*evidence.notes, note)
     )
 
 
 def _taken(guess: Tensor, slots: Tensor) -> Tensor:
-    """The slots (V, T, P') of (V, T, P, J, 3); NaN where a slot is -1."""
+    """The slots (V, T, P') of (V, T, P, J, D); NaN where a slot is -1."""
     index = slots.clamp(min=0)[..., None, None].expand(*slots.shape, *guess.shape[3:])
     return torch.where((slots >= 0)[..., None, None], guess.gather(2, index), torch.nan)

@@ -39,16 +39,24 @@ class SizePrior:
     shoulder and ankle that lie some centimetres from the anatomists' (0.03)."""
     detector_deviation: float = 0.05
     """Relative: by how much the size of a detector's 3D guess errs for one person in one view."""
+    detector_ratio: float = 1.0
+    """The stature that trunk and legs of the guess imply, in people's own; it leaves the guess as it is."""
     jitter: float = 0.5
     """Share of the change of the measured size from frame to frame that is the detector's and not its pose's: a pose
     that is foreshortened wrongly changes the measured lengths without changing the scale."""
 
     def __post_init__(self) -> None:
-        values = (self.stature, self.proportion_deviation, self.detector_deviation)
+        values = (self.stature, self.proportion_deviation, self.detector_deviation, self.detector_ratio)
         if not all(math.isfinite(value) and value > 0 for value in values) or not 0.3 <= self.stature <= 2.8:
             raise InputError(f"size prior: expected a stature of 0.3 to 2.8 m and positive deviations, got {self}")
         if not 0 <= self.stature_deviation < math.inf or not 0 <= self.jitter <= 1:
             raise InputError(f"size prior: expected stature_deviation >= 0 and a jitter in 0..1, got {self}")
+
+
+LIFTED_SIZE = SizePrior(stature_deviation=1000.0, detector_deviation=0.08, detector_ratio=0.93, jitter=0.0)
+"""With a 3D guess that a lifter made of keypoints (`marey.detect.lifting`). The stature of adults is in it already, for
+it learnt from adults; what it does not know makes its limbs shorter than they are, so its size is that of the whole.
+Deviation and ratio are measured on synthetic people (`benchmarks/lifting.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +82,7 @@ def estimate_size(relative: Tensor, score: Tensor, skeleton: Skeleton, prior: Si
         skeleton: without shoulders or hips nothing is measured.
         prior: of everyone.
     """
-    implied = implied_stature(relative, score, skeleton)
+    implied = implied_stature(relative, score, skeleton) / prior.detector_ratio
     measured = implied.nanmedian(dim=0).values
     known = measured.isfinite()
     own = prior.detector_deviation**2

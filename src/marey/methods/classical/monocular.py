@@ -82,7 +82,8 @@ class MonocularEstimator:
         keypoints, guess, cameras = observation.keypoints, observation.monocular, observation.cameras
         if keypoints is None or guess is None:
             raise InputError(
-                "one camera needs keypoints and the detector's own 3D guess; detect with mediapipe, which has one"
+                "one camera needs keypoints and a 3D guess; detect with mediapipe, which has one of its own, or make "
+                "one of the keypoints with marey.detect.lifting.lift_keypoints"
             )
         if cameras is None:
             raise CalibrationError(
@@ -97,7 +98,13 @@ class MonocularEstimator:
             cameras = at_the_origin(cameras)
         prior = self.size if self.stature is None else replace(self.size, stature=self.stature, stature_deviation=0.0)
         joints, diagnostics, size = place_people(
-            keypoints, guess, cameras, prior=prior, noise=self.noise, focal_deviation=self.focal_deviation
+            keypoints,
+            guess,
+            cameras,
+            prior=prior,
+            noise=self.noise,
+            focal_deviation=self.focal_deviation,
+            covariance=observation.monocular_covariance,
         )
         frames = tuple(range(observation.start, observation.start + keypoints.batch_shape[1]))
         return Estimate(
@@ -119,6 +126,7 @@ def place_people(
     prior: SizePrior,
     noise: GuessNoise,
     focal_deviation: float = 0.0,
+    covariance: Tensor | None = None,
 ) -> tuple[Joints3D, Diagnostics, BodySize]:
     """Place people seen by one camera in the world.
 
@@ -127,8 +135,9 @@ def place_people(
         guess: (1, T, P, J, 3) root-relative joints in axes parallel to the camera's, metres; NaN = missing.
         cameras: (1,) with extrinsics.
         prior: of the size of everybody.
-        noise: of the guess.
+        noise: of the guess, where its covariance is not known.
         focal_deviation: relative standard deviation of the focal length.
+        covariance: (1, T, P, J, 3, 3) of the guess, square metres, if whoever guessed states it; NaN = unknown.
 
     Returns:
         Joints (T, P) in the world, metres, NaN where the guess or the place is unknown; weights and residuals
@@ -144,11 +153,15 @@ def place_people(
     score = keypoints.score
     size = estimate_size(guess[0], score[0], keypoints.skeleton, prior)
     factor = size.factor[None, ..., None, None]
+    spread = guess_covariance(score, keypoints.skeleton, noise)
+    if covariance is not None:
+        stated = covariance.isfinite().all(-1).all(-1)[..., None, None]
+        spread = torch.where(stated, factor[..., None].square() * covariance, spread)
     placed = absolute_joints(
         factor * guess,
         keypoints.positions,
         cameras,
-        relative_covariance=guess_covariance(score, keypoints.skeleton, noise),
+        relative_covariance=spread,
         pixel_covariance=keypoints.covariance,
         distance_deviation=distance_deviation(size, noise, focal_deviation),
     )
@@ -217,6 +230,7 @@ def _notes(size: BodySize, prior: SizePrior, estimator: MonocularEstimator) -> t
     """How tall everybody was taken to be, and what the distance owes to that."""
     depth = distance_deviation(size, estimator.noise, estimator.focal_deviation)
     why = "the given stature" if estimator.stature is not None else f"adults' {prior.stature:.2f} m"
+    why = f", weighed against {why}" if prior.stature_deviation < prior.stature else ""
     rows = zip(size.measured.tolist(), size.stature.tolist(), depth.tolist(), strict=True)
     return tuple(
         f"Person {person}: {_told_size(measured, settled, why)}; the distance is uncertain by {100 * spread:.0f} %."
@@ -227,4 +241,4 @@ def _notes(size: BodySize, prior: SizePrior, estimator: MonocularEstimator) -> t
 def _told_size(measured: float, settled: float, why: str) -> str:
     if measured != measured:
         return "the trunk is not seen, so the size is the detector's own"
-    return f"taken to be {settled:.2f} m tall ({measured:.2f} m by the detector's 3D guess, weighed against {why})"
+    return f"taken to be {settled:.2f} m tall ({measured:.2f} m by the 3D guess{why})"

@@ -76,11 +76,13 @@ class Samples(NamedTuple):
     """(M, J) boolean: the skeleton of the keypoints has the joint."""
     heading: Tensor
     """(M,) radians, where the body looks in the camera's frame, about its y axis."""
+    shape: Tensor
+    """(M, S) of the open body."""
 
     def to(self, device: torch.device | str) -> Samples:
         """A copy on a device."""
         view = PersonView(*(part.to(device) for part in self.view))
-        return Samples(view, self.joints.to(device), self.there.to(device), self.heading.to(device))
+        return Samples(view, *(part.to(device) for part in self[1:]))
 
 
 class SampleMaker:
@@ -113,6 +115,7 @@ class SampleMaker:
             joints=(seen - hips).flatten(0, 1) @ view.rotation.mT,
             there=there.repeat_interleave(frames, 0),
             heading=torch.atan2(body[:, 0, 2], body[:, 2, 2]),
+            shape=shape.repeat_interleave(frames, 0),
         )
 
 
