@@ -32,5 +32,5 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("stopped at once, as asked again; what was written before is whole")
         self.asked = True

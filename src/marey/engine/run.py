@@ -23,6 +23,9 @@ from marey.engine.tally import Tally
 from marey.engine.validation import validated
 from marey.io.weights import write_weights
 
+_VOTE_EVERY = 10
+"""Steps after which processes ask each other whether one was asked to stop: they then wait for each other."""
+
 
 class Run:
     """A run at one process: where it stands, and how it goes on.
@@ -109,7 +112,7 @@ class Run:
         """What is due after a step, the same at every process."""
         settings, last = self.settings, self.step == self.settings.steps
         logs = self._every(settings.log_every)
-        stops = self._agreed(interruption.asked, due=logs)
+        stops = self._agreed(interruption.asked)
         validates = settings.validate_every > 0 and (last or self._every(settings.validate_every))
         keeps = last or stops or self._every(settings.checkpoint_every)
         if logs or validates or keeps:
@@ -133,11 +136,11 @@ class Run:
     def _every(self, steps: int) -> bool:
         return steps > 0 and self.step % steps == 0
 
-    def _agreed(self, asked: bool, *, due: bool) -> bool:
-        """Whether all stop: several processes ask each other when they exchange numbers anyway."""
+    def _agreed(self, asked: bool) -> bool:
+        """Whether all stop: several processes ask each other now and then, well within torchrun's 30 seconds."""
         if self.fabric.world_size == 1:
             return asked
-        if not due:
+        if not self._every(_VOTE_EVERY):
             return False
         votes = torch.tensor(float(asked), device=self.fabric.device)
         return bool(self.fabric.all_reduce(votes, reduce_op="sum") > 0)

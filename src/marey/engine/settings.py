@@ -86,7 +86,7 @@ class TrainingSettings:
     """Name of the validated score whose best weights are exported; None: those of the last step are."""
     best_is: Literal["lowest", "highest"] = "lowest"
     log_every: int = 50
-    """Steps between lines of metrics.jsonl; losses are looked at then, and the processes agree to stop."""
+    """Steps between lines of metrics.jsonl; whether the losses are finite is looked at then."""
     preview_every: int = 0
     """Steps between pictures in TensorBoard; 0: none."""
 
