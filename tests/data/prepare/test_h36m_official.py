@@ -1,10 +1,12 @@
 """Human3.6M as it is downloaded, as MeTRAbs reads it: a miniature of two subjects, prepared whole."""
 
 import json
+import math
 
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from data.prepare.h36m_files import CAMERAS, write_masks, write_metadata, write_poses_cdf, write_video
 from marey.core import FormatError, MissingAssetError
@@ -196,3 +198,35 @@ def test_official__interrupted_and_gone_on_with(root, tmp_path):
     assert names == sorted(path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.jpg"))
     for name in [*names, "labels.npz"]:
         assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_official__crops_are_seen_by_their_own_cameras(root, tmp_path, parts):
+    write_metadata(  # upright, as crops are: looking along the world's y, its z up
+        root / "Release-v1.2/metadata.xml",
+        placed=lambda camera, _: (math.pi / 2, 0, 0, 10 * camera, -5000, 0),
+        intrinsics=lambda _: (100, 100, 31.5, 23.5, 0, 0, 0, 0, 0),
+    )
+    options = H36MOptions(**{**vars(OPTIONS), "images": "crops", "partial": parts})
+    labels = prepared(root, tmp_path / "out", options)
+    whole = prepared(root, tmp_path / "whole", H36MOptions(**{**vars(OPTIONS), "images": "none"}))
+    assert len(labels) == len(whole) == 48
+    assert labels.cameras.batch_shape == (48,)
+    assert labels.cameras.is_pinhole
+    assert (labels.by_moment() == whole.by_moment()).all()
+    assert (labels.values["joints"] == whole.values["joints"]).all()
+    row = int(np.flatnonzero((labels.images.sequence == "S1/Greeting")[labels.image])[5])
+    image = labels.image[row]
+    assert labels.images.path[image] == "images/S1/Greeting.55011271/frame_000010.jpg"
+    picture = cv2.imread(str(tmp_path / "out" / labels.images.path[image]))
+    assert picture.shape[1::-1] == tuple(labels.images.size[image].tolist())
+    assert abs(np.median(picture[picture > 20]) - 100) < 8  # the grey of frame 10, black beyond the image
+    before, after = whole.cameras[int(whole.images.camera[image])], labels.cameras[int(labels.images.camera[image])]
+    assert after.centers.tolist() == pytest.approx(before.centers.tolist(), abs=1e-5)
+    # the camera looks at the middle of the box, 20 x 40 at 10, 2 in the whole image: pixel 20, 22
+    ray = torch.tensor([20 - 31.5, 22 - 23.5, 100.0])
+    seen = after.rotation @ before.rotation.T @ (ray / ray.norm())
+    assert seen.tolist() == pytest.approx([0, 0, 1], abs=1e-5)
+    # 1.2 times as large, which is the most for so small a person
+    assert labels.values["box"][row, 2:].tolist() == pytest.approx([1.2 * 20, 1.2 * 40], rel=0.03)
+    assert ("partial" in labels.version) == parts

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from marey.core import Cameras
+from marey.data.crops import Crops
 from marey.data.labels import Labels
 from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes, read_table_boxes
 from marey.data.prepare.h36m_cameras import read_metadata_cameras
+from marey.data.prepare.h36m_crops import CropJob, crop_unit, labels_of_crops, planned_crops, write_crop
 from marey.data.prepare.h36m_names import CAMERAS, IMAGE_SIZES, KNOWN_GAPS, SKELETON, metrabs_action, official_name
 from marey.data.prepare.h36m_options import H36MOptions
 from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses
@@ -90,6 +92,10 @@ def prepare_official(root: Path, out: Path, options: H36MOptions, work: Work) ->
     labels = labels_of_moments(moments, naming, sizes=sizes, skeleton=SKELETON)
     if options.images == "frames":
         do_units(work, [*_units(files, out, takes)], write_picture, what="frames")
+    if options.images == "crops":
+        crops = planned_crops(labels, parts=options.partial)
+        do_units(work, [*_crop_units(files, out, takes, labels, crops)], write_crop, what="crops")
+        labels = labels_of_crops(labels, crops)
     return labels
 
 
@@ -191,6 +197,20 @@ def _units(files: OfficialFiles, out: Path, takes: Sequence[Take]) -> Iterator[U
 
 def _target(out: Path, subject: str, action: str, camera: str, frame: int) -> Path:
     return out / _path(subject, action, camera, frame)
+
+
+def _crop_units(
+    files: OfficialFiles, out: Path, takes: Sequence[Take], labels: Labels, crops: Crops
+) -> Iterator[Unit[CropJob]]:
+    """Rows are in the order of takes, frames and cameras."""
+    view = labels.images.views()[labels.image]
+    ends = np.cumsum([np.isfinite(take.boxes[..., 0]).sum() for take in takes])
+    for take, end in zip(takes, ends.tolist(), strict=True):
+        name = official_name(take.subject, take.action)
+        of_take = np.arange(end - int(np.isfinite(take.boxes[..., 0]).sum()), end)
+        for place, camera in enumerate(CAMERAS):
+            key, film = f"crops {take.subject}/{take.action}/{camera}", files.video(take.subject, name, camera)
+            yield crop_unit(key, film, of_take[view[of_take] == place], labels, crops, out)
 
 
 def _path(subject: str, action: str, camera: str, frame: int) -> str:

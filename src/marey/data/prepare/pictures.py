@@ -25,27 +25,38 @@ class Picture(NamedTuple):
     image: Image
 
 
-def film_pictures(path: Path, frames: npt.NDArray[Any], target: Callable[[int], Path]) -> Iterator[Picture]:
-    """Some frames of a video; runs of them are decoded in one go.
+def film_frames(path: Path, frames: npt.NDArray[Any]) -> Iterator[tuple[int, Image]]:
+    """Some frames of a video with their numbers; runs of them are decoded in one go.
 
     Args:
         path: The video.
         frames: (N,) 0-based, increasing.
-        target: Where a frame goes; all go to one folder, which is made.
 
     Raises:
-        InputError: the video cannot be read or is shorter, or the folder cannot be written.
+        InputError: the video cannot be read or is shorter.
         FormatError: it is no video.
     """
     if not len(frames):
         return
-    check_writable(target(int(frames[0])).parent)
     video = VideoFrames(path)
     for run in np.split(frames, np.flatnonzero(np.diff(frames) > _FAR) + 1):
         first, last, wanted = int(run[0]), int(run[-1]), set(run.tolist())
         for number, image in enumerate(video.frames(first, last + 1), start=first):
             if number in wanted:
-                yield Picture(target(number), image)
+                yield number, image
+
+
+def film_pictures(path: Path, frames: npt.NDArray[Any], target: Callable[[int], Path]) -> Iterator[Picture]:
+    """As `film_frames`, with the place where each goes; all go to one folder, which is made.
+
+    Raises:
+        InputError: as there, or the folder cannot be written.
+        FormatError: as there.
+    """
+    if len(frames):
+        check_writable(target(int(frames[0])).parent)
+    for number, image in film_frames(path, frames):
+        yield Picture(target(number), image)
 
 
 def write_picture(picture: Picture) -> None:
