@@ -70,7 +70,9 @@ def lift_keypoints(keypoints: Keypoints2D, cameras: Cameras, *, lifter: Lifter |
         _in_slots(values.reshape(-1, *values.shape[len(batch) :]), places, slots, missing)
         for values, missing in ((points, torch.nan), (covariance, torch.nan), (keypoints.score, 0.0))
     ]
-    blocks = [_lifted(network, *block) for block in zip(*(torch.split(values, _BLOCK) for values in flat), strict=True)]
+    blocks = [
+        lift_points(network, *block) for block in zip(*(torch.split(values, _BLOCK) for values in flat), strict=True)
+    ]
     found = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     joints, spread = (_of_skeleton(values, places, slots, keypoints.skeleton) for values in found)
     return joints.reshape(*batch, *joints.shape[1:]), spread.reshape(*batch, *spread.shape[1:])
@@ -93,8 +95,19 @@ def with_lifted_guess(
 
 
 @torch.no_grad()
-def _lifted(network: Lifter, points: Tensor, covariance: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints (B, 50, 3) and covariances (B, 50, 3, 3) in the camera's axes; NaN where too little is seen."""
+def lift_points(network: Lifter, points: Tensor, covariance: Tensor, score: Tensor) -> tuple[Tensor, Tensor]:
+    """Guess the joints of B people from points in slots: tensors alone, exportable.
+
+    Args:
+        network: the lifter.
+        points: (B, 50, 2) x / z and y / z in the camera's frame, lens taken out, by `marey.nn.lifter.JOINTS`; NaN = not
+            seen.
+        covariance: (B, 50, 2, 2) of the points; NaN = not seen.
+        score: (B, 50) in 0..1; 0 = not seen.
+
+    Returns:
+        Joints (B, 50, 3) and covariances (B, 50, 3, 3) in the camera's axes, metres; NaN where too little is seen.
+    """
     view = person_view(points, covariance, score)
     own = network.covariance_scale
     seen = (part.to(own) for part in (view.points, view.deviation, view.score, view.size))

@@ -16,6 +16,7 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
         "lens": "marey.methods.classical.network:with_lens",
         "pinhole": "marey.methods.classical.network:pinhole",
     },
+    "lifting": {"shipped": "marey.methods.lifting.network:shipped"},
 }
 """Method -> recipe -> `module:factory`, which takes nothing and returns a `Network`; the first recipe
 is the default."""
