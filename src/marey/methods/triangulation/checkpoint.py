@@ -68,17 +68,15 @@ def load_official(
         state = {_BACKBONE + name: value for name, value in state.items()}
     backbone = _backbone_of(state, str(path))
     settings = _published(state) if config is None else config
-    network = _network(replace(settings, backbone=backbone))
-    load_strictly(network, state, str(path))
+    with torch.device("meta"):  # no weights are drawn that the file replaces
+        network = _network(replace(settings, backbone=backbone))
+    _check_fit(network, state, str(path))
+    network.load_state_dict({name: _single(value) for name, value in state.items()}, assign=True)
     return network.eval()
 
 
-def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Copy the tensors of a checkpoint into a network; every name and shape must be the same.
-
-    Raises:
-        FormatError: they are not; the message says which.
-    """
+def _check_fit(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Raise a FormatError unless names and shapes are the same."""
     own = network.state_dict()
     missing = [name for name in own if name not in state]
     unused = [name for name in state if name not in own]
@@ -92,7 +90,10 @@ def load_strictly(network: nn.Module, state: Mapping[str, Tensor], source: str) 
             f"{source}: does not fit {type(network).__name__}: lacks {_named(missing)}; has no place for "
             f"{_named(unused)}; other shapes: {_named(other)}"
         )
-    network.load_state_dict(dict(state))
+
+
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.is_floating_point() else value
 
 
 def load_backbone(network: PoseResNet, path: str | os.PathLike[str]) -> Restored:
