@@ -63,6 +63,8 @@ class CropRule:
     """Bicubic, else bilinear."""
     least_mask: float = 32 / 255
     """A pixel of the crop is in the mask if more of it was."""
+    one_part: bool = True
+    """Whether of a mask only the connected part stays that fits the box best."""
 
 
 _TURNED_BY = math.pi / 6
@@ -172,12 +174,17 @@ def render_crop(image: Image, crops: Crops, row: int) -> Image:
     """
     rule = crops.rule
     light = _warped(image, crops, row, lambda part: to_linear(part, rule.gamma))
-    stored = from_linear(light, rule.brighten / rule.gamma)
+    as_stored = rule.gamma == rule.brighten == 1
+    stored = (
+        np.rint(255 * light.clip(0, 1)).astype(np.uint8)
+        if as_stored
+        else from_linear(light, rule.brighten / rule.gamma)
+    )
     return balance_white(stored) if rule.white_balance else stored
 
 
 def render_mask(mask: Array, crops: Crops, row: int) -> Mask:
-    """The mask (H, W) of the person in one crop: the connected part that fits the box best; empty if there is none.
+    """The mask (H, W) of the person in one crop; empty if there is none.
 
     Args:
         mask: (height, width) in the crop's source, booleans or 8 bits; of several people it may hold all.
@@ -189,7 +196,8 @@ def render_mask(mask: Array, crops: Crops, row: int) -> Mask:
     """
     largest = 1.0 if mask.dtype == np.bool_ else 255.0
     share = _warped(mask.view(np.uint8), crops, row, lambda part: part.astype(np.float32) / largest, cubic=False)
-    return component_of_box(share > crops.rule.least_mask, crops.boxes[row])
+    inside = np.asarray(share > crops.rule.least_mask)
+    return component_of_box(inside, crops.boxes[row]) if crops.rule.one_part else inside
 
 
 def _warped(

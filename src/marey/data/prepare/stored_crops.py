@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from marey.core import Image
 from marey.data.crops import Crops, render_crop, render_mask
-from marey.data.masks import write_mask
+from marey.data.masks import Mask, write_mask
 from marey.data.prepare.work import Work
 from marey.io.atomic import atomic_path
 
@@ -52,12 +52,7 @@ def write_crops(
         write_jpeg(work.out / "images" / f"{name}.jpg", render_crop(image(), crops, row))
         if mask is None:
             return False
-        person = render_mask(mask(), crops, row)
-        if person.any():
-            path = work.out / "masks" / f"{name}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_mask(path, person)
-        return bool(person.any())
+        return write_person_mask(work.out / "masks" / f"{name}.png", render_mask(mask(), crops, row))
 
     return np.fromiter(work.map(write, jobs, len(crops), names[0] if names else ""), dtype=bool, count=len(crops))
 
@@ -72,6 +67,19 @@ def write_jpeg(path: Path, image: Image) -> None:
     _, encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     with atomic_path(path) as temporary:
         encoded.tofile(temporary)
+
+
+def write_person_mask(path: Path, mask: Mask) -> bool:
+    """Write a mask (H, W), its folder made if absent, unless it is empty; says whether it was written.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    there = bool(mask.any())
+    if there:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_mask(path, mask)
+    return there
 
 
 def red_channel(images: Iterable[Pixels]) -> Iterator[Pixels]:
