@@ -84,7 +84,7 @@ def people_of_sequence(files: SequenceFiles, cameras: Cameras, options: CMUOptio
     there, sizes, filmed = _recorded(files, cameras, frame, work)
     boxes = boxes_of_joints(joints, cameras, sizes)
     if options.boxes == "detections":
-        boxes = _detected(files, cameras.names, frame, boxes, work)
+        boxes = _detected(files, cameras.names, frame, np.where(there[..., None], boxes, np.nan), work)
     return {
         "frame": frame,
         "person": np.concatenate([people for people, _ in read]),
@@ -124,10 +124,10 @@ def _detected(files: SequenceFiles, names: Sequence[str], frame: Array, boxes: A
     found = boxes.copy()
     groups = np.split(np.arange(len(frame)), np.flatnonzero(np.diff(frame)) + 1)
     for view, name in enumerate(names):
-        path = files.detections(name)
-        detections = read_detections(
-            work.record(work.require(path, "detected boxes; boxes='joints' does without them"))
-        )
+        if not np.isfinite(boxes[:, view]).any():
+            continue
+        path = work.require(files.detections(name), "file of detected boxes (boxes='joints' does without)")
+        detections = read_detections(work.record(path))
         for rows in groups:
             some = rows[np.isfinite(boxes[rows, view]).all(-1)]
             number = int(frame[rows[0]])
