@@ -13,9 +13,10 @@ from torch import Tensor
 
 from marey.core import Boxes, Cameras, Image, InputError, Keypoints2D, Observation, skeleton
 from marey.data.benchmark.cells import CELLS, NAME, SCENE_SETS, SEED, SKELETON, SKELETONS, VERSION, Cell
+from marey.data.benchmark.contents import HEAD
 from marey.data.benchmark.digests import Array
 from marey.data.benchmark.pictures import RenderedFrame
-from marey.data.benchmark.store import default_folder, load_truth
+from marey.data.benchmark.store import default_folder, load_truth, make_head
 from marey.data.benchmark.truth import CHUNK, OWN, cameras_of
 from marey.data.synthetic import SyntheticGenerator
 from marey.geometry.projection import world_to_camera
@@ -36,6 +37,7 @@ class Benchmark:
 
     Args:
         folder: Of the label files; None: `marey/synthetic` in the folder that MAREY_DATA names, else the user's cache.
+        quick: Only the first 16 samples of every cell, whose labels take a second: to see that a method runs.
         device: Where pictures are rendered.
     """
 
@@ -43,7 +45,14 @@ class Benchmark:
     version = VERSION
     cells: Mapping[str, Cell] = CELLS
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None, *, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        quick: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.quick = quick
         self.folder = default_folder() if folder is None else Path(folder)
         self.device = torch.device(device)
         self._truth: dict[str, dict[str, Array]] = {}
@@ -51,7 +60,7 @@ class Benchmark:
         self._rendered: tuple[tuple[str, int], Tensor] | None = None
 
     def __str__(self) -> str:
-        return f"{self.name} v{self.version}"
+        return f"{self.name} v{self.version}" + (f", first {HEAD}" if self.quick else "")
 
     def cell(self, name: str) -> Cell:
         """The cell of a name.
@@ -78,7 +87,7 @@ class Benchmark:
         """
         scenes = self.cell(cell).scenes
         if scenes not in self._truth:
-            self._truth[scenes] = load_truth(self.folder, scenes)
+            self._truth[scenes] = make_head(scenes) if self.quick else load_truth(self.folder, scenes)
         return self._truth[scenes]
 
     def labels(self, cell: str, skeleton_name: str = SKELETON) -> PoseRows:

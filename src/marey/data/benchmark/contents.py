@@ -75,19 +75,32 @@ def contents_of(indices: list[int], truth: Mapping[str, Array]) -> Contents:
 @cache
 def committed() -> Mapping[str, Contents]:
     """Those of this version, by the names of the sets."""
-    text = (resources.files("marey.data.benchmark") / FILE).read_text(encoding="utf-8")
-    return {name: _contents(entry) for name, entry in json.loads(text)["scenes"].items()}
+    return {name: _contents(entry) for name, entry in _document()["scenes"].items()}
 
 
-def as_json(contents: Mapping[str, Contents], *, seed: int) -> str:
-    """What `committed` reads."""
+def committed_mean_poses() -> Mapping[str, list[list[float]]]:
+    """(17, 3) by tier, metres: see `marey.data.benchmark.mean_pose`."""
+    poses: Mapping[str, list[list[float]]] = _document()["mean_poses"]
+    return poses
+
+
+def as_json(contents: Mapping[str, Contents], mean_poses: Mapping[str, list[list[float]]], *, seed: int) -> str:
+    """What `committed` and `committed_mean_poses` read."""
     document = {
         "benchmark": NAME,
         "version": VERSION,
         "seed": seed,
+        "mean_poses": mean_poses,
         "scenes": {name: asdict(entry) for name, entry in contents.items()},
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+@cache
+def _document() -> dict[str, Any]:
+    text = (resources.files("marey.data.benchmark") / FILE).read_text(encoding="utf-8")
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _contents(entry: dict[str, Any]) -> Contents:

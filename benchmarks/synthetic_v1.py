@@ -1,0 +1,189 @@
+"""The table `synthetic` v1: every method on every cell of the benchmark that it can do.
+
+    python benchmarks/synthetic_v1.py --out FILE [--labels FOLDER] [--predictions FOLDER] [--smoke]
+
+Methods that take keypoints get those of the benchmark's simulated detector. Errors are those of the protocol
+`synthetic`, coverage that of `uncertainty`, both over all 2,000 samples of a cell. One method beats another in a cell
+if the 95 % interval of the paired bootstrap of their MPJPE excludes zero.
+
+Predictions are kept in a folder (METHOD/CELL), where they are found the next time: remove those of a method to have it
+measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from marey.core import Estimate, Estimator, Observation
+from marey.data.benchmark import CELLS, Benchmark, Cell
+from marey.data.benchmark.mean_pose import predict_mean_pose
+from marey.engine.evaluation import predict, read_predicted
+from marey.io.predictions import PoseRows
+from marey.methods.classical import ClassicalEstimator, MonocularEstimator
+from marey.metrics.comparison import paired_bootstrap
+from marey.metrics.protocols import protocol
+from measure import describe, write_json
+
+PROTOCOL, NUMBER = "synthetic", "mpjpe_mm"
+"""What decides who beats whom."""
+COVERAGE = "coverage_90_percent"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A row of the table."""
+
+    name: str
+    title: str
+    can: Callable[[Cell], bool]
+    estimator: Callable[[], Estimator] | None = None
+    """None: the mean pose, which looks at nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifted:
+    """The method for one camera with the lifter's guess in place of the one that a detector would make."""
+
+    estimator: MonocularEstimator = field(default_factory=MonocularEstimator)
+
+    requires = MonocularEstimator.requires
+
+    def __call__(self, observation: Observation) -> Estimate:
+        """Lift the keypoints, then place them."""
+        from marey.detect.lifting import lift_keypoints
+
+        assert observation.keypoints is not None
+        assert observation.cameras is not None
+        guess, covariance = lift_keypoints(observation.keypoints, observation.cameras)
+        return self.estimator(replace(observation, monocular=guess, monocular_covariance=covariance))
+
+
+def _calibrated(cell: Cell) -> bool:
+    return cell.cameras == "full"
+
+
+METHODS = (
+    Method(name="mean_pose", title="mean pose", can=lambda cell: True),
+    Method(
+        name="dlt",
+        title="`classical`, linear",
+        can=_calibrated,
+        estimator=lambda: ClassicalEstimator(triangulation="dlt"),
+    ),
+    Method(name="classical", title="`classical`", can=_calibrated, estimator=ClassicalEstimator),
+    Method(
+        name="monocular",
+        title="`monocular` with the lifter",
+        can=lambda cell: len(cell.views) == 1,
+        estimator=Lifted,
+    ),
+)
+
+
+def main() -> None:
+    """Predict, score, compare, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, help="folder of the label files; made there if absent")
+    parser.add_argument("--predictions", type=Path, help="folder to keep predictions in")
+    parser.add_argument("--smoke", action="store_true", help="the first samples of each cell")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    benchmark = Benchmark(options.labels, quick=options.smoke)
+    with tempfile.TemporaryDirectory() as temporary:
+        kept = options.predictions or Path(temporary)
+        cells = {name: measure_cell(benchmark, name, kept) for name in CELLS}
+    write_json(
+        options.out,
+        {
+            "benchmark": str(benchmark),
+            "protocol": PROTOCOL,
+            "methods": {method.name: method.title for method in METHODS},
+            "cells": cells,
+            **headlines(cells),
+            "meta": describe("torch", "numpy"),
+        },
+    )
+
+
+def measure_cell(benchmark: Benchmark, name: str, kept: Path) -> dict[str, Any]:
+    """The numbers of every method in a cell, and who beats whom."""
+    methods, by_sample = {}, {}
+    for method in METHODS:
+        if method.can(CELLS[name]):
+            began = time.perf_counter()
+            predictions, labels = predicted(method, benchmark, name, kept)
+            scores = protocol(PROTOCOL).score(predictions, labels)
+            methods[method.name] = dict(scores.values) | _honesty(predictions, labels)
+            by_sample[method.name] = scores.per_row[NUMBER]
+            print(
+                f"{name} {method.name}: {scores.values[NUMBER]:.1f} mm, {time.perf_counter() - began:.1f} s", flush=True
+            )
+    return {
+        "title": CELLS[name].title,
+        "samples": benchmark.count(name),
+        "methods": methods,
+        "pairs": pairs(by_sample),
+    }
+
+
+def predicted(method: Method, benchmark: Benchmark, cell: str, kept: Path) -> tuple[PoseRows, PoseRows]:
+    """What a method says of a cell, and the labels."""
+    if method.estimator is None:
+        return predict_mean_pose(benchmark, cell), benchmark.labels(cell)
+    folder = kept / method.name / cell
+    predict(method.estimator(), benchmark, cell, folder, settings={"method": method.name})
+    return read_predicted(folder)
+
+
+def pairs(by_sample: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Every two methods, the better one first: by how much, and whether it beats the other."""
+    found = []
+    for first, second in combinations(sorted(by_sample, key=lambda name: by_sample[name].mean()), 2):
+        compared = paired_bootstrap(by_sample[first], by_sample[second])
+        found.append(
+            {
+                "first": first,
+                "second": second,
+                "difference_mm": compared.difference,
+                "interval_mm": [compared.low, compared.high],
+                "beats": compared.decided,
+            }
+        )
+    return found
+
+
+def headlines(cells: dict[str, Any]) -> dict[str, Any]:
+    """What claims are made of."""
+    beaten = [
+        pair["beats"] and pair["second"] == "mean_pose"
+        for cell in cells.values()
+        for pair in cell["pairs"]
+        if "mean_pose" in (pair["first"], pair["second"])
+    ]
+    return {
+        "cells_measured": len(cells),
+        "least_samples": min(cell["samples"] for cell in cells.values()),
+        "not_beating_the_mean_pose": beaten.count(False),
+    }
+
+
+def _honesty(predictions: PoseRows, labels: PoseRows) -> dict[str, float]:
+    """How often the truth lies in the ellipsoids of 90 %."""
+    if "joints_covariance" not in predictions.values:
+        return {}
+    return {COVERAGE: protocol("uncertainty").score(predictions, labels).values[COVERAGE]}
+
+
+if __name__ == "__main__":
+    main()
