@@ -3,16 +3,23 @@
 import numpy as np
 import pytest
 
-from marey.data.square_boxes import edges_to_spans, scale_boxes, spans_to_edges, square_boxes, square_label_boxes
+from marey.data.square_boxes import (
+    cut_out,
+    edges_to_spans,
+    scale_boxes,
+    spans_to_edges,
+    square_boxes,
+    square_label_boxes,
+)
 
 
 def words(left, top, right, bottom):
     """The rule of the label file, one box at a time, with Python's own rounding."""
     width, height = right - left, bottom - top
     if height < width:
-        top = int(round((top + bottom) * 0.5 - width * 0.5))
+        top = round((top + bottom) * 0.5 - width * 0.5)
         return [left, top, right, top + width]
-    left = int(round((left + right) * 0.5 - height * 0.5))
+    left = round((left + right) * 0.5 - height * 0.5)
     return [left, top, left + height, bottom]
 
 
@@ -54,3 +61,16 @@ def test_edges__to_spans_and_back():
     edges = np.array([[3, 5, 10, 25]])
     assert edges_to_spans(edges).tolist() == [[3, 5, 7, 20]]
     assert spans_to_edges(np.array([[3, 5, 7, 20]])).tolist() == edges.tolist()
+
+
+def test_cut_out__is_black_beyond_the_image():
+    image = np.arange(1, 13, dtype=np.uint8).reshape(2, 2, 3)
+    found = cut_out(image, np.array([-1, 1, 1, 4]))
+    assert found.shape == (3, 2, 3)
+    assert found[0].tolist() == [[0, 0, 0], [7, 8, 9]]
+    assert not found[1:].any()
+    assert cut_out(image, np.array([0, 0, 2, 2])).tolist() == image.tolist()
+    assert cut_out(image, np.array([1, 0, 2, 1])).tolist() == [[[4, 5, 6]]]
+    for beyond in ([5, 5, 8, 9], [-9, -9, -5, -6], [-9, 0, -5, 2]):
+        assert not cut_out(image, np.array(beyond)).any()
+        assert cut_out(image, np.array(beyond)).shape[:2] == (beyond[3] - beyond[1], beyond[2] - beyond[0])

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from marey.core import Image
+
 Array = npt.NDArray[Any]
 
 
@@ -40,6 +42,17 @@ def scale_boxes(edges: Array, factor: float) -> Array:
     sides = (factor * (high - low)).astype(np.int64)
     start = (low + high) // 2 - sides // 2
     return np.concatenate((start, start + sides), axis=-1)
+
+
+def cut_out(image: Image, edges: Array) -> Image:
+    """The part of an image (H, W, 3) in one box (4,), black where the box goes beyond it."""
+    left, top, right, bottom = (int(edge) for edge in edges)
+    height, width = image.shape[:2]
+    found = np.zeros((max(bottom - top, 0), max(right - left, 0), *image.shape[2:]), dtype=image.dtype)
+    rows, columns = slice(max(top, 0), max(min(bottom, height), 0)), slice(max(left, 0), max(min(right, width), 0))
+    part = image[rows, columns]
+    found[rows.start - top : rows.start - top + len(part), columns.start - left :][:, : part.shape[1]] = part
+    return found
 
 
 def edges_to_spans(edges: Array) -> Array:

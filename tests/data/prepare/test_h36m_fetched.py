@@ -206,7 +206,7 @@ def test_fetched__interrupted_and_gone_on_with(root, tmp_path):
         ("una-dinosauria-data/h36m/S11/MyPoses/3D_positions/Greeting.h5", r"Greeting\.h5: not found"),
         (
             "processed/S11/MySegmentsMat/ground_truth_bb/Greeting.58860488.mat",
-            r"masks of people's boxes \(boxes='joints' does without\)",
+            r"masks of people's boxes \(--boxes joints does without\)",
         ),
     ],
 )

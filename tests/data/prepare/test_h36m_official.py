@@ -162,7 +162,7 @@ def test_official__video_that_ends_before_the_poses(root, tmp_path):
     ("absent", "message"),
     [
         ("S9/MyPoseFeatures/D3_Positions/Greeting.cdf", "joints of S9 Greeting of Human3.6M"),
-        ("S1/BBoxes/Greeting.60457274.npy", "nor is there .*ground_truth_bb.*boxes='joints' does without"),
+        ("S1/BBoxes/Greeting.60457274.npy", "nor is there .*ground_truth_bb.*--boxes joints does without"),
         ("S1/Videos/Greeting.60457274.mp4", "video of S1 Greeting, camera 60457274"),
     ],
 )

@@ -14,8 +14,11 @@ class CMUOptions:
     """What is prepared; the defaults are those of Learnable Triangulation's fork for CMU Panoptic."""
 
     train_sequences: tuple[str, ...] = TRAIN_SEQUENCES
+    """Names of their folders."""
     validation_sequences: tuple[str, ...] = VALIDATION_SEQUENCES
+    """Names of their folders."""
     test_sequences: tuple[str, ...] = ()
+    """Names of their folders."""
     frames: Literal["listed", "all"] = "listed"
     """Those of the fork's list, where it lists the sequence, or all with poses."""
     step: int = 1

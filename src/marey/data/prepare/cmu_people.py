@@ -126,7 +126,7 @@ def _detected(files: SequenceFiles, names: Sequence[str], frame: Array, boxes: A
     for view, name in enumerate(names):
         if not np.isfinite(boxes[:, view]).any():
             continue
-        path = work.require(files.detections(name), "file of detected boxes (boxes='joints' does without)")
+        path = work.require(files.detections(name), "file of detected boxes (--boxes joints does without)")
         detections = read_detections(work.record(path))
         for rows in groups:
             some = rows[np.isfinite(boxes[rows, view]).all(-1)]

@@ -166,7 +166,7 @@ def _boxes(
     for view, camera in enumerate(CAMERAS):
         if not sizes[view].any():
             continue
-        path = work.require(files.masks(*pair, camera), "masks of people's boxes (boxes='joints' does without)")
+        path = work.require(files.masks(*pair, camera), "masks of people's boxes (--boxes joints does without)")
         masks = read_mask_boxes(work.record(path))
         check_frames(path, "masks", len(masks), frames)
         spans = edges_to_spans(masks[frames]).astype(np.float64)

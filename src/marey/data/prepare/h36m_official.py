@@ -174,7 +174,7 @@ def _boxes_of_view(files: OfficialFiles, pair: tuple[str, str], camera: str, fra
     name = official_name(*pair)
     table, masks = files.boxes(pair[0], name, camera), files.masks(pair[0], name, camera)
     path = masks if masks.exists() and not table.exists() else table
-    work.require(path, f"boxes (nor is there {masks}; boxes='joints' does without)")
+    work.require(path, f"boxes (nor is there {masks}; --boxes joints does without)")
     stored = (
         read_table_boxes(work.record(path)) if path == table else edges_to_spans(read_mask_boxes(work.record(path)))
     )

@@ -19,8 +19,11 @@ class H36MOptions:
     """The official download, as MeTRAbs (2020) reads it, or images extracted by h36m-fetch with Martinez's poses, as
     Learnable Triangulation does. None: what lies there."""
     train_subjects: tuple[int, ...] = (1, 5, 6, 7, 8)
+    """Their numbers."""
     validation_subjects: tuple[int, ...] = ()
+    """Their numbers."""
     test_subjects: tuple[int, ...] = (9, 11)
+    """Their numbers."""
     actions: tuple[str, ...] = ()
     """Such as `Greeting-2`, the subject's second trial; none: all thirty."""
     correct_s9: bool | None = None

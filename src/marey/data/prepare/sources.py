@@ -54,9 +54,13 @@ _SOURCES = (
         files=(
             "S*/Videos/ACTIVITY.CAMERA.mp4: videos of the subjects 1, 5, 6, 7, 8, 9, 11",
             "S*/MyPoseFeatures/D3_Positions/ACTIVITY.cdf: 3D joints in the world",
+            "S*/BBoxes/ACTIVITY.CAMERA.npy or S*/MySegmentsMat/ground_truth_bb/ACTIVITY.CAMERA.mat: boxes of the person",
             "Release-v1.2/metadata.xml: cameras, from the code of the release",
+            "or, as h36m-fetch and Martinez's download have them: processed/S*/ACTION/imageSequence/CAMERA/img_*.jpg, "
+            "processed/S*/MySegmentsMat/, una-dinosauria-data/h36m/cameras.h5, S*/MyPoses/3D_positions/*.h5",
         ),
-        writes="stored crops, boxes, joints in the world, cameras",
+        writes="frames, stored crops or undistorted images, boxes, joints in the world, cameras, the label file of "
+        "Learnable Triangulation",
         target="marey.data.prepare.h36m:prepare",
     ),
     DataSource(
@@ -120,9 +124,11 @@ _SOURCES = (
         home="http://domedb.perception.cs.cmu.edu",
         licence=_RESEARCH,
         files=(
-            "SEQUENCE/hdVideos/, hdPose3d_stage1_coco19/, calibration_SEQUENCE.json: by the toolbox of its authors",
+            "SEQUENCE/hdPose3d_stage1_coco19/, calibration_SEQUENCE.json: by the toolbox of its authors",
+            "SEQUENCE/hdImgs/00_24/00_24_*.jpg or hdVideos/hd_00_24.mp4: of the cameras that are wanted",
+            "SEQUENCE/detections/00_24.json: boxes of a person detector, for --boxes detections only",
         ),
-        writes="joints in the world, cameras, boxes, pictures",
+        writes="joints of everybody in the world, cameras, boxes, pictures",
         target="marey.data.prepare.cmu:prepare",
     ),
     DataSource(
