@@ -94,6 +94,9 @@ class TrainingTask(Protocol):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named losses, scalars: means over the shard. Their sum is minimised.
 
+        Where rows weigh differently, divide by their number, not by the sum of their weights, which differs between
+        shards: several processes would then learn something else than one.
+
         Random numbers come from torch's global generator, which the engine seeds by seed, step and rank.
         """
         ...

@@ -73,8 +73,16 @@ class Stepper:
         """Add the gradients of a batch; the processes exchange theirs with the last one only."""
         share = 1 / self.settings.accumulate
         with self.fabric.no_backward_sync(self.losses, enabled=not last):
-            losses = _checked(self.losses(_Carried(self.batch)))
-            self.fabric.backward(torch.stack([*losses.values()]).sum() * share)
+            try:
+                losses = _checked(self.losses(_Carried(self.batch)))
+                self.fabric.backward(torch.stack([*losses.values()]).sum() * share)
+            except RuntimeError as error:
+                if "find_unused_parameters" not in str(error):
+                    raise
+                raise InputError(
+                    "the loss of a step left parameters out, which processes that train together have to know: set "
+                    "training.unused_parameters = true, or train without them (requires_grad)"
+                ) from error
         return {name: value.detach() * share for name, value in losses.items()}
 
     def state(self) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def validated(
     task.model.eval()
     sums: dict[str, Tensor] = {}
     batches = task.batches(split, seed=seed, rank=fabric.global_rank, world=fabric.world_size)
-    with torch.no_grad(), fabric.autocast():
-        for batch in batches:
+    for batch in batches:  # the task makes its batches without the precision that its model computes in
+        with torch.no_grad(), fabric.autocast():
             _add(sums, task.validate(moved(batch, fabric.device, dtype)))
     totals = _over_processes(sums, fabric)
     count = totals.pop(COUNT, 0.0)

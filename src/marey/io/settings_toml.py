@@ -84,6 +84,8 @@ def assigned(words: str) -> dict[str, Any]:
 def changed(settings: Settings, values: Mapping[str, Any], *, where: str) -> Settings:
     """Copy settings with some fields set from plain values; what the values do not name stays.
 
+    Nested dataclasses are changed field by field, lists and mappings are replaced.
+
     Args:
         settings: A frozen dataclass.
         values: By field, as `plain_settings` gives them.
