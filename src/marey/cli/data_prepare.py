@@ -14,7 +14,7 @@ from marey.cli.data import described_labels
 from marey.core.errors import InputError
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import DATA_SETS, DataSource
-from marey.data.prepare.work import CARD, LABELS
+from marey.data.prepare.work import CARD, LABELS, read_card
 
 ROOT_VARIABLE = "MAREY_DATA"
 
@@ -69,6 +69,8 @@ def run(options: Options) -> None:
     if labels is not None:
         print(described_labels(labels))
         print(f"wrote {out / LABELS}")
+    for note in read_card(out / CARD)["notes"]:
+        print(f"- {note}")
     print(f"wrote {out / CARD}")
 
 

@@ -46,6 +46,7 @@ COMMANDS = {
     "export": Command("marey.cli.export:run", "write a method as a file that runs without Marey: ONNX, torch.export"),
     "data list": Command("marey.cli.data:list_data", "list the public data sets that can be prepared"),
     "data prepare": Command("marey.cli.data_prepare:run", "turn the official download of a data set into labels"),
+    "data folder": Command("marey.cli.data_folder:run", "turn your own recordings into a data set"),
     "data show": Command("marey.cli.data:show", "say what labels hold, and draw some of their images"),
     "view": Command("marey.cli.view:run", "write the report of an existing result and say where it lies"),
     "convert": Command("marey.cli.convert:run", "convert files of cameras, joints or motion to another format"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from marey.core import FormatError, InputError, Skeleton, skeleton
-from marey.core.skeletons import skeleton_names
+from marey.core import FormatError, InputError
 from marey.io.formats import FileFormat
+from marey.io.marker_names import named_skeleton as named_skeleton
 from marey.io.naming import file_stem
 
 Item = TypeVar("Item")
-
-_ALIASES = {"mid_hip": "pelvis", "c_hip": "pelvis", "hip": "pelvis", "head": "head_top"}
-"""Names of markers, once in our spelling, that mean other joints than they say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,27 +49,6 @@ NOTHING_SAID = Unstated()
 def read_with(entry: FileFormat, path: Path, stated: Unstated) -> Any:
     """Read a file with a row whose reader takes what the user says."""
     return entry.read(path, stated)
-
-
-def named_skeleton(names: Sequence[str]) -> Skeleton:
-    """The shipped skeleton with these joints, or one without links; names such as RHip become right_hip."""
-    ours = tuple(_our_name(name) for name in names)
-    ours = ours if len(set(ours)) == len(ours) else tuple(names)
-    for known in skeleton_names():
-        if skeleton(known).joints == ours:
-            return skeleton(known)
-    return Skeleton("markers", ours, ())
-
-
-def _our_name(name: str) -> str:
-    """A marker's name in our spelling: RHip and R_HIP become right_hip."""
-    if name == name.lower():
-        return name
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=^[RL])(?=[A-Z][a-z])", "_", name.strip())
-    words = re.sub(r"[\s_.:-]+", "_", words).lower()
-    side, _, rest = words.partition("_")
-    sides = {"r": "right", "l": "left", "right": "right", "left": "left"}
-    return f"{sides[side]}_{rest}" if side in sides and rest else _ALIASES.get(words, words)
 
 
 def target_format(formats: Mapping[str, FileFormat]) -> Callable[[Path], str]:

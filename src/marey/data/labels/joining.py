@@ -23,11 +23,16 @@ _PER_JOINT = ("joints", "joints_camera", "joints_universal", "keypoints", "visib
 
 def with_skeleton(labels: Labels, skeleton: Skeleton) -> Labels:
     """The labels with the joints of another skeleton: matched by name, NaN (not visible) for those they lack."""
-    sources = np.array([_source(joint, labels.skeleton) for joint in skeleton.joints])
     values = {
-        name: _remapped(column, sources) if name in _PER_JOINT else column for name, column in labels.values.items()
+        name: joints_by_name(column, labels.skeleton, skeleton) if name in _PER_JOINT else column
+        for name, column in labels.values.items()
     }
     return replace(labels, skeleton=skeleton, values=values)
+
+
+def joints_by_name(column: Array, source: Skeleton, target: Skeleton) -> Array:
+    """A column (R, J, ...) in the joints of another skeleton, matched by name or synonym; NaN or False for the rest."""
+    return _remapped(column, np.array([_source(joint, source) for joint in target.joints], dtype=np.int64))
 
 
 def _source(joint: str, source: Skeleton) -> int:

@@ -29,6 +29,7 @@ def prepare_data_set(
     *,
     workers: int = 1,
     fresh: bool = False,
+    again: bool = False,
     show: bool | None = None,
 ) -> Labels | None:
     """Prepare a data set, or go on where an earlier run stopped.
@@ -40,6 +41,7 @@ def prepare_data_set(
         options: The frozen dataclass of `source.options()`.
         workers: Threads for images.
         fresh: Start over.
+        again: Look at everything in every run, as for folders that their owner works on; steps that are done stay done.
         show: Progress bars; None: if standard error is a terminal.
 
     Returns:
@@ -52,8 +54,9 @@ def prepare_data_set(
         KeyboardInterrupt: with a sentence that says where the work goes on.
     """
     began = time.time()
-    with Work(source, root, out, options=_plain(options), fresh=fresh, workers=workers, show=show) as work:
-        if work.is_complete and (out / CARD).exists():
+    how: dict[str, Any] = {"fresh": fresh, "again": again, "workers": workers, "show": show}
+    with Work(source, root, out, options=_plain(options), **how) as work:
+        if work.is_complete and not again and (out / CARD).exists():
             return _known(work)
         try:
             labels: Labels | None = source.prepare()(root, out, options, work)

@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from marey.core import InputError, MissingAssetError
+from marey.core import FormatError, InputError, MissingAssetError
 from marey.data.labels.columns import Array
 from marey.data.prepare.journal import Journal
 from marey.data.prepare.sources import DataSource
 from marey.io.atomic import atomic_path, check_writable
 from marey.io.npz import read_arrays
+from marey.io.text import read_text_limited
 
 JOURNAL = "preparation.jsonl"
 CARD = "card.json"
@@ -47,6 +48,7 @@ class Work:
         *,
         options: Mapping[str, Any],
         fresh: bool = False,
+        again: bool = False,
         workers: int = 1,
         show: bool | None = None,
     ) -> None:
@@ -58,6 +60,7 @@ class Work:
             out: Folder to write, made if absent.
             options: What the outputs depend on, as JSON can hold it.
             fresh: Forget what was done before.
+            again: Everything is looked at in every run: what an earlier one noted does not count.
             workers: Threads of `map`.
             show: Progress bars; None: if standard error is a terminal.
 
@@ -69,6 +72,7 @@ class Work:
         self.journal = Journal(out / JOURNAL, fresh=fresh)
         try:
             self._begin({"data_set": source.name, "options": dict(options)}, fresh)
+            self._noted_from = len(self.journal.facts) if again else 0
         except BaseException:
             self.journal.close()
             raise
@@ -201,7 +205,7 @@ class Work:
     @property
     def notes(self) -> tuple[str, ...]:
         """The sentences of this run and of those that it goes on with."""
-        return tuple(str(fact["note"]) for fact in self.journal.facts if "note" in fact)
+        return tuple(str(fact["note"]) for fact in self.journal.facts[self._noted_from :] if "note" in fact)
 
     @property
     def inputs(self) -> tuple[dict[str, Any], ...]:
@@ -259,6 +263,22 @@ class Work:
     def is_complete(self) -> bool:
         """Whether an earlier run did everything."""
         return self.done("everything")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """What a finished preparation says of itself.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no card.
+    """
+    try:
+        card = json.loads(read_text_limited(path))
+    except json.JSONDecodeError as error:
+        raise FormatError(f"{path}: not JSON: {error}") from error
+    if not isinstance(card, dict) or "data_set" not in card:
+        raise FormatError(f"{path}: not the card of a prepared data set")
+    return card
 
 
 def file_digest(path: Path) -> str:
