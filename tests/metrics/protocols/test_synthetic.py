@@ -68,7 +68,7 @@ def test_pose_not_predicted__counts_as_a_point(truth):
     scores = protocol("synthetic").score(_rows(found), _rows(truth))
     assert scores.per_row["mpjpe_mm"][1] == pytest.approx(1000 * np.linalg.norm(truth[1], axis=-1).mean())
     assert np.isfinite(scores.per_row["pa_mpjpe_mm"]).all()
-    assert scores.counts == {"rows": 3, "poses": 2}
+    assert scores.counts == {"rows": 3, "poses": 2, "missing": 17}
 
 
 def test_rows_missing__are_named(truth):

@@ -141,8 +141,7 @@ def _pixels(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
 def _silhouette_iou(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
     """Of the pixels of all rows together, in percent; and (N,) of each row."""
     key = "silhouette_samples" if samples else "silhouette"
-    estimated = torch.from_numpy(value(pair.predictions, key, "predictions") > 0)
-    truth = torch.from_numpy(value(pair.labels, "silhouette") > 0)
+    estimated, truth = _masks(pair.predictions, key, "predictions"), _masks(pair.labels, "silhouette", "labels")
     if estimated.ndim != 3 + samples or estimated.shape[-2:] != truth.shape[-2:]:
         raise ShapeError(f"'{key}': expected masks of {tuple(truth.shape[-2:])}, got {tuple(estimated.shape)}")
     if len(empty := (~truth.flatten(1).any(1)).nonzero()[:, 0].numpy()):
@@ -151,3 +150,13 @@ def _silhouette_iou(pair: Pair, *, samples: bool) -> tuple[float, Tensor]:
     truth = truth[:, None].expand_as(estimated).flatten(1, 2) if samples else truth
     counts = silhouette_counts(estimated.flatten(1, 2) if samples else estimated, truth)
     return 100 * float(counts.total().iou()), 100 * counts.iou()
+
+
+def _masks(rows: PoseRows, key: str, what: str) -> Tensor:
+    """Boolean, of what is greater than zero."""
+    array = value(rows, key, what)
+    if array.dtype.kind not in "fiub":
+        raise ShapeError(f"{what}: '{key}' is of {array.dtype} in every row; expected numbers or booleans")
+    if len(bad := np.flatnonzero(np.isnan(array).reshape(len(array), -1).any(1))):
+        raise InputError(f"{what}: '{key}' is NaN in {len(bad)} rows, {rows.described(bad)}; a pixel is in or out")
+    return torch.from_numpy(array > 0)

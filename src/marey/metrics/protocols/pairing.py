@@ -143,7 +143,7 @@ def tensor(
         key: Of the array.
         names: Joints; none: the array is not of joints, or all are meant.
         what: Whose rows they are, for messages.
-        known: Whether values that are not finite are an error.
+        known: Whether NaN is an error. Infinite values always are.
         shape: What each row must have; None: not told.
 
     Raises:
@@ -156,9 +156,9 @@ def tensor(
     if shape is not None and array.shape[1:] != shape:
         raise ShapeError(f"{what}: '{key}': expected {(len(array), *shape)}, got {array.shape}")
     if array.dtype.kind not in "fiub":
-        raise ShapeError(f"{what}: '{key}' is of {array.dtype}; expected numbers")
-    if known and array.dtype.kind == "f":
-        _check_finite(array, rows, key, what)
+        raise ShapeError(f"{what}: '{key}' is of {array.dtype} in every row; expected numbers")
+    if array.dtype.kind == "f":
+        _check_finite(array, rows, key, what, known=known)
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
 
 
@@ -174,12 +174,17 @@ def _of_joints(array: Array, theirs: Sequence[str], names: Sequence[str], where:
     return array.take([theirs.index(name) for name in names], axis=axis)
 
 
-def _check_finite(array: Array, rows: PoseRows, key: str, what: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(1))
-    if len(bad):
+def _check_finite(array: Array, rows: PoseRows, key: str, what: str, *, known: bool) -> None:
+    wrong = ~np.isfinite(array) if known else np.isinf(array)
+    bad = np.flatnonzero(wrong.reshape(len(array), -1).any(1))
+    if len(bad) and known:
         raise InputError(
             f"{what}: '{key}' is not finite in {len(bad)} rows, {rows.described(bad)}; a missing pose cannot be "
             "scored: predict it, or leave the row out of both files and say so"
+        )
+    if len(bad):
+        raise InputError(
+            f"{what}: '{key}' is infinite in {len(bad)} rows, {rows.described(bad)}; what is not known is NaN"
         )
 
 

@@ -51,8 +51,9 @@ class Uncertainty:
                 or nothing at all is known.
         """
         pair = paired(predictions, labels)
-        estimated, spread = (_values(pair.predictions, key, labels) for key in ("joints", COVARIANCE))
-        truth = _values(pair.labels, "joints", labels, "labels")
+        names = labels.joint_names
+        estimated, spread = (tensor(pair.predictions, key, names, known=False) for key in ("joints", COVARIANCE))
+        truth = tensor(pair.labels, "joints", names, "labels", known=False)
         _check_covariance(pair.predictions, spread)
         joints = _scores(estimated, spread, truth)
         labelled = ~truth.isnan().any(-1)
@@ -114,16 +115,6 @@ def _scores(estimated: Tensor, spread: Tensor, truth: Tensor) -> dict[str, Tenso
         "nll": gaussian_nll(estimated, spread, truth),
         "energy_score_mm": 1000 * gaussian_energy_scores(estimated, spread, truth),
     }
-
-
-def _values(rows: PoseRows, key: str, labels: PoseRows, what: str = "predictions") -> Tensor:
-    """One array for the joints of the labels, NaN where missing, never infinite."""
-    values = tensor(rows, key, labels.joint_names, what, known=False)
-    if len(bad := np.flatnonzero(values.isinf().flatten(1).any(1).numpy())):
-        raise InputError(
-            f"{what}: '{key}' is infinite in {len(bad)} rows, {rows.described(bad)}; what is not known is NaN"
-        )
-    return values
 
 
 def _check_covariance(rows: PoseRows, spread: Tensor) -> None:
