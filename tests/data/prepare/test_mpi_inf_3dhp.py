@@ -302,15 +302,16 @@ def test_test_set__is_read_from_either_version(tmp_path, version):
 
 def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentation(tmp_path):
     root = tmp_path / "3dhp"
-    for place in range(1, 7):
-        (root / f"TS{place}").mkdir(parents=True)
-        write_mat73(root / f"TS{place}/annot_data.mat", **evaluation_arrays())
+    for place in range(1, 7):  # the first lies where the download puts it, the others where MeTRAbs's script does
+        folder = root / ("mpi_inf_3dhp_test_set/TS1" if place == 1 else f"TS{place}")
+        folder.mkdir(parents=True)
+        write_mat73(folder / "annot_data.mat", **evaluation_arrays())
     found = prepared(root, tmp_path / "o", Mpi3dhpOptions(splits=("test",)))
     assert found.values["scene"].tolist() == [
         name for name in ("green-screen", "no-green-screen", "outdoor") for _ in range(4)
     ]
     assert found.values["activity"].tolist() == ["Stand/Walk", "Misc."] * 6
-    assert found.images.path[1].endswith("3dhp/TS1/imageSequence/img_000003.jpg")
+    assert found.images.path[1].endswith("3dhp/mpi_inf_3dhp_test_set/TS1/imageSequence/img_000003.jpg")
     camera = found.cameras[int(found.images.camera[0])]
     # f 7.32506 mm on 10 mm of 2048 pixels; (5 - 0.0322884) mm; rows 1.00044 times as many
     np.testing.assert_allclose(camera.intrinsics[0], [1500.172288, 0, 1017.387336], atol=1e-5)
@@ -321,6 +322,10 @@ def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentati
     stored = read_pose_rows(tmp_path / "o/protocols/3dhp.npz")
     assert (stored.sequence[1], stored.frame[1], stored.benchmark) == ("TS1", 2, "3dhp 1")
     np.testing.assert_array_equal(stored.values["joints"], rows.values["joints"])
+    archive = np.load(tmp_path / "o/human_data/mpi_inf_3dhp_test.npz", allow_pickle=True)
+    assert archive["image_path"][1] == "mpi_inf_3dhp_test_set/TS1/imageSequence/img_000003.jpg"
+    universal = archive["keypoints3d"][1][archive["keypoints3d_mask"] > 0]
+    assert any(np.allclose(joint[:3], [0.100, 0.202, 6.304], atol=1e-5) for joint in universal)
     outdoor = found.cameras[int(found.images.camera[-1])]
     np.testing.assert_allclose(outdoor.intrinsics[1], [0, 1672.593708, 556.352188], atol=1e-5)
     np.testing.assert_allclose(outdoor.distortion[:2], [-0.276859611, 0.131125256], atol=1e-12)

@@ -10,7 +10,6 @@ the wild using improved CNN supervision", 3DV 2017.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -24,7 +23,9 @@ import torch
 from marey.core import Cameras, InputError, Skeleton
 from marey.data.boxes import box_iou, boxes_of_points, expand_boxes, hull_of_boxes
 from marey.data.crops import CropRule, Crops, plan_crops
-from marey.data.labels import Images, Labels, join_labels
+from marey.data.human_data import write_labels_as_human_data
+from marey.data.labels import Images, Labels, join_labels, with_keypoints
+from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.mpi_inf_3dhp_files import (
     ALL_JOINTS,
     JOINTS,
@@ -54,6 +55,7 @@ FRAMES = (
     (6468, 6054),
 )  # fmt: skip
 """Of the two sequences of each subject that the published preparation reads."""
+TEST_FOLDER = "mpi_inf_3dhp_test_set"
 SHORTER = {("S6", "Seq2", 2): 3911}
 """Films that end before their annotations."""
 TRAINING_RULE = CropRule(brighten=0.67, white_balance=True)
@@ -113,7 +115,7 @@ class _Take:
 
 
 def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Labels:
-    """Prepare MPI-INF-3DHP; of the test set also `protocols/3dhp.npz`, which the protocol `3dhp` scores.
+    """Prepare MPI-INF-3DHP; of the test set also what the protocol `3dhp` scores, and an archive for mmhuman3d.
 
     Raises:
         MissingAssetError: a file of the download is absent.
@@ -133,8 +135,7 @@ def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Label
     if not parts:
         raise InputError(f"{NAME}: no frame left of {', '.join(options.splits) or 'no split'}; ask for more cameras")
     if "test" in options.splits:
-        rows = join_labels(parts[-6:], skeleton=JOINTS, name=NAME).pose_rows("camera")
-        write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", replace(rows, benchmark=f"{NAME} {VERSION}"))
+        _write_test_files(out, replace(join_labels(parts[-6:], skeleton=JOINTS, name=NAME), version=VERSION))
     wanted = JOINTS if options.joints == 17 else ALL_JOINTS
     joined = join_labels(parts, skeleton=wanted, name=NAME)
     return replace(joined, version=VERSION, images=replace(joined.images, moment=_moments(joined.images)))
@@ -234,7 +235,7 @@ def _training_labels(take: _Take, split: str, root: Path, options: Mpi3dhpOption
         masks = [f"masks/{name}.png" if there else "" for name, there in zip(names, masked, strict=True)]
     else:
         frames = _frames(folder / "imageSequence", take.number, options, work)
-        paths = [_relative(work.require(frames.image(frame), "image"), work.out) for frame in take.frame.tolist()]
+        paths = [relative_path(work.require(frames.image(frame), "image"), work.out) for frame in take.frame.tolist()]
         cameras, boxes, masks = take.camera[None], take.boxes, [""] * len(take)
         sizes = np.broadcast_to(take.camera.image_size.numpy().astype(np.int64), (len(take), 2))
     return _labels(
@@ -288,17 +289,36 @@ def _frames(folder: Path, number: int, options: Mpi3dhpOptions, work: Work) -> C
     return frames
 
 
+def _write_test_files(out: Path, labels: Labels) -> None:
+    """`protocols/3dhp.npz`, and `human_data/mpi_inf_3dhp_test.npz`, whose joints are universal as mmhuman3d's are."""
+    write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", labels.pose_rows("camera"))
+    seen = with_keypoints(labels)
+    values = {**seen.values, "joints": seen.values["joints_universal"]}
+    folders = zip(labels.images.sequence.tolist(), labels.images.frame.tolist(), strict=True)
+    write_labels_as_human_data(
+        check_writable(out / "human_data") / "mpi_inf_3dhp_test.npz",
+        replace(seen, values=values),
+        image_paths=[f"{TEST_FOLDER}/{name}/imageSequence/img_{frame + 1:06d}.jpg" for name, frame in folders],
+    )
+
+
+def _test_folder(root: Path, name: str, work: Work) -> Path:
+    """Of a test sequence: beside the training set, or in the folder that the download puts it in."""
+    places = (root / name, root / TEST_FOLDER / name, root / TEST_FOLDER / TEST_FOLDER / name)
+    return work.require(next((place for place in places if place.is_dir()), places[0]), "test sequence")
+
+
 def _test_labels(root: Path, place: int, boxes: PersonBoxes, work: Work) -> Labels:
     name = f"TS{place}"
-    folder = work.require(root / name, "test sequence")
+    folder = _test_folder(root, name, work)
     found = read_evaluation_poses(work.record(work.require(folder / "annot_data.mat", "annotation")))
     camera, count = evaluation_cameras()[(place - 1) // 4], len(found.frame)
-    files = [f"{name}/imageSequence/img_{frame + 1:06d}.jpg" for frame in found.frame.tolist()]
+    files = [f"imageSequence/img_{frame + 1:06d}.jpg" for frame in found.frame.tolist()]
     pixels = project_from_camera(torch.from_numpy(found.poses.joints), camera).numpy()
     return _labels(
         skeleton=JOINTS,
         images=Images(
-            path=np.array([_relative(root / file, work.out) for file in files], dtype=np.str_),
+            path=np.array([relative_path(folder / file, work.out) for file in files], dtype=np.str_),
             size=np.broadcast_to(camera.image_size.numpy().astype(np.int64), (count, 2)),
             camera=np.zeros(count, dtype=np.int64),
             sequence=np.full(count, name),
@@ -310,7 +330,7 @@ def _test_labels(root: Path, place: int, boxes: PersonBoxes, work: Work) -> Labe
         cameras=replace(camera[None], names=("0",)),
         joints=camera_to_world(torch.from_numpy(found.poses.joints), camera).numpy(),
         joints_universal=camera_to_world(torch.from_numpy(found.poses.universal), camera).numpy(),
-        box=person_boxes(pixels, files, boxes),
+        box=person_boxes(pixels, [f"{name}/{file}" for file in files], boxes),
         subject=np.full(count, name),
         activity=found.activity,
         scene=np.full(count, SCENES[(place - 1) // 2]),
@@ -336,8 +356,3 @@ def _labels(*, skeleton: Skeleton, images: Images, split: str, cameras: Cameras,
 def _repeated(camera: Cameras, count: int) -> Cameras:
     """One camera () as many (count,)."""
     return camera[None].map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
-
-
-def _relative(path: Path, out: Path) -> str:
-    """The path from the labels' folder, with forward slashes."""
-    return Path(os.path.relpath(path, out)).as_posix()

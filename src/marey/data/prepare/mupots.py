@@ -10,7 +10,6 @@ monocular RGB", 3DV 2018.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from marey.core import Cameras, FormatError, InputError
 from marey.core.skeletons import skeleton
 from marey.data.boxes import boxes_of_points, expand_boxes
 from marey.data.labels import Images, Labels, write_labels
+from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.matlab import numbers, read_matlab
 from marey.data.prepare.work import Work
 from marey.io.atomic import atomic_write_text, check_writable
@@ -206,7 +206,7 @@ def _labels(root: Path, out: Path, films: Mapping[str, Film], cameras: Cameras) 
 
 
 def _images(root: Path, out: Path, names: Sequence[str], counts: Sequence[int], cameras: Cameras) -> Images:
-    folders = {name: Path(os.path.relpath(root / name, out)).as_posix() for name in names}
+    folders = {name: relative_path(root / name, out) for name in names}
     place = np.repeat(np.arange(len(names)), counts)
     paths = [
         f"{folders[name]}/img_{n:06d}.jpg" for name, count in zip(names, counts, strict=True) for n in range(count)
