@@ -245,7 +245,7 @@ def write_image_folder_as_human_data(folder: str | os.PathLike[str], path: str |
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the folder with the images")
     suffixes = {".jpg", ".jpeg", ".png"} & set(IMAGE_SUFFIXES)
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in suffixes and file.name[0] != ".")
     if not files:
         raise InputError(f"{folder}: no image in it; expected {', '.join(sorted(suffixes))}")
     sizes = np.array([read_image_header(file).size for file in files], dtype=np.float64)
