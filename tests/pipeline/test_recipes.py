@@ -5,7 +5,9 @@ from importlib import import_module
 import pytest
 
 from engine.small_task import SmallRecipe, settings
+from house.source import ROOT
 from marey.core import FormatError, InputError
+from marey.engine.optimisers import make_optimiser
 from marey.engine.schedules import Cosine
 from marey.io.settings_toml import toml_text
 from marey.pipeline.recipes import RECIPES, choose_recipe
@@ -89,6 +91,14 @@ def test_choose_recipe__a_file_that_does_not_fit(tmp_path, text, error, message)
 def test_choose_recipe__says_what_is_wrong(method, recipe, changes, message):
     with pytest.raises(InputError, match=message):
         choose_recipe(method, recipe, changes=changes)
+
+
+def test_choose_recipe__the_file_of_the_documentation(tmp_path):
+    page = (ROOT / "docs" / "howto" / "train.md").read_text(encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(page.split("```toml\n")[1].split("```")[0])
+    recipe = choose_recipe("lifting", str(tmp_path / "mine.toml")).recipe
+    assert recipe.training.best == "mpjpe_mm"
+    make_optimiser(recipe.task(None).model, recipe.training.optimiser)
 
 
 def test_recipe__is_what_the_protocol_asks_for():
