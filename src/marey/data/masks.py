@@ -23,7 +23,8 @@ def component_of_box(mask: Mask, box: npt.NDArray[Any]) -> Mask:
     """The 4-connected part of a mask (H, W) whose box has the largest intersection over union with a box (4,).
 
     An empty mask stays empty: what is not in the mask is no part of it, unlike in MeTRAbs's stored crops, where the
-    background competes too and wins where nobody was masked.
+    background competes too and wins where nobody was masked. (It asks OpenCV for 4-connected parts in a way that gives
+    8-connected ones; here they are 4-connected.)
     """
     count, labels, boxes, _ = _components(mask)
     if count < 2:
@@ -72,5 +73,5 @@ def write_mask(path: str | os.PathLike[str], mask: Mask) -> None:
 
 def _components(mask: Mask) -> tuple[int, Any, npt.NDArray[np.float64], Any]:
     """Number, labels (H, W), boxes and areas of the parts; the first is what is not in the mask."""
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), 4, cv2.CV_32S)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     return count, labels, statistics[:, :4].astype(np.float64), statistics[:, 4]
