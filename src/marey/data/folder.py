@@ -4,7 +4,8 @@ Layout of a recording (everything but one of `views` and `keypoints` may be miss
 
     views/CAMERA.mp4, views/CAMERA/*.jpg     frames of each camera
     calibration.toml, cameras.json, ...      cameras, any format that `marey convert` reads; also beside the recordings
-    labels.csv, labels.npz, *.trc, *.c3d     3D joints in the world of the calibration (TRC and C3D: one file a person)
+    labels.csv, labels.npz, *.trc, *.c3d     3D joints in the world of the calibration; TRC and C3D have y up instead,
+                                             and one file a person
     keypoints/CAMERA/*.json                  OpenPose, one file a frame
     keypoints/CAMERA.json                    or COCO annotations, one file a camera
 
@@ -25,6 +26,7 @@ import numpy as np
 from marey.core import FormatError, InputError, Skeleton
 from marey.core.skeletons import skeleton as known_skeleton
 from marey.data.boxes import boxes_of_points, expand_boxes
+from marey.data.folder_axes import Axis, turned
 from marey.data.folder_people import PeopleInViews, people_in_views
 from marey.data.folder_recording import FolderRecording, find_recordings, image_sizes, open_folder_recording
 from marey.data.labels import SPLITS, Images, Labels, join_labels, with_keypoints
@@ -68,6 +70,9 @@ class FolderOptions:
     """What OpenPose files hold, if their count of joints does not say it."""
     fps: float | None = None
     """Frames per second of image folders."""
+    up: Axis | None = None
+    """Which axis of the calibration's world points up, to turn the joints of TRC and C3D files, which have y up. None:
+    with which they fit the keypoints best, or as they are where there are none."""
 
     def __post_init__(self) -> None:
         if self.step < 1:
@@ -94,6 +99,7 @@ def prepare(root: Path, out: Path, options: FolderOptions, work: Work) -> Labels
             skeleton=options.keypoint_skeleton,
             fps=options.fps,
         )
+        held = turned(held, options.up)
         for note in held.notes:
             work.note(f"{name}: {note}")
         joints = _skeleton(held, options) if not parts or options.skeleton else parts[0].skeleton

@@ -43,6 +43,8 @@ class Joints:
     frames: Array
     """(T,) increasing."""
     skeleton: Skeleton
+    of_markers: bool = False
+    """Whether they are of a format with axes of its own."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -194,7 +196,7 @@ def _of_markers(paths: Sequence[Path], unit: Unit | float | None) -> Joints:
     positions = np.full((len(frames), len(people), len(first.skeleton), 3), np.nan)
     for slot, person in enumerate(people):
         positions[np.searchsorted(frames, person.frames), slot] = person.positions[:, 0]
-    return Joints(positions=positions, frames=frames, skeleton=first.skeleton)
+    return Joints(positions=positions, frames=frames, skeleton=first.skeleton, of_markers=True)
 
 
 def _of_marker_file(path: Path, unit: Unit | float | None) -> Joints:
