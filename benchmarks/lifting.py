@@ -181,9 +181,7 @@ def balancing(data: Path, frames: int) -> dict[str, Any]:
             error = depth / root_depth(truth, COMMON) - 1
             own = found.detections.monocular[0, :, 0, skeleton_named("mediapipe_33").indices(COMMON)].double()
             views[view] = {
-                "mediapipe_world_landmarks": pa_mpjpe(
-                    landmarks[:, skeleton_named("mediapipe_33").indices(COMMON)], truth
-                ),
+                "mediapipe_world_landmarks": pa_mpjpe(own, truth),
                 "lifter_mediapipe_keypoints": pa_mpjpe(lifted(seen, video.cameras), truth),
                 "lifter_openpose_keypoints": pa_mpjpe(lifted(filed, video.cameras), truth),
                 "estimate_openpose_keypoints": pa_mpjpe(joints[:, place], truth),

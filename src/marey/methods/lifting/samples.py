@@ -75,7 +75,7 @@ class Samples(NamedTuple):
     there: Tensor
     """(M, J) boolean: the skeleton of the keypoints has the joint."""
     heading: Tensor
-    """(M,) radians, where the body looks in the camera's frame, about its y axis."""
+    """(M,) radians, where the body looks in the frame of the virtual camera, about its y axis."""
     shape: Tensor
     """(M, S) of the open body."""
 
@@ -109,7 +109,7 @@ class SampleMaker:
         seen, turn = _filmed(draws, joints, self.scene)
         view = person_view(*detect(draws, seen, there, self.scene.detecting))
         hips = seen[:, :, HIPS].mean(2, keepdim=True)
-        body = (turn[:, None] @ rotations[:, :, 0]).flatten(0, 1)
+        body = view.rotation @ (turn[:, None] @ rotations[:, :, 0]).flatten(0, 1)
         return Samples(
             view=view,
             joints=(seen - hips).flatten(0, 1) @ view.rotation.mT,
