@@ -13,6 +13,7 @@ from marey.core import FormatError, MissingAssetError
 from marey.data.prepare.h36m import H36MOptions
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
+from marey.io.human_data import JOINTS
 
 SIZE = (64, 48)
 COUNT = 21
@@ -230,3 +231,23 @@ def test_official__crops_are_seen_by_their_own_cameras(root, tmp_path, parts):
     # 1.2 times as large, which is the most for so small a person
     assert labels.values["box"][row, 2:].tolist() == pytest.approx([1.2 * 20, 1.2 * 40], rel=0.03)
     assert ("partial" in labels.version) == parts
+
+
+def test_official__second_protocol_as_human_data(root, tmp_path):
+    options = H36MOptions(**{**vars(OPTIONS), "test_step": 5})
+    prepared(root, tmp_path / "out", options)
+    with np.load(tmp_path / "out/human_data/h36m_valid_protocol2.npz") as archive:
+        paths = archive["image_path"].tolist()
+        boxes, joints = archive["bbox_xywh"], archive["keypoints3d"]
+        mask = archive["keypoints3d_mask"]
+    folders = [f"images/S9/{name}.60457274" for name in ("Greeting", "Photo 1")]
+    assert paths == [f"{folder}/frame_{frame:06d}.jpg" for folder in folders for frame in (0, 5, 10, 15, 20)]
+    assert all((tmp_path / "out" / path).is_file() for path in paths)
+    assert joints.shape == (10, 190, 4)
+    assert mask.sum() == 17
+    # camera 3 stands 30 mm along x; at frame 10 the joints are at 120 mm, and 5 m away; of Greeting 200 mm less
+    pelvis = joints[:, JOINTS.index("pelvis_extra")]
+    assert pelvis[7].tolist() == pytest.approx([0.09, 0, 5, 1])
+    assert pelvis[2].tolist() == pytest.approx([-0.11, 0, 5, 1])
+    # a box of 20 x 40 from 10, 2, nine tenths as large
+    assert boxes[7].tolist() == pytest.approx([11, 4, 18, 36, 1])

@@ -13,6 +13,7 @@ import torch
 from marey.core import Cameras, InputError, MissingAssetError
 from marey.data.boxes import match_boxes
 from marey.data.prepare.cmu_files import (
+    SKELETON,
     SequenceFiles,
     image_frames,
     numbered_files,
@@ -28,6 +29,9 @@ from marey.data.square_boxes import edges_to_spans
 from marey.io.video import VideoFrames
 
 Array = npt.NDArray[Any]
+
+_NOBODY = np.array([-1]), np.full((1, len(SKELETON), 4), np.nan)
+"""Stands for an empty frame: its images are kept, and nobody is in them."""
 
 LEAST_IOU = 0.1
 """Between a detected box and the one around a person's joints, for the detected one to be the person's."""
@@ -73,11 +77,10 @@ def people_of_sequence(files: SequenceFiles, cameras: Cameras, options: CMUOptio
     read = list(
         work.map(read_people, [files.pose(frame) for frame in chosen.tolist()], len(chosen), f"poses of {name}")
     )
-    counts = [len(people) for people, _ in read]
-    if not sum(counts):
+    if not any(len(people) for people, _ in read):
         raise InputError(f"{files.poses}: nobody in the {len(chosen)} chosen frames of {len(frames)}")
-    if empty := counts.count(0):
-        work.note(f"{name}: nobody in {empty} of {len(chosen)} frames; they are left out")
+    read = [found if len(found[0]) else _NOBODY for found in read]
+    counts = [len(people) for people, _ in read]
     frame = np.repeat(chosen, counts)
     points = np.concatenate([joints for _, joints in read])
     joints = np.where(points[..., 3:] > options.least_confidence, points[..., :3], np.nan)
@@ -109,7 +112,7 @@ def _recorded(files: SequenceFiles, cameras: Cameras, frame: Array, work: Work) 
             video = VideoFrames(work.record(files.video(name)))
             there[:, view], filmed[view], sizes[view] = frame < len(video), True, video.size
         if lost := int((~there[:, view]).sum()):
-            work.note(f"{files.folder.name}: camera {name} has no image for {lost} of {len(frame)} poses")
+            work.note(f"{files.folder.name}: camera {name} has no image for {lost} of {len(frame)} rows")
     if not there.any():
         first = cameras.names[0]
         raise MissingAssetError(

@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from marey.core import Cameras, MissingAssetError
 from marey.data.labels import Labels
-from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes
+from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes
 from marey.data.prepare.h36m_cameras import read_h5_cameras
 from marey.data.prepare.h36m_names import CAMERAS, KNOWN_GAPS, SKELETON, martinez_name, official_name
 from marey.data.prepare.h36m_options import H36MOptions
 from marey.data.prepare.h36m_poses import read_h5_poses
-from marey.data.prepare.h36m_takes import Take, check_frames, joined_takes, put_right
+from marey.data.prepare.h36m_takes import Take, joined_takes, put_right
 from marey.data.prepare.moments import Naming, labels_of_moments
 from marey.data.prepare.undistortion import Formula, UndistortionMaps, undistort_image, undistortion_maps, without_lens
 from marey.data.prepare.units import Unit, do_units
@@ -167,9 +167,7 @@ def _boxes(
         if not sizes[view].any():
             continue
         path = work.require(files.masks(*pair, camera), "masks of people's boxes (--boxes joints does without)")
-        masks = read_mask_boxes(work.record(path))
-        check_frames(path, "masks", len(masks), frames)
-        spans = edges_to_spans(masks[frames]).astype(np.float64)
+        spans = edges_to_spans(read_mask_boxes(work.record(path), frames)).astype(np.float64)
         empty = (spans[:, 2:] <= 0).any(-1)
         if empty.any():
             work.note(f"{' '.join(pair)}: {empty.sum()} masks of camera {camera} are empty; those views are left out")

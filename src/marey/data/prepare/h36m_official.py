@@ -21,13 +21,14 @@ import numpy.typing as npt
 from marey.core import Cameras
 from marey.data.crops import Crops
 from marey.data.labels import Labels
-from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes, read_table_boxes
+from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes, read_table_boxes
 from marey.data.prepare.h36m_cameras import read_metadata_cameras
 from marey.data.prepare.h36m_crops import CropJob, crop_unit, labels_of_crops, planned_crops, write_crop
 from marey.data.prepare.h36m_names import CAMERAS, IMAGE_SIZES, KNOWN_GAPS, SKELETON, metrabs_action, official_name
 from marey.data.prepare.h36m_options import H36MOptions
 from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses
-from marey.data.prepare.h36m_takes import Take, check_frames, joined_takes, put_right
+from marey.data.prepare.h36m_protocol2 import PROTOCOL_2_STEP, write_protocol_2
+from marey.data.prepare.h36m_takes import Take, joined_takes, put_right
 from marey.data.prepare.moments import Naming, labels_of_moments
 from marey.data.prepare.pictures import Picture, film_pictures, write_picture
 from marey.data.prepare.units import Unit, do_units
@@ -96,6 +97,8 @@ def prepare_official(root: Path, out: Path, options: H36MOptions, work: Work) ->
         crops = planned_crops(labels, parts=options.partial)
         do_units(work, [*_crop_units(files, out, takes, labels, crops)], write_crop, what="crops")
         labels = labels_of_crops(labels, crops)
+    if options.images == "frames" and options.test_step in (1, PROTOCOL_2_STEP):
+        write_protocol_2(out, labels)
     return labels
 
 
@@ -175,9 +178,10 @@ def _boxes_of_view(files: OfficialFiles, pair: tuple[str, str], camera: str, fra
     table, masks = files.boxes(pair[0], name, camera), files.masks(pair[0], name, camera)
     path = masks if masks.exists() and not table.exists() else table
     work.require(path, f"boxes (nor is there {masks}; --boxes joints does without)")
-    stored = (
-        read_table_boxes(work.record(path)) if path == table else edges_to_spans(read_mask_boxes(work.record(path)))
-    )
+    work.record(path)
+    if path == masks:
+        return edges_to_spans(read_mask_boxes(path, frames))
+    stored = read_table_boxes(path)
     check_frames(path, "boxes", len(stored), frames)
     return stored[frames]
 

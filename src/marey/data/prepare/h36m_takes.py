@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import Cameras, FormatError
+from marey.core import Cameras
 from marey.data.prepare.h36m_boxes import shifted_boxes
 from marey.data.prepare.h36m_names import ACTIONS, CAMERAS, DAMAGED, IMAGE_SIZES, SKELETON
 from marey.data.prepare.h36m_poses import S9_SHIFT
@@ -62,18 +62,6 @@ def put_right(subject: str, action: str, joints: Array, boxes: Array, cameras: C
     moved = joints + np.array(S9_SHIFT)
     root = moved[:, SKELETON.index("pelvis")]
     return moved, np.stack([shifted_boxes(boxes[:, view], root, cameras[view]) for view in range(len(CAMERAS))], axis=1)
-
-
-def check_frames(where: object, what: str, count: int, frames: Array) -> None:
-    """See that a file has something for every frame that is asked for.
-
-    Raises:
-        FormatError: it has not.
-    """
-    if len(frames) and frames.max() >= count:
-        raise FormatError(
-            f"{where}: {count} {what}, but frame {frames.max()} (from 0) is asked for; the files are not of one take"
-        )
 
 
 def joined_takes(takes: Sequence[Take], subjects: Sequence[str], cameras: Cameras) -> tuple[MultiviewLabels, Array]:

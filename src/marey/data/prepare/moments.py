@@ -36,7 +36,8 @@ def labels_of_moments(
     """The table: a row for each person in each image where the person has a box.
 
     Args:
-        found: N people at moments, seen by C cameras. Rows of one moment have the same subject, action and frame.
+        found: N people at moments, seen by C cameras. Rows of one moment have the same subject, action and frame. One
+            without any box gives no row of the table, but its moment counts.
         naming: Paths and names.
         sizes: (G, C, 2) width and height of the images of the G rigs; 0 unknown.
         skeleton: Of the result; one of the joints in `found`, in another order or fewer.

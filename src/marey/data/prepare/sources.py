@@ -54,7 +54,7 @@ _SOURCES = (
         files=(
             "S*/Videos/ACTIVITY.CAMERA.mp4: videos of the subjects 1, 5, 6, 7, 8, 9, 11",
             "S*/MyPoseFeatures/D3_Positions/ACTIVITY.cdf: 3D joints in the world",
-            "S*/BBoxes/ACTIVITY.CAMERA.npy or S*/MySegmentsMat/ground_truth_bb/ACTIVITY.CAMERA.mat: boxes of the person",
+            "S*/BBoxes/ACTIVITY.CAMERA.npy or S*/MySegmentsMat/ground_truth_bb/ACTIVITY.CAMERA.mat: boxes",
             "Release-v1.2/metadata.xml: cameras, from the code of the release",
             "or, as h36m-fetch and Martinez's download have them: processed/S*/ACTION/imageSequence/CAMERA/img_*.jpg, "
             "processed/S*/MySegmentsMat/, una-dinosauria-data/h36m/cameras.h5, S*/MyPoses/3D_positions/*.h5",
