@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,18 @@ def test_pixels__are_where_the_camera_sees_them(lens):
     v, u = np.indices(image.shape)
     found = np.array([(image * u).sum(), (image * v).sum()]) / image.sum()
     np.testing.assert_allclose(found, made.points(np.array([[[203.4, 111.7]]]))[0, 0], atol=0.05)
+
+
+@pytest.mark.parametrize("lens", [(), LENS, (*LENS, 0.01, 0.02, 0.003)])
+def test_places__of_the_fast_way_are_those_of_the_exact_one(lens):
+    """The camera with a skew of nothing goes through `warp_grid`, the other through OpenCV."""
+    source = cameras(lens=lens)
+    fast = crops.plan_crops(source, BOX, up=(0, -1, 0))
+    skewed = source.intrinsics.clone()
+    skewed[:, 0, 1] = 1e-9
+    exact = crops.plan_crops(replace(source, intrinsics=skewed), BOX, up=(0, -1, 0))
+    for one, other in zip(crops._places(fast, 0), crops._places(exact, 0), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_pixels__of_another_size_are_refused():

@@ -220,12 +220,18 @@ def _warped(
 
 
 def _places(crops: Crops, row: int) -> tuple[Array, Array]:
-    """Columns and rows (H a, W a) of the source for the pixels of a crop rendered `a` times as large."""
+    """Columns and rows (H a, W a) of the source for the pixels of a crop rendered `a` times as large; float32."""
     a = crops.rule.antialias
     width, height = crops.size(row)
     larger = torch.tensor([[a, 0, (a - 1) / 2], [0, a, (a - 1) / 2], [0, 0, 1]], dtype=torch.float64)
-    grid = warp_grid(crops.sources[row], larger @ crops.homographies[row], size=(a * width, a * height))
-    pixels = _numpy(((grid + 1) * crops.sources.image_size[row] - 1) / 2).astype(np.float32)
+    source, size = crops.sources[row], (a * width, a * height)
+    if source.fisheye is None and source.intrinsics[0, 1] == 0:  # the usual camera, of which OpenCV makes maps fast
+        turn = _numpy(_turns(source, crops.cameras[row]))
+        wanted = _numpy(larger @ crops.cameras.intrinsics[row])
+        lens = _numpy(source.distortion) if source.distortion.numel() else None
+        return cv2.initUndistortRectifyMap(_numpy(source.intrinsics), lens, turn, wanted, size, cv2.CV_32FC1)
+    grid = warp_grid(source, larger @ crops.homographies[row], size=size)
+    pixels = _numpy(((grid + 1) * source.image_size - 1) / 2).astype(np.float32)
     return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
 
 
