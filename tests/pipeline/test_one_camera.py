@@ -76,27 +76,3 @@ def test_estimate__a_calibrated_video_ends_in_its_world(shared_data):
     assert 0.03 < lasting < 0.06
     assert (spread / away >= lasting).all()  # smoothing takes nothing of it away
     assert float((spread / away).mean()) < 0.08
-
-
-def test_estimate__keypoint_files_without_a_camera_are_refused_with_advice(shared_data):
-    folder = next((shared_data / "pose2sim_demo" / "balancing").rglob("*_json"))
-    with pytest.raises(InputError, match="--calibration"):
-        estimate(folder)
-
-
-def test_estimate__keypoint_files_of_one_view_are_lifted(shared_data):
-    folder = shared_data / "pose2sim_demo"
-    result = estimate(
-        folder / "balancing" / "pose" / "cam04_json",
-        calibration=folder / "calibration" / "Calib_qualisys.toml",
-        frames=(0, 6),
-        config=EstimateConfig(people=1, unit="m", overlay=False),
-    )
-    assert any("the lifter's" in note for note in result.notes)
-    joints = result.joints
-    hips = joints.positions[:, 0, joints.skeleton.indices(("left_hip", "right_hip"))].mean(1)
-    depth = world_to_camera(hips[None], result.cameras)[0, :, 2]
-    # the triangulation of all four views says 3.0 m
-    assert (depth / 3.03 - 1).abs().max() < 0.2
-    assert joints.positions[:, 0].isfinite().all()
-    assert joints.covariance[:, 0].isfinite().all()
