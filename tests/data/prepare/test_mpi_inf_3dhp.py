@@ -208,6 +208,39 @@ def test_resume__goes_on_where_a_damaged_image_stopped_it(download, tmp_path):
     assert all((tmp_path / "o" / path).exists() for path in found.images.path)
 
 
+def film(path, images):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 64))
+    for image in images:
+        writer.write(image)
+    writer.release()
+
+
+def test_films__give_the_same_frames_as_images(download, tmp_path):
+    root = shutil.copytree(download, tmp_path / "3dhp")
+    for sequence in ("Seq1", "Seq2"):
+        for part in ("imageSequence", "FGmasks"):
+            folder = root / "S8" / sequence / part
+            images = {int(path.stem[-6:]): cv2.imread(str(path)) for path in folder.glob("img_1_*.jpg")}
+            other = np.full((64, 64, 3), 255, np.uint8)  # of frames that nobody may take
+            film(folder / "video_1.avi", [images.get(frame, other) for frame in range(20)])
+            for path in folder.glob("*.jpg"):
+                path.unlink()
+    found = prepared(root, tmp_path / "o")
+    again = prepared(download, tmp_path / "p")
+    assert found.images.path.tolist() == again.images.path.tolist()
+    assert found.values["mask"].tolist() == again.values["mask"].tolist()
+    for path in found.images.path:
+        one, other = (read_image(tmp_path / folder / path).astype(float) for folder in "op")
+        assert np.abs(one - other).mean() < 3  # the film is compressed more
+
+
+def test_film__that_ends_too_early_says_so(download, tmp_path):
+    root = shutil.copytree(download, tmp_path / "3dhp")
+    film(root / "S8/Seq1/imageSequence/video_1.avi", [np.zeros((64, 64, 3), np.uint8)] * 12)
+    with pytest.raises(InputError, match=r"video_1\.avi.*16"):
+        prepared(root, tmp_path / "o")
+
+
 def test_names_from_1__are_seen_and_said(download, tmp_path):
     root = tmp_path / "3dhp"
     poses = [[person((0, 0, 3000.0 + 200 * camera))] for camera in range(9)]
