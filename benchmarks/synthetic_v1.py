@@ -28,8 +28,10 @@ from marey.core import Estimate, Estimator, Observation
 from marey.data.benchmark import CELLS, Benchmark, Cell
 from marey.data.benchmark.mean_pose import predict_mean_pose
 from marey.engine.evaluation import predict, read_predicted
+from marey.geometry.field_of_view import cameras_from_field_of_view
 from marey.io.predictions import PoseRows
 from marey.methods.classical import ClassicalEstimator, MonocularEstimator
+from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.metrics.comparison import paired_bootstrap
 from marey.metrics.protocols import protocol
 from measure import describe, write_json
@@ -37,6 +39,8 @@ from measure import describe, write_json
 PROTOCOL, NUMBER = "synthetic", "mpjpe_mm"
 """What decides who beats whom."""
 COVERAGE = "coverage_90_percent"
+CROP_DEGREES = 20.0
+"""Field of view of a crop whose camera is not known: somebody 1.7 m tall fills it 5 m away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class Method:
 class Lifted:
     """The method for one camera with the lifter's guess in place of the one that a detector would make."""
 
-    estimator: MonocularEstimator = field(default_factory=MonocularEstimator)
+    estimator: MonocularEstimator = field(default_factory=lambda: MonocularEstimator(size=LIFTED_SIZE))
 
     requires = MonocularEstimator.requires
 
@@ -66,6 +70,21 @@ class Lifted:
         assert observation.cameras is not None
         guess, covariance = lift_keypoints(observation.keypoints, observation.cameras)
         return self.estimator(replace(observation, monocular=guess, monocular_covariance=covariance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstViewAssumed:
+    """The same on the first view alone, through a camera that nobody knows: what several views have to better."""
+
+    requires = replace(MonocularEstimator.requires, views=(1, None), calibration="none")
+
+    def __call__(self, observation: Observation) -> Estimate:
+        """Take the picture for one of a narrow lens."""
+        source = observation.frames[0]
+        assert source is not None
+        assert observation.keypoints is not None
+        assumed = cameras_from_field_of_view(torch.tensor([source.size], dtype=torch.float32), CROP_DEGREES)
+        return Lifted()(Observation(keypoints=observation.keypoints[:1], cameras=assumed, start=observation.start))
 
 
 def _calibrated(cell: Cell) -> bool:
@@ -86,6 +105,12 @@ METHODS = (
         title="`monocular` with the lifter",
         can=lambda cell: len(cell.views) == 1,
         estimator=Lifted,
+    ),
+    Method(
+        name="first_view",
+        title="the same, first view, camera assumed",
+        can=lambda cell: cell.cameras == "none",
+        estimator=FirstViewAssumed,
     ),
 )
 
