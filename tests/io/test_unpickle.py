@@ -316,3 +316,11 @@ def test_npy__hostile_damaged_and_other_files_are_typed_errors(tmp_path):
     (tmp_path / "text.npy").write_text("labels", encoding="utf-8")
     with pytest.raises(FormatError, match="not a NumPy array"):
         read_object_npy(tmp_path / "text.npy")
+
+
+def test_npy__header_that_ends_in_the_middle(tmp_path):
+    np.save(tmp_path / "labels.npy", np.zeros(3))
+    content = (tmp_path / "labels.npy").read_bytes()
+    (tmp_path / "labels.npy").write_bytes(content.replace(b"}", b"("))
+    with pytest.raises(FormatError, match="not a readable npy file"):
+        read_object_npy(tmp_path / "labels.npy")

@@ -18,6 +18,7 @@ import pickletools
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -353,7 +354,7 @@ def read_object_npy(path: str | os.PathLike[str], *, allowed: Collection[str] = 
         return _read_npy(read_bytes_limited(path, most_bytes=MOST_BYTES), Path(path).name, allowed)
     except FormatError as error:
         raise FormatError(f"{path}: {error}") from None
-    except _DAMAGED as error:
+    except (*_DAMAGED, SyntaxError, TokenError) as error:  # NumPy reads the header as Python's parser does
         raise FormatError(f"{path}: not a readable npy file: {error or type(error).__name__}") from error
 
 
