@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from claims import RESULTS, ROOT, Outcome, table  # the line above makes it findable from anywhere
+from benchmark_tables import real_table, synthetic_short_table, synthetic_table  # the line above makes it findable
+from claims import RESULTS, ROOT, Outcome, table
 
 PAGES = ("README.md", "docs/benchmarks.md", "docs/concepts/protocols.md", "docs/methods/monocular.md")
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -82,6 +83,9 @@ def protocol_cards_table(results: Path) -> str:
 
 
 TABLES = {
+    "synthetic_v1": synthetic_table,
+    "synthetic_v1_short": synthetic_short_table,
+    "real": real_table,
     "claims": claims_table,
     "headlines": headlines_table,
     "one_camera": one_camera_table,

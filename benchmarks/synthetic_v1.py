@@ -6,13 +6,14 @@ Methods that take keypoints get those of the benchmark's simulated detector. Err
 `synthetic`, coverage that of `uncertainty`, both over all 2,000 samples of a cell. One method beats another in a cell
 if the 95 % interval of the paired bootstrap of their MPJPE excludes zero.
 
-Predictions are kept in a folder (METHOD/CELL), where they are found the next time: remove those of a method to have it
-measured again.
+Predictions are kept in a folder (METHOD/CELL), where they are found the next time; those of a method that has changed
+must be removed, those of other weights are refused.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ import torch
 from marey.core import Estimate, Estimator, Observation
 from marey.data.benchmark import CELLS, Benchmark, Cell
 from marey.data.benchmark.mean_pose import predict_mean_pose
+from marey.detect.lifting import WEIGHTS, lift_keypoints
 from marey.engine.evaluation import predict, read_predicted
 from marey.geometry.field_of_view import cameras_from_field_of_view
 from marey.io.predictions import PoseRows
@@ -52,6 +54,8 @@ class Method:
     can: Callable[[Cell], bool]
     estimator: Callable[[], Estimator] | None = None
     """None: the mean pose, which looks at nothing."""
+    weights: Callable[[], str] = str
+    """Names the weights that it was measured with, if it has any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +68,6 @@ class Lifted:
 
     def __call__(self, observation: Observation) -> Estimate:
         """Lift the keypoints, then place them."""
-        from marey.detect.lifting import lift_keypoints
-
         assert observation.keypoints is not None
         assert observation.cameras is not None
         guess, covariance = lift_keypoints(observation.keypoints, observation.cameras)
@@ -87,6 +89,11 @@ class FirstViewAssumed:
         return Lifted()(Observation(keypoints=observation.keypoints[:1], cameras=assumed, start=observation.start))
 
 
+def lifter_weights() -> str:
+    """SHA-256 of the card of the lifter's weights, which has those of the weights."""
+    return hashlib.sha256((WEIGHTS / "card.json").read_bytes()).hexdigest()
+
+
 def _calibrated(cell: Cell) -> bool:
     return cell.cameras == "full"
 
@@ -105,12 +112,14 @@ METHODS = (
         title="`monocular` with the lifter",
         can=lambda cell: len(cell.views) == 1,
         estimator=Lifted,
+        weights=lifter_weights,
     ),
     Method(
         name="first_view",
         title="the same, first view, camera assumed",
         can=lambda cell: cell.cameras == "none",
         estimator=FirstViewAssumed,
+        weights=lifter_weights,
     ),
 )
 
@@ -167,7 +176,8 @@ def predicted(method: Method, benchmark: Benchmark, cell: str, kept: Path) -> tu
     if method.estimator is None:
         return predict_mean_pose(benchmark, cell), benchmark.labels(cell)
     folder = kept / method.name / cell
-    predict(method.estimator(), benchmark, cell, folder, settings={"method": method.name})
+    settings = {"method": method.name, "weights": method.weights()}
+    predict(method.estimator(), benchmark, cell, folder, settings=settings)
     return read_predicted(folder)
 
 

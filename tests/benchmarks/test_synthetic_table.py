@@ -14,7 +14,7 @@ from marey.core import skeleton
 sys.path.insert(0, str(ROOT / "benchmarks"))
 synthetic_v1 = importlib.import_module("synthetic_v1")
 real = importlib.import_module("real")
-render_tables = importlib.import_module("render_tables")
+benchmark_tables = importlib.import_module("benchmark_tables")
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def test_table__shows_who_beats_all_in_bold(tmp_path):
         ],
     }
     methods = {"mean_pose": "mean pose", "a": "A", "b": "B", "c": "C"}
-    document = {"methods": methods, "cells": dict.fromkeys(render_tables.SHORT, cell)}
+    document = {"methods": methods, "cells": dict.fromkeys(benchmark_tables.SHORT, cell)}
     (tmp_path / "synthetic_v1.json").write_text(json.dumps(document))
-    row = render_tables.synthetic_table(tmp_path).splitlines()[2]
+    row = benchmark_tables.synthetic_table(tmp_path).splitlines()[2]
     assert row == "| one view | 300.0 / 20.0 | **31.3** / 20.0 / 89 % | 31.3 / 20.0 | - |"
-    short = render_tables.synthetic_short_table(tmp_path).splitlines()
+    short = benchmark_tables.synthetic_short_table(tmp_path).splitlines()
     assert short[2].startswith("| mean pose | 300.0 | 300.0 |")
     assert short[3].startswith("| A | **31.3** |")
     assert len(short) == 5  # C can do none of these
@@ -91,7 +91,11 @@ def test_real_table__has_dashes_for_what_a_method_cannot_do(tmp_path):
     number = {"value": 12.345, "unit": "mm", "decimals": 1}
     document = {"recordings": {"x": "X", "y": "Y"}, "methods": [{"title": "A", "numbers": {"y": number}}]}
     (tmp_path / "real.json").write_text(json.dumps(document))
-    assert render_tables.real_table(tmp_path).splitlines() == ["| | X | Y |", "|---|---:|---:|", "| A | - | 12.3 mm |"]
+    assert benchmark_tables.real_table(tmp_path).splitlines() == [
+        "| | X | Y |",
+        "|---|---:|---:|",
+        "| A | - | 12.3 mm |",
+    ]
 
 
 def test_limb_deviation__of_arms_that_grow_and_of_frames_that_miss_one():
