@@ -77,9 +77,9 @@ def _pieces(path: Path, entry: zipfile.ZipInfo) -> Iterator[bytes]:
 def _span(path: Path, entry: zipfile.ZipInfo) -> tuple[int, int]:
     """Where the bytes of a stored member begin in the archive, and how many they are."""
     with path.open("rb") as file:
-        file.seek(entry.header_offset)
+        file.seek(max(entry.header_offset, 0))  # zipfile makes negative ones of damaged archives
         header = file.read(_LOCAL_HEADER)
-    if len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04":
+    if entry.header_offset < 0 or len(header) < _LOCAL_HEADER or header[:4] != b"PK\x03\x04":
         raise FormatError(f"{path}: '{entry.filename}' is not where the archive says; the file is damaged")
     lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
     return entry.header_offset + _LOCAL_HEADER + lengths, entry.file_size
@@ -91,14 +91,14 @@ def _mapped(path: Path, start: int, length: int, name: str) -> npt.NDArray[Any]:
             file.seek(start)
             shape, fortran, element = read_npy_header(file, name)
             begin = file.tell()
-    except ValueError as error:
-        if isinstance(error, (FormatError, InputError)):
-            raise
+    except FormatError:
+        raise
+    except Exception as error:  # NumPy parses headers as Python and raises whatever that raises
         raise FormatError(f"{path}: '{name}' is no readable array: {error}") from error
     if element.hasobject:
         raise FormatError(f"{path}: '{name}' holds pickled Python objects, which are never loaded")
     size = math.prod(shape) * element.itemsize
-    if begin + size > start + length or begin + size > path.stat().st_size:
+    if min(shape, default=0) < 0 or begin + size > start + length or begin + size > path.stat().st_size:
         raise FormatError(f"{path}: '{name}' promises {shape} of {element}, more than it has")
     if not size:
         return np.empty(shape, element)
