@@ -18,6 +18,10 @@ RECIPES: dict[str, dict[str, str]] = {
         "default": "marey.methods.lifting.recipe:default",
         "small": "marey.methods.lifting.recipe:small",
     },
+    "trunk": {
+        "default": "marey.methods.trunk.recipe:default",
+        "small": "marey.methods.trunk.recipe:small",
+    },
 }
 """Method -> recipe -> `module:factory`; called without arguments, the factory gives the recipe."""
 

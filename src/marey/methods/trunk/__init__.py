@@ -1,0 +1,1 @@
+"""How the shared image network is trained: on synthetic captures, for people, keypoints and parts at once."""

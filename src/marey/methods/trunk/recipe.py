@@ -1,0 +1,222 @@
+"""How the trunk is trained: the task, and recipes for the shipped weights and for a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from marey.body.open_body import open_body
+from marey.core import Batch, InputError
+from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
+from marey.engine.schedules import Cosine
+from marey.engine.settings import Optimiser, TrainingSettings
+from marey.methods.trunk.losses import (
+    box_error,
+    center_focal,
+    heatmap_cross_entropy,
+    keypoint_likelihood,
+    part_entropy,
+    visibility_entropy,
+)
+from marey.methods.trunk.samples import TrunkSamples, keypoint_parts, trunk_samples
+from marey.nn.trunk import KEYPOINTS, Trunk, TrunkConfig, read_keypoints
+
+Framing = Literal["person", "scene"]
+CHI2_90 = 4.6052
+"""90 % quantile of the chi-squared distribution with two degrees of freedom."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """Some of the pictures of every global batch."""
+
+    tier: str
+    framing: Framing
+    pictures: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkRecipe:
+    """What is trained on what."""
+
+    network: TrunkConfig = field(default_factory=TrunkConfig)
+    side: int = 192
+    """Of the pictures, pixels."""
+    shares: tuple[Share, ...] = (
+        Share(tier="easy", framing="person", pictures=16),
+        Share(tier="medium", framing="person", pictures=16),
+        Share(tier="hard", framing="person", pictures=16),
+        Share(tier="hard", framing="scene", pictures=16),
+    )
+    """Of a global batch."""
+    validation: int = 16
+    """Global batches."""
+    heatmap_weight: float = 1.0
+    likelihood_weight: float = 0.1
+    visibility_weight: float = 0.2
+    part_weight: float = 0.3
+    center_weight: float = 0.2
+    box_weight: float = 0.5
+    training: TrainingSettings = field(
+        default_factory=lambda: TrainingSettings(
+            steps=20_000,
+            optimiser=Optimiser(learning_rate=2e-3, weight_decay=0.05, decay_vectors=False),
+            schedule=Cosine(),
+            warm_up=500,
+            clip=5.0,
+            precision="bf16-mixed",
+            ema_decay=0.999,
+            validate_every=1000,
+            checkpoint_every=200,
+        )
+    )
+
+    def task(self, data: Path | None = None) -> TrunkTask:
+        """The task; it needs no data.
+
+        Raises:
+            InputError: a folder of data is given.
+        """
+        if data is not None:
+            raise InputError("the trunk is trained on synthetic captures, made while it trains; leave out --data")
+        return TrunkTask(self)
+
+
+class TrunkTask:
+    """A `TrainingTask`: an endless stream of synthetic pictures.
+
+    Pictures are made where the task's model is: on an accelerator much faster than on a processor.
+    """
+
+    def __init__(self, recipe: TrunkRecipe) -> None:
+        self.recipe, self.model = recipe, Trunk(recipe.network)
+        self._near = keypoint_parts(open_body("small"))
+        self._generators: dict[tuple[str, Framing, str], SyntheticGenerator] = {}
+
+    def card(self) -> dict[str, Any]:
+        """What the data are."""
+        return {"pictures": "synthetic captures of the open body, split training"}
+
+    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
+        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
+
+        Raises:
+            InputError: there is no such split, or a batch cannot be shared out evenly.
+        """
+        if split not in ("train", "validation"):
+            raise InputError(f"split: expected train or validation, got '{split}'")
+        for share in self.recipe.shares:
+            if share.pictures % world:
+                raise InputError(f"shares: expected multiples of the {world} processes, got {share.pictures} pictures")
+        numbers = count(start) if split == "train" else range(start, self.recipe.validation)
+        return self._made(2 * seed + (split == "validation"), numbers, rank, world)
+
+    def _made(self, seed: int, numbers: Iterable[int], rank: int, world: int) -> Iterator[Batch]:
+        for number in numbers:
+            # seeds of splits and shares never meet: what has the same index would look alike
+            parts = [
+                self._share(share, seed * len(self.recipe.shares) + place, number, rank, world)
+                for place, share in enumerate(self.recipe.shares)
+            ]
+            yield {"samples": TrunkSamples.cat(_padded(parts))}
+
+    def _share(self, share: Share, seed: int, number: int, rank: int, world: int) -> TrunkSamples:
+        indices = torch.arange(number * share.pictures + rank, (number + 1) * share.pictures, world)
+        device = next(self.model.parameters()).device
+        batch = self._generator(share, device).sample(seed, indices)
+        return trunk_samples(batch, self._near.to(device), whole_scene=share.framing == "scene")
+
+    def _generator(self, share: Share, device: torch.device) -> SyntheticGenerator:
+        key = (share.tier, share.framing, str(device))
+        if key not in self._generators:
+            config = SyntheticConfig(
+                tier=share.tier,
+                framing=share.framing,
+                image_size=(self.recipe.side, self.recipe.side),
+                skeletons=(KEYPOINTS,),
+            )
+            on_processor = device.type == "cpu"
+            self._generators[key] = SyntheticGenerator(
+                config, device=device, scenes_at_once=16 if on_processor else 256
+            )
+        return self._generators[key]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The weighted losses of the heads."""
+        samples: TrunkSamples = batch["samples"]
+        recipe = self.recipe
+        maps = self.model(_pictures(samples.images))
+        found = read_keypoints(maps)
+        return {
+            "heatmap": recipe.heatmap_weight * heatmap_cross_entropy(maps, samples.keypoints),
+            "likelihood": recipe.likelihood_weight * keypoint_likelihood(found, samples.keypoints),
+            "visibility": recipe.visibility_weight * visibility_entropy(found, samples.seen, samples.keypoints),
+            "part": recipe.part_weight * part_entropy(maps, samples.parts),
+            "center": recipe.center_weight * center_focal(maps, samples.boxes),
+            "box": recipe.box_weight * box_error(maps, samples.boxes),
+        }
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums over the keypoints that are seen: their error in pixels, and the shares that are near and in ellipses.
+
+        `error_px`, `within_5_percent` of the picture's side, `coverage_90` of the ellipses of 90 %.
+        """
+        samples: TrunkSamples = batch["samples"]
+        found = read_keypoints(self.model(_pictures(samples.images)))
+        counted = samples.seen & samples.keypoints.isfinite().all(-1)
+        residual = torch.where(counted[..., None], samples.keypoints - found.positions.float(), 0.0)
+        distance = residual.square().sum(-1).sqrt()
+        a, _, b, c = found.factor.float().flatten(-2).unbind(-1)
+        first = residual[..., 0] / a
+        squared = first.square() + ((residual[..., 1] - b * first) / c).square()
+        near = distance < 0.05 * samples.images.shape[-1]
+        return {
+            "error_px": distance[counted].sum(),
+            "within_5_percent": near[counted].sum(),
+            "coverage_90": (squared <= CHI2_90)[counted].sum(),
+            "count": counted.sum(),
+        }
+
+
+def _pictures(images: Tensor) -> Tensor:
+    return (images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def _padded(parts: list[TrunkSamples]) -> list[TrunkSamples]:
+    """As many places for people in each."""
+    most = max(part.boxes.shape[1] for part in parts)
+    return [
+        replace(part, boxes=functional.pad(part.boxes, (0, 0, 0, most - part.boxes.shape[1]), value=torch.nan))
+        for part in parts
+    ]
+
+
+def default() -> TrunkRecipe:
+    """What the shipped weights are made with, on a processor."""
+    return TrunkRecipe()
+
+
+def small() -> TrunkRecipe:
+    """For a test."""
+    return TrunkRecipe(
+        network=TrunkConfig(widths=(16, 24, 32, 48), units=(1, 1, 1, 1), features=32),
+        side=96,
+        shares=(Share(tier="easy", framing="person", pictures=12), Share(tier="hard", framing="scene", pictures=4)),
+        validation=2,
+        training=TrainingSettings(
+            steps=60,
+            optimiser=Optimiser(learning_rate=4e-3),
+            schedule=Cosine(),
+            warm_up=10,
+            clip=5.0,
+            validate_every=60,
+            checkpoint_every=60,
+        ),
+    )

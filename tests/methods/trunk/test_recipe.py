@@ -1,0 +1,56 @@
+"""The trunk's task: its streams, and that it learns."""
+
+import pytest
+import torch
+
+from marey.core import InputError
+from marey.engine.training import train
+from marey.methods.trunk.recipe import Share, TrunkRecipe, small
+
+
+@pytest.fixture(scope="module")
+def task():
+    return small().task()
+
+
+def first(batches):
+    return next(iter(batches))["samples"]
+
+
+def test_batches__are_shared_out_and_resumed(task):
+    whole = first(task.batches("train", seed=1, rank=0, world=1, start=3))
+    halves = [first(task.batches("train", seed=1, rank=rank, world=2, start=3)) for rank in range(2)]
+    assert len(whole.images) == 16
+    assert torch.equal(whole.images[0:12:2], halves[0].images[:6])
+    assert torch.equal(whole.images[1:12:2], halves[1].images[:6])
+    assert torch.equal(whole.keypoints[1:12:2], halves[1].keypoints[:6])
+
+
+def test_splits_and_shares__have_no_picture_in_common(task):
+    train_ones = first(task.batches("train", seed=0, rank=0, world=1)).images
+    others = [
+        first(task.batches("validation", seed=0, rank=0, world=1)).images,
+        first(task.batches("train", seed=1, rank=0, world=1)).images,
+    ]
+    for images in others:
+        assert not (train_ones[:12, None] == images[None, :12]).flatten(2).all(-1).any()
+
+
+@pytest.mark.slow
+def test_training__lowers_the_error(tmp_path):
+    recipe = small()
+    task = recipe.task()
+    batch = {"samples": first(task.batches("validation", seed=0, rank=0, world=1))}
+    with torch.no_grad():
+        before = task.validate(batch)
+    result = train(task, recipe.training, tmp_path)
+    assert result.scores["error_px"] < 0.9 * float(before["error_px"] / before["count"])
+
+
+def test_errors__say_what_was_expected(task, tmp_path):
+    with pytest.raises(InputError, match="expected train or validation, got 'test'"):
+        task.batches("test", seed=0, rank=0, world=1)
+    with pytest.raises(InputError, match="multiples of the 5 processes"):
+        task.batches("train", seed=0, rank=0, world=5)
+    with pytest.raises(InputError, match="leave out --data"):
+        TrunkRecipe(shares=(Share(tier="easy", framing="person", pictures=2),)).task(tmp_path)
