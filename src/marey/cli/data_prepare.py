@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -22,11 +21,7 @@ ROOT_VARIABLE = "MAREY_DATA"
 def _own_options() -> Any:
     """The options of every data set, each as a sub-command of its name."""
     return Union[  # noqa: UP007 - of types that are only known when the program runs
-        tuple(
-            Annotated[source.options(), tyro.conf.subcommand(name)]
-            for name, source in DATA_SETS.items()
-            if find_spec(source.target.partition(":")[0])
-        )
+        tuple(Annotated[source.options(), tyro.conf.subcommand(name)] for name, source in DATA_SETS.items())
     ]
 
 

@@ -35,6 +35,7 @@ from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.sources import DataSource
 from marey.data.prepare.stored_crops import write_jpeg
 from marey.data.prepare.work import Work
+from marey.io.image_headers import IMAGE_SUFFIXES
 from marey.io.naming import file_stem
 from marey.io.text import read_text_limited
 
@@ -200,7 +201,7 @@ def _paths_of_view(
     source = held.recording.frames[view]
     if source is None:
         return [""] * len(frames)
-    if len(source.files) >= held.recording.length and len(source.files) > 1:
+    if source.files[0].suffix.lower() in IMAGE_SUFFIXES:
         return [relative_path(source.files[frame], work.out) for frame in frames.tolist()]
     if not options.images:
         work.note(f"{held.name}: the frames of {source.files[0].name} were not written as images.")

@@ -230,7 +230,8 @@ def _keypoints(folder: Path, recording: Recording) -> Keypoints | None:
 def _frames_of(path: Path, file: CocoAnnotations, recording: Recording, view: int) -> Array:
     """(N,) the frame of each annotation: the image of that name in the view, else the last number in the name."""
     source = recording.frames[view]
-    names = {own.name: frame for frame, own in enumerate(source.files)} if source and len(source.files) > 1 else {}
+    pictures = source is not None and source.files[0].suffix.lower() in IMAGE_SUFFIXES
+    names = {own.name: frame for frame, own in enumerate(source.files)} if source is not None and pictures else {}
     frames: dict[int, int] = {}
     for identity, (name, *_) in file.images.items():
         frame = names.get(Path(name).name, last_number(Path(name).stem) if not names else None)
