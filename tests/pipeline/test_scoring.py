@@ -7,7 +7,8 @@ import pytest
 from marey.core import InputError, MissingAssetError
 from marey.io.predictions import pose_rows, write_pose_rows
 from marey.metrics.protocols.human36m import JOINTS
-from marey.pipeline.scoring import guessed_format, score_predictions, write_scores
+from marey.pipeline.scoring import compare_predictions, guessed_format, labels_beside, score_predictions, write_scores
+from protocol_cases import changed
 
 
 @pytest.fixture
@@ -68,3 +69,49 @@ def test_score__an_absent_file_is_named(tmp_path):
 )
 def test_guessed_format__by_name_and_protocol(tmp_path, name, protocol, expected):
     assert guessed_format(tmp_path / name, protocol) == expected
+
+
+def _moved(tmp_path, labels, name, offset, **values):
+    keys = {"joint_names": JOINTS, "sequence": labels.sequence, "frame": labels.frame} | values
+    path = tmp_path / name
+    write_pose_rows(path, pose_rows(labels.values["joints"] + offset, **keys))
+    return path
+
+
+def test_compare__rows_of_both_by_a_published_protocol(tmp_path, labels):
+    near = _moved(tmp_path, labels, "near.npz", np.array([[[0.001]], [[0.002]], [[0.004]]]))
+    far = _moved(tmp_path, labels, "far.npz", np.array([[[0.005]], [[0.008]], [[0.012]]]))
+    found = compare_predictions(near, far, protocol_name="h36m", labels=tmp_path / "labels.npz")
+    metric = next(metric for metric in found if metric.name == "mpjpe_mm")
+    assert metric.comparison.difference == pytest.approx(3**0.5 * (7 - 25) / 3)
+    assert metric.comparison.clusters == 2  # of two sequences
+    assert metric.verdict == "first beats second"
+
+
+def test_compare__predictions_of_other_labels_are_refused(tmp_path, labels):
+    first = _moved(tmp_path, labels, "first.npz", 0.001, benchmark="box v1")
+    second = _moved(tmp_path, labels, "second.npz", 0.001, benchmark="box v2")
+    with pytest.raises(
+        InputError, match=r"3 rows of 'box v1' and 3 of 'box v2'; compare what was predicted for the same"
+    ):
+        compare_predictions(first, second, protocol_name="h36m", labels=tmp_path / "labels.npz")
+
+
+def test_compare__a_protocol_that_leaves_rows_out_is_refused(tmp_path, labels):
+    """Its numbers by row cannot be told to the rows that they are of."""
+    path = tmp_path / "labels.npz"
+    found = compare_predictions(path, path, protocol_name="h36m", labels=path)
+    assert {metric.verdict for metric in found} == {"undecided"}
+    left_out = changed(labels, action=["Greeting-2", "Eating-1", "Posing-1"])  # the first is of S9
+    write_pose_rows(path, left_out)
+    with pytest.raises(InputError, match=r"h36m-valid: has not one number for each label"):
+        compare_predictions(path, path, protocol_name="h36m-valid", labels=path)
+
+
+def test_labels_beside__only_those_that_the_card_names_and_only_there(tmp_path, labels):
+    path = tmp_path / "mine.npz"
+    assert labels_beside(path) is None
+    card = path.with_name("mine.npz.json")
+    for name, expected in (("labels.npz", tmp_path / "labels.npz"), ("../labels.npz", None), ("absent.npz", None)):
+        card.write_text(json.dumps({"labels": name}), "utf-8")
+        assert labels_beside(path) == expected
