@@ -40,10 +40,19 @@ class SmallRecipe:
     width: int = 16
     batch: int = 16
     dropout: float = 0.2
+    idle: bool = False
+    """Whether the network has a part that no loss depends on."""
     training: TrainingSettings = field(default_factory=settings)
 
     def task(self, data: Path | None) -> SmallTask:
         return SmallTask(self, scale=1.0 if data is None else float((data / "scale.txt").read_text()))
+
+
+class Idle(nn.Linear):
+    """Has parameters, and passes on what comes."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values
 
 
 class SmallTask:
@@ -53,7 +62,7 @@ class SmallTask:
         recipe: Network, data and training.
         scale: Of what is learned.
         kill_at: Global batch at which the process kills itself.
-        stop_at: Global batch at which it is asked to stop.
+        stop_at: Global batch at which the first process is asked to stop.
         poison_at: Global batch whose labels are not numbers.
     """
 
@@ -67,6 +76,8 @@ class SmallTask:
         self.model = nn.Sequential(
             nn.Linear(INPUTS, recipe.width), nn.ReLU(), nn.Dropout(recipe.dropout), nn.Linear(recipe.width, OUTPUTS)
         )
+        if recipe.idle:
+            self.model.idle = Idle(3, 3)
         self.seen: list[list[int]] = []
         with torch.no_grad():
             for parameter in self.model.parameters():
@@ -82,7 +93,7 @@ class SmallTask:
         for number, rows in enumerate(stream, start):
             if split == "train" and number == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if split == "train" and number == self.stop_at:
+            if split == "train" and number == self.stop_at and rank == 0:
                 signal.raise_signal(signal.SIGTERM)
             poisoned = split == "train" and number == self.poison_at
             truth = self.truth[rows] * (float("nan") if poisoned else 1)

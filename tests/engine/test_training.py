@@ -54,10 +54,12 @@ def in_processes(out: Path, wishes: dict, *launcher: str) -> subprocess.Complete
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+
+
 def test_train__two_processes_equal_one(tmp_path):
     wishes = {"recipe": {"dropout": 0.0}, "settings": {"precision": "64-true"}}
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    done = in_processes(tmp_path / "two", wishes, *launcher)
+    done = in_processes(tmp_path / "two", wishes, *TORCHRUN)
     assert done.returncode == 0, done.stderr
     alone = SmallTask(STEADY)
     result = train(alone, settings(precision="64-true"), tmp_path / "one")
@@ -74,6 +76,41 @@ def test_train__two_processes_equal_one(tmp_path):
     assert told[0]["scores"]["error"] == pytest.approx(result.scores["error"], rel=1e-12)
     with pytest.raises(TrainingError, match="processes was 2, is 1"):
         train(SmallTask(STEADY), settings(precision="64-true"), tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_train__two_processes_accumulate_and_average_as_one(tmp_path):
+    wishes = {"precision": "64-true", "accumulate": 3, "clip": 0.3, "warm_up": 4, "best": "error"}
+    done = in_processes(tmp_path / "two", {"recipe": {"dropout": 0.0}, "settings": wishes}, *TORCHRUN)
+    assert done.returncode == 0, done.stderr
+    train(SmallTask(STEADY), settings(**wishes), tmp_path / "one")
+    assert largest_difference(state_at(tmp_path / "one"), state_at(tmp_path / "two")) < 1e-13
+
+
+@pytest.mark.slow
+def test_train__two_processes_stop_together_and_go_on(tmp_path):
+    """One is asked; both stop where they next exchange votes, and no process waits for ever."""
+    stopped = in_processes(tmp_path / "stopped", {"stop_at": 4}, *TORCHRUN)
+    assert stopped.returncode != 0
+    assert "training stopped after step 10 of 12" in stopped.stderr
+    for name in ("stopped", "whole"):
+        assert in_processes(tmp_path / name, {}, *TORCHRUN).returncode == 0
+    assert differing(state_at(tmp_path / "whole"), state_at(tmp_path / "stopped")) == []
+
+
+@pytest.mark.slow
+def test_train__two_processes_with_a_part_that_no_loss_depends_on(tmp_path):
+    done = in_processes(tmp_path / "a", {"recipe": {"idle": True}}, *TORCHRUN)
+    assert "set training.unused_parameters = true" in done.stderr
+    wishes = {"recipe": {"idle": True}, "settings": {"unused_parameters": True}}
+    done = in_processes(tmp_path / "b", wishes, *TORCHRUN)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_train__fewer_processes_than_asked_for(tmp_path):
+    done = in_processes(tmp_path, {"settings": {"devices": 3}}, *TORCHRUN)
+    assert "devices: the settings say 3, torchrun started 2; leave the setting out" in done.stderr
 
 
 def test_train__killed_and_resumed_is_bit_equal(tmp_path):

@@ -22,7 +22,8 @@ def main() -> None:
     """Train, and write what this process saw."""
     torch.set_num_threads(1)
     out, wishes = Path(sys.argv[1]), json.loads(sys.argv[2])
-    task = SmallTask(SmallRecipe(**wishes.get("recipe", {})), kill_at=wishes.get("kill_at", -1))
+    faults = {name: wishes[name] for name in ("kill_at", "stop_at") if name in wishes}
+    task = SmallTask(SmallRecipe(**wishes.get("recipe", {})), **faults)
     result = train(task, settings(**wishes.get("settings", {})), out)
     told = {"world": result.world, "rank": result.rank, "seen": task.seen, "scores": result.scores}
     (out / f"rank-{result.rank}-of-{os.environ.get('WORLD_SIZE', '1')}.json").write_text(json.dumps(told))

@@ -92,7 +92,8 @@ def _preview(task: TrainingTask, chosen: ChosenRecipe, out: Path) -> None:
 def _say(result: TrainingResult) -> None:
     if result.resumed:
         print(f"went on from step {result.resumed}")
-    print(f"weights of step {result.step}" + "".join(f", {name} {value:.6g}" for name, value in result.scores.items()))
+    scores = {name: float("nan") if value is None else value for name, value in result.scores.items()}
+    print(f"weights of step {result.step}" + "".join(f", {name} {value:.6g}" for name, value in scores.items()))
     for path in sorted(result.out.iterdir()):
         if not path.name.startswith("."):
             print(f"wrote {path}{'/' if path.is_dir() else ''}")

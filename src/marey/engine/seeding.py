@@ -20,7 +20,12 @@ def mixed_seed(*parts: int | str) -> int:
 def seed_all(*parts: int | str) -> None:
     """Seed the global generators of torch (every device), NumPy and Python."""
     seed = mixed_seed(*parts)
-    torch.manual_seed(seed)
+    # torch.manual_seed words a stack trace for devices that were never used, which takes longer than a small step
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.manual_seed_all(seed)
+    if torch.backends.mps.is_available():
+        torch.mps.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - whoever draws from NumPy's global generator shall repeat, too
     random.seed(seed)
 

@@ -41,8 +41,8 @@ class TrainingResult:
     """Steps after which the exported weights were taken."""
     resumed: int
     """Steps that had been done before, from the checkpoint."""
-    scores: Mapping[str, float]
-    """Validated, of the exported weights; empty without validation."""
+    scores: Mapping[str, float | None]
+    """Validated, of the exported weights; None is no finite number; empty without validation."""
     weights: Path
     """Folder of the exported weights and their card, see `marey.io.weights`."""
     out: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from importlib.resources.abc import Traversable
@@ -165,7 +166,7 @@ def _joined(folder: Traversable, found: dict[str, Tensor], name: str, shape: lis
     while (piece := f"{name}#{len(runs)}") in found:
         runs.append(found.pop(piece))
     count = sum(run.numel() for run in runs)
-    if not runs or count != torch.Size(shape).numel():
+    if not runs or count != math.prod(shape):
         raise FormatError(f"{folder}: '{name}' has {count} values, expected {shape}; the shards are not of this card")
     return torch.cat(runs).reshape(shape)
 
@@ -175,9 +176,10 @@ def _read_shard(folder: Traversable, name: str, digest: str) -> dict[str, Tensor
     from safetensors.torch import load
 
     place = folder.joinpath(name)
-    if not place.is_file():
-        raise FormatError(f"{place} is missing, which {CARD} names; copy the folder again")
-    data = _read(place, _MOST_FILE_BYTES)
+    try:
+        data = _read(place, _MOST_FILE_BYTES)
+    except (OSError, ValueError) as error:  # a ValueError for names that no file can have
+        raise FormatError(f"{place} cannot be read, which {CARD} names ({error}); copy the folder again") from error
     found = hashlib.sha256(data).hexdigest()
     if found != digest:
         raise FormatError(f"{place}: damaged or of other weights: its SHA-256 is {found}, {CARD} says {digest}")
