@@ -212,7 +212,10 @@ def test_table_boxes__numbers_only(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[1, 2, 3, 4]], dtype=np.int32))
     assert read_table_boxes(tmp_path / "a.npy").tolist() == [[1, 2, 3, 4]]
     np.save(tmp_path / "b.npy", {"x": 1})
-    with pytest.raises(FormatError, match="not an array of numbers"):
+    with pytest.raises(FormatError, match=r"expected \(frames, 4\) numbers, got \(\) of object"):
+        read_table_boxes(tmp_path / "b.npy")
+    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-5])
+    with pytest.raises(FormatError, match=r"b\.npy"):
         read_table_boxes(tmp_path / "b.npy")
     np.save(tmp_path / "c.npy", np.zeros((3, 5)))
     with pytest.raises(FormatError, match=r"expected \(frames, 4\)"):

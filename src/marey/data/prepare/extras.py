@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import FormatError, InputError, MissingDependencyError
+from marey.core import FormatError, InputError, MareyError, MissingDependencyError
 
 INSTALL = 'pip install "marey[datasets]"'
 
@@ -35,7 +35,9 @@ def opened_h5(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    except MareyError:
+        raise
+    except Exception as error:  # h5py raises half a dozen types on damaged files, wherever they are read
         raise FormatError(f"{path}: damaged HDF5 file: {error}") from error
 
 

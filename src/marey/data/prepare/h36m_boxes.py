@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marey.core import Cameras, FormatError, InputError
+from marey.core import Cameras, FormatError
 from marey.data.boxes import boxes_of_points, expand_boxes
 from marey.data.prepare.extras import opened_h5
 from marey.data.prepare.h36m_poses import S9_SHIFT
 from marey.geometry import camera_to_world, project, project_from_camera, undistort, world_to_camera
 from marey.geometry.projection import pixels_to_normalised
+from marey.io.unpickle import read_object_npy
 
 Array = npt.NDArray[Any]
 
@@ -82,15 +83,11 @@ def read_table_boxes(path: Path) -> Array:
         InputError: the file cannot be read.
         FormatError: it is no such array, or holds more than numbers.
     """
-    try:
-        boxes: Array = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{path}: not an array of numbers: {error}") from error
+    boxes = read_object_npy(path)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or boxes.dtype.kind not in "fiu":
         raise FormatError(f"{path}: expected (frames, 4) numbers, got {boxes.shape} of {boxes.dtype}")
-    return boxes.astype(np.float64)
+    numbers: Array = boxes.astype(np.float64)
+    return numbers
 
 
 def boxes_of_joints(joints: Array, cameras: Cameras, sizes: Array) -> Array:
