@@ -73,6 +73,22 @@ def test_estimate__a_stated_stature_moves_the_person(folder, result):
     assert 1.15 < float(away[1.9] / away[1.5]) < 1.3
 
 
+def test_estimate__legs_that_are_never_seen_are_guessed(capture, result, tmp_path):
+    keypoints = capture.detections.keypoints.map(torch.clone)
+    names = keypoints.skeleton
+    legs = names.indices([f"{side}_{part}" for side in ("left", "right") for part in ("knee", "ankle")])
+    keypoints.positions[..., legs, :] = torch.nan
+    keypoints.score[..., legs] = 0
+    cut = replace(capture, detections=replace(capture.detections, keypoints=keypoints))
+    folder = write_keypoint_capture(cut, tmp_path / "recording")
+    found = estimate(folder / "cam_1", calibration=folder / CALIBRATION_FILE, config=CONFIG)
+    assert found.joints.positions[:, :, legs].isfinite().all()
+    torch.testing.assert_close(found.joints.score[:, :, legs], torch.full((FRAMES, 1, 4), 0.1))
+    volume = torch.linalg.det(found.joints.covariance[:, 0, legs].double())
+    assert (volume > torch.linalg.det(result.joints.covariance[:, 0, legs].double())).double().mean() > 0.9
+    assert any("Never seen of person 0, guessed" in note and "left_ankle" in note for note in found.notes)
+
+
 def test_estimate__writes_what_it_always_writes(folder, tmp_path):
     estimate(
         folder / "cam_1",

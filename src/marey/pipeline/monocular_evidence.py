@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from marey.core import Cameras, Detections2D, InputError
+from marey.core import Cameras, Detections2D, InputError, Keypoints2D
 from marey.detect.association import associate, take_slots
 from marey.detect.lifting import lift_keypoints
-from marey.detect.noise import default_noise, with_noise
+from marey.detect.noise import default_noise, is_seen, with_noise
 from marey.detect.settings import AssociationConfig
 from marey.detect.swaps import correct_swaps_in_view, exchange_sides
 from marey.pipeline.evidence import Evidence
@@ -72,9 +73,18 @@ def _with_lifted(evidence: Evidence) -> Evidence:
         "The keypoints come without a 3D guess of the detector: it is the lifter's, made from the keypoints frame by "
         "frame, with its own covariance; they show no size, so people are taken for adults."
     )
-    return replace(
-        evidence, monocular=guess, monocular_covariance=covariance, lifted=True, notes=(*evidence.notes, note)
-    )
+    notes = (*evidence.notes, note, *_guessed_notes(evidence.keypoints, guess))
+    return replace(evidence, monocular=guess, monocular_covariance=covariance, lifted=True, notes=notes)
+
+
+def _guessed_notes(keypoints: Keypoints2D, guess: Tensor) -> Iterator[str]:
+    """Which joints of a person are in no frame seen, but guessed."""
+    ever = is_seen(keypoints).any(1)[0]
+    guessed = guess.isfinite().all(-1).any(1)[0] & ~ever
+    for person, row in enumerate(guessed.tolist()):
+        names = [name for name, only in zip(keypoints.skeleton.joints, row, strict=True) if only]
+        if names:
+            yield f"Never seen of person {person}, guessed from the other joints with low scores: {', '.join(names)}."
 
 
 def _taken(guess: Tensor, slots: Tensor) -> Tensor:

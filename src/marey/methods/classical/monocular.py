@@ -25,6 +25,7 @@ from marey.core import (
     ShapeError,
     Skeleton,
 )
+from marey.detect.noise import is_seen
 from marey.geometry.absolute import absolute_joints
 from marey.geometry.projection import camera_to_world, reprojection_error
 from marey.methods.classical.body_size import BodySize, SizePrior, estimate_size
@@ -140,8 +141,8 @@ def place_people(
         covariance: (1, T, P, J, 3, 3) of the guess, square metres, if whoever guessed states it; NaN = unknown.
 
     Returns:
-        Joints (T, P) in the world, metres, NaN where the guess or the place is unknown; weights and residuals
-        (1, T, P); and the size of everybody.
+        Joints (T, P) in the world, metres, NaN where the guess or the place is unknown, with the least score of the
+        noise where only the guess tells; weights and residuals (1, T, P); and the size of everybody.
 
     Raises:
         ShapeError: guess and keypoints do not belong together.
@@ -169,10 +170,11 @@ def place_people(
     positions = camera_to_world(placed.positions, cameras)
     weights = placed.placement.weights
     known = positions.isfinite().all(-1)
+    unseen = known & ~is_seen(keypoints)
     joints = Joints3D(
         positions=positions[0],
         covariance=(rotation.mT @ placed.covariance @ rotation)[0],
-        score=torch.where(known, weights * score, 0.0)[0].clamp(0.0, 1.0),
+        score=torch.where(unseen, noise.least_score, torch.where(known, weights * score, 0.0))[0].clamp(0.0, 1.0),
         filled=torch.zeros_like(known[0]),
         skeleton=keypoints.skeleton,
     )
