@@ -1,9 +1,11 @@
 """The classical estimator: an observation in, joints with covariance and the views' residuals out."""
 
+import math
+
 import pytest
 import torch
 
-from marey.core import CalibrationError, InputError, Keypoints2D, Observation, skeleton
+from marey.core import CalibrationError, Cameras, InputError, Keypoints2D, Observation, skeleton
 from marey.geometry.projection import project
 from marey.methods.classical import ClassicalEstimator, triangulate_keypoints
 from synthetic import some_cameras
@@ -63,3 +65,27 @@ def test_estimator__says_what_is_missing():
         ClassicalEstimator()(Observation(keypoints=given.keypoints))
     with pytest.raises(InputError, match="two or more views"):
         ClassicalEstimator()(Observation(keypoints=given.keypoints[:1], cameras=given.cameras[:1]))
+
+
+def test_triangulate_keypoints__two_cameras_that_nearly_face_each_other_give_a_covariance():
+    generator = torch.Generator().manual_seed(3)
+    angle = torch.tensor(math.pi - 0.01)
+    turn = torch.tensor([[angle.cos(), 0, -angle.sin()], [0, 1, 0], [angle.sin(), 0, angle.cos()]])
+    cameras = Cameras(
+        intrinsics=torch.tensor([[500.0, 0, 128], [0, 500, 128], [0, 0, 1]]).expand(2, 3, 3),
+        distortion=torch.zeros(2, 0),
+        image_size=torch.full((2, 2), 256.0),
+        rotation=torch.stack((torch.eye(3), turn)),
+        translation=torch.tensor([[0.0, 0, 5], [0, 0, 5]]),
+    )
+    points = torch.rand(300, 1, 17, 3, generator=generator) - 0.5
+    keypoints = Keypoints2D(
+        positions=project(points.expand(2, *points.shape), cameras),
+        covariance=4 * torch.eye(2).expand(2, 300, 1, 17, 2, 2),
+        score=torch.ones(2, 300, 1, 17),
+        skeleton=COCO,
+    )
+    joints, _ = triangulate_keypoints(keypoints, cameras, method="dlt")
+    spread = joints.covariance[joints.positions.isfinite().all(-1)].double()
+    assert torch.equal(spread, spread.mT)
+    assert (torch.linalg.eigvalsh(spread) > 0).all()

@@ -38,7 +38,8 @@ def triangulate_keypoints(
     trust = weights if method == "dlt" else weights * keypoints.score
     joints = Joints3D(
         positions=result.positions,
-        covariance=result.covariance,
+        # of two cameras that face each other it is a thousand times longer than wide, and rounding tilts its halves
+        covariance=0.5 * (result.covariance + result.covariance.mT),
         score=(trust.sum(0) / seen.sum(0).clamp_min(1)).clamp(0.0, 1.0),
         filled=torch.zeros_like(known),
         skeleton=keypoints.skeleton,
