@@ -130,7 +130,7 @@ def test_fetched__labels(root, tmp_path):
     assert set(stored.split[stored.image[stored.values["subject"] == "S11"]]) == {"test"}
     notes = json.loads((tmp_path / "out" / "card.json").read_text(encoding="utf-8"))["notes"]
     assert any("S11 Directions-2: camera 54138969 lacks 3 of 3 images" in note for note in notes)
-    assert any("S1 Greeting-2: 1 masks of camera 60457274 are empty" in note for note in notes)
+    assert any("S1 Greeting-2: 1 boxes of camera 60457274 are empty" in note for note in notes)
 
 
 def test_fetched__images_are_straight(root, tmp_path):
@@ -262,3 +262,47 @@ def test_nothing_there__says_what_to_download(tmp_path):
     (tmp_path / "h36m").mkdir()
     with pytest.raises(MissingAssetError, match=r"metadata\.xml: not found.*processed.*h36m-fetch"):
         prepared(tmp_path / "h36m", tmp_path / "out")
+
+
+DETECTED = H36MOptions(**{**vars(OPTIONS), "boxes": "detections", "undistort": "none"})
+
+
+def write_detections(root, boxes, names):
+    (root / "extra").mkdir()
+    (root / "extra/train_MRCNN.json").write_text(json.dumps(boxes), encoding="utf-8")
+    (root / "extra/train_MRCNN.txt").write_text("\n".join([*names, ""]), encoding="utf-8")
+
+
+def test_fetched__detected_boxes_in_place_of_the_masks(root, tmp_path):
+    name = "/data/processed/S1/Greeting-2/imageSequence/60457274/img_{:06d}.jpg"
+    # pixels are counted with the last: 9 wide and 5 high from 10, 4; squared about 6.5: 2 to 11
+    write_detections(root, [[10, 4, 18, 8, 0.9], [0, 0, 3, 3, 0.5]], [name.format(6), name.format(100)])
+    labels = prepared(root, tmp_path / "out", DETECTED)
+    assert len(labels) == 45  # the mask without anybody is replaced by the detection
+    frame, camera = labels.images.frame[labels.image], labels.camera_names()[labels.image]
+    sequence = labels.images.sequence[labels.image]
+    row = np.flatnonzero((sequence == "S1/Greeting-2") & (frame == 5) & (camera == "60457274"))
+    assert labels.values["box"][int(row[0])].tolist() == [10, 2, 9, 9]
+    others = np.delete(labels.values["box"], row, axis=0)
+    assert np.unique(others, axis=0).tolist() == [list(SQUARE)]
+    assert (tmp_path / "out/human36m-multiview-labels-detected-bboxes.npy").is_file()
+
+
+@pytest.mark.parametrize(
+    ("boxes", "names", "message"),
+    [
+        ([[1, 2, 3, 4, 5]], [], "1 boxes, but train_MRCNN.txt names 0 images"),
+        ([[1, 2, 3, 4]], ["a"], "expected boxes of left, top, right, bottom, confidence"),
+        ([[1, 2, 3, 4, 5]], ["a.jpg"], "'a.jpg' is no"),
+        ([[1, 2, 3, 4, 5], [1]], ["a", "b"], "not a JSON list of boxes"),
+    ],
+)
+def test_fetched__damaged_detections(root, tmp_path, boxes, names, message):
+    write_detections(root, boxes, names)
+    with pytest.raises(FormatError, match=message):
+        prepared(root, tmp_path / "out", DETECTED)
+
+
+def test_fetched__detections_that_are_not_there(root, tmp_path):
+    with pytest.raises(MissingAssetError, match=r"list of detected boxes, with NAME\.txt"):
+        prepared(root, tmp_path / "out", DETECTED)

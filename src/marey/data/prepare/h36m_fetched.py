@@ -22,6 +22,7 @@ from marey.core import Cameras, MissingAssetError
 from marey.data.labels import Labels
 from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes
 from marey.data.prepare.h36m_cameras import read_h5_cameras
+from marey.data.prepare.h36m_detections import Detections, read_all_detections, replaced_boxes
 from marey.data.prepare.h36m_names import CAMERAS, KNOWN_GAPS, SKELETON, martinez_name, official_name
 from marey.data.prepare.h36m_options import H36MOptions
 from marey.data.prepare.h36m_poses import read_h5_poses
@@ -41,7 +42,11 @@ Array = npt.NDArray[Any]
 MARTINEZ = "una-dinosauria-data/h36m"
 """Folder of Martinez's download below the root."""
 
-LABEL_FILE = "human36m-multiview-labels-GTbboxes.npy"
+LABEL_FILES = {
+    kind: f"human36m-multiview-labels-{word}bboxes.npy"
+    for kind, word in {"files": "GT", "joints": "joints-", "detections": "detected-"}.items()
+}
+"""By what the boxes are of."""
 
 _IMAGE = re.compile(r"img_(\d{6,})\.jpg")
 
@@ -83,14 +88,15 @@ def prepare_fetched(root: Path, out: Path, options: H36MOptions, work: Work) -> 
     cameras = read_h5_cameras(work.record(files.cameras), subjects)
     rigs = {subject: cameras[place] for place, subject in enumerate(subjects)}
     pairs = [(subject, action) for subject in subjects for action in options.chosen_actions]
+    detections = read_all_detections(root, work) if options.boxes == "detections" else {}
 
     def take(pair: tuple[str, str]) -> Take:
-        make = partial(_take, files, pair, rigs[pair[0]], options, work)
+        make = partial(_take, files, pair, rigs[pair[0]], detections, options, work)
         return Take.of(*pair, work.part(f"take {pair[0]} {pair[1]}", make))
 
     takes = [take(pair) for pair in work.progress(pairs, what="poses and boxes")]
     moments, sizes = joined_takes(takes, subjects, cameras)
-    write_h36m_labels(out / LABEL_FILE, moments)
+    write_h36m_labels(out / LABEL_FILES[options.boxes], moments)
     if options.undistort != "none":
         _undistort(files, out, takes, rigs, options.undistort, work)
         moments = moments.with_cameras(without_lens(cameras))
@@ -105,7 +111,12 @@ def prepare_fetched(root: Path, out: Path, options: H36MOptions, work: Work) -> 
 
 
 def _take(
-    files: FetchedFiles, pair: tuple[str, str], cameras: Cameras, options: H36MOptions, work: Work
+    files: FetchedFiles,
+    pair: tuple[str, str],
+    cameras: Cameras,
+    detections: Detections,
+    options: H36MOptions,
+    work: Work,
 ) -> dict[str, Array]:
     subject, action = pair
     folders = {camera: files.images(subject, action, camera) for camera in CAMERAS}
@@ -121,7 +132,16 @@ def _take(
     check_frames(path, "poses", len(poses), frames)
     joints = poses[frames]
     sizes = np.array([_size(folders[camera], there.get(camera)) for camera in CAMERAS])
-    boxes = _boxes(files, pair, joints, frames, cameras, sizes, options, work)
+    if options.boxes == "joints":
+        boxes = boxes_of_joints(joints, cameras, np.where(sizes > 0, sizes, np.inf))
+    else:
+        views = [
+            _boxes_of_view(files, (*pair, camera), frames, detections, work)
+            if camera in there
+            else np.full((len(frames), 4), np.nan)
+            for camera in CAMERAS
+        ]
+        boxes = np.stack(views, axis=1)
     if options.corrects("fetched"):
         joints, boxes = put_right(subject, action, joints, boxes, cameras)
     missing = np.stack([~np.isin(frames, there.get(camera, [])) for camera in CAMERAS], axis=-1)
@@ -149,30 +169,22 @@ def _name(frame: int) -> str:
     return f"img_{frame + 1:06d}.jpg"
 
 
-def _boxes(
-    files: FetchedFiles,
-    pair: tuple[str, str],
-    joints: Array,
-    frames: Array,
-    cameras: Cameras,
-    sizes: Array,
-    options: H36MOptions,
-    work: Work,
+def _boxes_of_view(
+    files: FetchedFiles, place: tuple[str, str, str], frames: Array, detections: Detections, work: Work
 ) -> Array:
-    """(F, 4, 4) left, top, width, height."""
-    if options.boxes == "joints":
-        return boxes_of_joints(joints, cameras, np.where(sizes > 0, sizes, np.inf))
-    found = np.full((len(frames), len(CAMERAS), 4), np.nan)
-    for view, camera in enumerate(CAMERAS):
-        if not sizes[view].any():
-            continue
-        path = work.require(files.masks(*pair, camera), "masks of people's boxes (--boxes joints does without)")
-        spans = edges_to_spans(read_mask_boxes(work.record(path), frames)).astype(np.float64)
-        empty = (spans[:, 2:] <= 0).any(-1)
-        if empty.any():
-            work.note(f"{' '.join(pair)}: {empty.sum()} masks of camera {camera} are empty; those views are left out")
-        found[:, view] = np.where(empty[:, None], np.nan, spans)
-    return found
+    """(F, 4) left, top, width, height; with detections, masks are for what was not detected, if there are any."""
+    path = files.masks(*place)
+    if detections and not path.exists():
+        edges = np.zeros((len(frames), 4))
+    else:
+        work.require(path, "masks of people's boxes (--boxes joints does without)")
+        edges = read_mask_boxes(work.record(path), frames).astype(np.float64)
+    spans = edges_to_spans(replaced_boxes(edges, frames, detections.get(place)))
+    empty = (spans[:, 2:] <= 0).any(-1)
+    if empty.any():
+        subject, action, camera = place
+        work.note(f"{subject} {action}: {empty.sum()} boxes of camera {camera} are empty; those views are left out")
+    return np.where(empty[:, None], np.nan, spans)
 
 
 def _squared(boxes: Array) -> Array:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import Cameras
+from marey.core import Cameras, InputError
 from marey.data.crops import Crops
 from marey.data.labels import Labels
 from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes, read_table_boxes
@@ -160,6 +160,8 @@ def _boxes(
     work: Work,
 ) -> Array:
     """(F, 4, 4) left, top, width, height."""
+    if options.boxes == "detections":
+        raise InputError("boxes: detections are of the fetched layout; pass --boxes files or joints")
     if options.boxes == "joints":
         return boxes_of_joints(joints, cameras, np.where(sizes > 0, sizes, np.inf))
     found = np.full((len(frames), len(CAMERAS), 4), np.nan)

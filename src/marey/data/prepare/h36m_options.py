@@ -28,8 +28,9 @@ class H36MOptions:
     """Such as `Greeting-2`, the subject's second trial; none: all thirty."""
     correct_s9: bool | None = None
     """Whether the displaced labels of three actions of S9 are brought back by 0.2 m. None: in the official layout."""
-    boxes: Literal["files", "joints"] = "files"
-    """Of the official files, or a fifth larger than the hull of the joints."""
+    boxes: Literal["files", "joints", "detections"] = "files"
+    """Of the official files; a fifth larger than the hull of the joints; or, in the fetched layout, of a person
+    detector (`extra/NAME.json` with `extra/NAME.txt`), where it has one."""
     undistort: Literal["h36m", "opencv", "none"] = "h36m"
     """Fetched layout: by which formula of the lens straight images are written."""
     train_step: int = 5
@@ -83,4 +84,4 @@ class H36MOptions:
             words += ["partial"] if self.partial and self.images == "crops" else []
         else:
             words += [{"none": "distorted"}.get(self.undistort, f"undistorted ({self.undistort})")]
-        return ", ".join([*words, *(() if self.boxes == "files" else ("boxes of joints",))])
+        return ", ".join([*words, *(() if self.boxes == "files" else (f"boxes of {self.boxes}",))])
