@@ -1,7 +1,7 @@
 """Boxes of a person detector for Human3.6M, in the form of Learnable Triangulation's MRCNN and SSD variants.
 
-`extra/NAME.json` is a list of `[left, top, right, bottom, confidence]`, and `extra/NAME.txt` names the image of each, line
-by line: `.../S9/Greeting-2/imageSequence/54138969/img_000001.jpg`.
+`extra/NAME.json` is a list of `[left, top, right, bottom, confidence]`, and `extra/NAME.txt` names the image of each,
+line by line: `.../S9/Greeting-2/imageSequence/54138969/img_000001.jpg`.
 """
 
 from __future__ import annotations
