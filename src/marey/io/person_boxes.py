@@ -84,7 +84,7 @@ def _name(path: Path, key: Any) -> str:
 def _boxes(path: Path, key: Any, value: Any) -> npt.NDArray[np.float64]:
     try:
         found = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"{path}: the boxes of '{key}' are no numbers: {error}") from error
     if found.size == 0:
         return np.empty((0, 5))

@@ -44,7 +44,7 @@ def test_missing__variable_file_or_format(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         read_matlab(tmp_path / "none.mat", ("a",))
     (tmp_path / "b.mat").write_bytes(b"not one")
-    with pytest.raises(FormatError, match="not a readable MATLAB file"):
+    with pytest.raises(FormatError, match="not a MATLAB file of version 5"):
         read_matlab(tmp_path / "b.mat", ("a",))
     (tmp_path / "c.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(600))
     with pytest.raises(FormatError, match="not an HDF5 file"):

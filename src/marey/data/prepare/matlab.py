@@ -1,4 +1,4 @@
-"""MATLAB files of data sets: version 5 through SciPy, version 7.3 (HDF5) through h5py, in the same form.
+"""MATLAB files of data sets: version 5, and version 7.3 (HDF5) through h5py, in the same form.
 
 Arrays come in MATLAB's own order of dimensions; cells and lists of structs as arrays of objects, a struct as a dict.
 """
@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import FormatError, InputError, MissingDependencyError
-from marey.data.prepare.extras import INSTALL, opened_h5
+from marey.core import FormatError, InputError
+from marey.data.prepare.extras import opened_h5
+from marey.io.matlab5 import read_matlab5
 
 Array = npt.NDArray[Any]
 
@@ -25,7 +26,7 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
     """Read some variables of a MATLAB file.
 
     Raises:
-        MissingDependencyError: SciPy or h5py is not installed.
+        MissingDependencyError: the file is of version 7.3, and h5py is not installed.
         InputError: the file cannot be read.
         FormatError: it is no MATLAB file, damaged, or lacks a variable.
     """
@@ -33,7 +34,7 @@ def read_matlab(path: Path, names: Sequence[str]) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: no such file")
     with path.open("rb") as file:
         start = file.read(len(_V73))
-    found = _read_hdf5(path, names) if start == _V73 or start.startswith(b"\x89HDF") else _read_v5(path, names)
+    found = _read_hdf5(path, names) if start == _V73 or start.startswith(b"\x89HDF") else read_matlab5(path, names)
     if absent := [name for name in names if name not in found]:
         raise FormatError(f"{path}: lacks the variable {', '.join(absent)}; is it another file of the data set?")
     return found
@@ -52,36 +53,6 @@ def numbers(path: Path, name: str, value: Any, shape: tuple[int, ...]) -> npt.ND
         raise FormatError(f"{path}: '{name}': expected numbers ({expected}), got {array.shape} of {array.dtype}")
     converted: npt.NDArray[np.float64] = array.astype(np.float64)
     return converted
-
-
-def _read_v5(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise MissingDependencyError.of("scipy", f"reading {path.name}", INSTALL) from error
-    try:
-        found = loadmat(str(path), variable_names=list(names), chars_as_strings=True)
-    except Exception as error:  # SciPy raises a dozen types on damaged files
-        raise FormatError(f"{path}: not a readable MATLAB file: {error or type(error).__name__}") from error
-    return {name: _plain(value) for name, value in found.items() if not name.startswith("__")}
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """Structs as dicts, cells as arrays of objects, in depth."""
-    if depth > _DEEPEST:
-        raise FormatError("a MATLAB file nests more than 20 deep; refused")
-    if not isinstance(value, np.ndarray):
-        return value
-    if value.dtype.names:
-        fields = value.dtype.names
-        each = [{name: _plain(item[name], depth + 1) for name in fields} for item in value.reshape(-1)]
-    elif value.dtype.hasobject:
-        each = [_plain(item, depth + 1) for item in value.reshape(-1)]
-    else:
-        return value
-    if value.size == 1 and value.dtype.names:
-        return each[0]
-    return np.fromiter(each, dtype=object, count=value.size).reshape(value.shape)
 
 
 def _read_hdf5(path: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Label
 
     Raises:
         MissingAssetError: a file of the download is absent.
-        MissingDependencyError: SciPy or h5py is not installed.
+        MissingDependencyError: what `marey[datasets]` installs is absent.
         InputError: the numbers of cameras in the names of images cannot be told, or nothing was asked for.
         FormatError: a file is not what its format demands.
     """

@@ -47,9 +47,9 @@ def read_calibration(path: Path) -> Cameras:
         raise FormatError(f"{path}: no camera in it; expected Skeletool's calibration, with a line 'name' a camera")
     names, parts = [], []
     for block in blocks:
-        first, *lines = block.splitlines()
+        first, _, lines = block.partition("\n")
         names.append(first.strip())
-        parts.append(_camera_block(path, names[-1], lines))
+        parts.append(_camera_block(path, names[-1], lines.splitlines()))
     intrinsics, extrinsics, sizes = (torch.from_numpy(np.stack(values)) for values in zip(*parts, strict=True))
     return Cameras(
         intrinsics=intrinsics[:, :3, :3],
@@ -72,6 +72,9 @@ def _camera_block(path: Path, name: str, lines: Sequence[str]) -> tuple[Array, A
         raise FormatError(f"{path}: camera {name}: {error}") from error
     if [len(values[key]) for key in ("intrinsic", "extrinsic", "size")] != [16, 16, 2]:
         raise FormatError(f"{path}: camera {name}: expected 16 numbers of intrinsic and extrinsic each, and 2 of size")
+    turn = values["extrinsic"].reshape(4, 4)[:3, :3]
+    if not all(np.isfinite(value).all() for value in values.values()) or np.abs(turn @ turn.T - np.eye(3)).max() > 0.01:
+        raise FormatError(f"{path}: camera {name}: its extrinsic is no rotation, or a number is not finite")
     return values["intrinsic"].reshape(4, 4), values["extrinsic"].reshape(4, 4), values["size"]
 
 
@@ -89,7 +92,7 @@ def read_training_poses(path: Path) -> list[Poses]:
     """Read `annot.mat` of a training sequence: 28 joints for each of its cameras.
 
     Raises:
-        MissingDependencyError: SciPy (or h5py) is not installed.
+        MissingDependencyError: h5py is not installed and the file is of version 7.3.
         InputError: the file cannot be read.
         FormatError: it is not such a file.
     """
@@ -124,7 +127,7 @@ def read_evaluation_poses(path: Path) -> EvaluationPoses:
     """Read `annot_data.mat` of a test sequence, which is HDF5 in the download.
 
     Raises:
-        MissingDependencyError: h5py (or SciPy) is not installed.
+        MissingDependencyError: h5py is not installed and the file is of version 7.3.
         InputError: the file cannot be read.
         FormatError: it is not such a file.
     """

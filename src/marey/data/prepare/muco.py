@@ -102,7 +102,7 @@ def prepare(root: Path, out: Path, options: MucoOptions, work: Work) -> Labels:
 
     Raises:
         MissingAssetError: a file of this download or of MPI-INF-3DHP's is absent.
-        MissingDependencyError: SciPy or h5py is not installed.
+        MissingDependencyError: what `marey[datasets]` installs is absent.
         InputError: no composite is complete, or nobody in them was matched.
         FormatError: a file is not what its format demands.
     """

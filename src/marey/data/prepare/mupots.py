@@ -84,7 +84,7 @@ def prepare(root: Path, out: Path, options: MupotsOptions, work: Work) -> Labels
 
     Raises:
         MissingAssetError: a file of the download is absent.
-        MissingDependencyError: SciPy is not installed.
+        MissingDependencyError: h5py is not installed and a file is of version 7.3.
         InputError: a sequence has no annotated person.
         FormatError: a file is not what its format demands.
     """
@@ -109,7 +109,7 @@ def read_film(path: Path) -> Film:
     """Read `annot.mat` of a sequence: a struct for each frame and person.
 
     Raises:
-        MissingDependencyError: SciPy is not installed.
+        MissingDependencyError: h5py is not installed and a file is of version 7.3.
         InputError: the file cannot be read.
         FormatError: it is not such a file; the message names frame and person.
     """
