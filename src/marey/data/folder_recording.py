@@ -6,7 +6,7 @@ The layout is described in `marey.data.folder`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from marey.core import Cameras, FormatError, InputError, Recording, Skeleton
 from marey.core.skeletons import skeleton as known_skeleton
 from marey.data.labels.columns import Array
 from marey.data.labels.joining import joints_by_name
+from marey.geometry.views import fit_to_image
 from marey.io.c3d import read_c3d
 from marey.io.coco import CocoAnnotations, read_coco_annotations
 from marey.io.image_headers import IMAGE_SUFFIXES
@@ -124,11 +125,33 @@ def open_folder_recording(
     if joints is None:
         notes.append("no 3D joints.")
     keypoints = _keypoints(folder, recording)
+    if recording.detections is not None and keypoints is not None:
+        recording, keypoints, more = _in_frames(recording, keypoints)
+        notes += more
     if keypoints is None:
         notes.append("no keypoints; where 3D joints and cameras are known, they are projected.")
     return FolderRecording(
         name=name, folder=folder, recording=recording, joints=joints, keypoints=keypoints, notes=tuple(notes)
     )
+
+
+def _in_frames(recording: Recording, keypoints: Keypoints) -> tuple[Recording, Keypoints, tuple[str, ...]]:
+    """Cameras and keypoints in the pixels of the frames, where these are of slightly other size than the calibration.
+
+    Keypoints of such recordings are pixels of the calibrated image (`marey.io.recordings.with_cameras`).
+    """
+    cameras = recording.cameras
+    if cameras is None or all(source is None for source in recording.frames):
+        return recording, keypoints, ()
+    sizes = torch.tensor([(torch.nan, torch.nan) if source is None else source.size for source in recording.frames])
+    fitted, notes = fit_to_image(cameras, sizes, recording.names)
+    if not notes:
+        return recording, keypoints, ()
+    moved = (
+        fitted.intrinsics.double() @ torch.linalg.inv(cameras.intrinsics.double())
+    ).numpy()  # of pixels, lens or not
+    positions = np.einsum("vij,vtpkj->vtpki", moved[:, :2, :2], keypoints.positions) + moved[:, None, None, None, :2, 2]
+    return replace(recording, cameras=fitted), replace(keypoints, positions=positions), notes
 
 
 def _holds_views(folder: Path) -> bool:

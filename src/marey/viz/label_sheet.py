@@ -72,7 +72,8 @@ def _draw(picture: Image, person: PersonMarks, skeleton: Skeleton, scale: float)
             cv2.line(picture, points[start], points[end], color, 1, cv2.LINE_AA, _SHIFT)
     for point, seen in zip(points, person.visible.tolist(), strict=True):
         if point:
-            cv2.circle(picture, point, 2 << _SHIFT, color, -1 if seen else 1, cv2.LINE_AA, _SHIFT)
+            radius, thickness = (2, -1) if seen else (3, 1)
+            cv2.circle(picture, point, radius << _SHIFT, color, thickness, cv2.LINE_AA, _SHIFT)
 
 
 def _fixed(points: Array) -> list[tuple[int, ...]]:
