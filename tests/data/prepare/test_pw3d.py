@@ -385,6 +385,26 @@ def test_crops__go_on_where_they_stopped(tmp_path):
     assert all(after[name] == time for name, time in first.items())
 
 
+def test_prepare__other_options_leave_nothing_of_the_former_run(tmp_path):
+    write(tmp_path / "d")
+    prepared(tmp_path / "d", tmp_path / "out", smpl=bodies(tmp_path / "smpl"))
+    assert len(list((tmp_path / "out/protocols").iterdir())) == 4
+    with pytest.raises(InputError, match="--fresh"):
+        prepared(tmp_path / "d", tmp_path / "out")
+    prepared(tmp_path / "d", tmp_path / "out", fresh=True)
+    assert [path.name for path in (tmp_path / "out/protocols").iterdir()] == ["test_24.npz"]
+    assert not (tmp_path / "out/test/3dpw_test.npz").exists()
+
+
+def test_protocols__all_splits_together(tmp_path):
+    for split in ("train", "validation", "test"):
+        write(tmp_path / "d", split, name=f"{split}_00")
+    prepared(tmp_path / "d", tmp_path / "out", splits=("train", "validation", "test"))
+    rows = read_pose_rows(tmp_path / "out/protocols/all_24.npz")
+    assert sorted(set(rows.sequence.tolist())) == ["test_00", "train_00", "validation_00"]
+    assert len(rows) == 9
+
+
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [

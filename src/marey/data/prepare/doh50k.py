@@ -33,10 +33,10 @@ from marey.data.prepare.gendered_bodies import (
     read_gendered_bodies,
     rows_of_14,
 )
+from marey.data.prepare.outputs import emptied
 from marey.data.prepare.work import Work
 from marey.geometry import project_from_camera, world_to_camera
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from marey.io.atomic import check_writable
 from marey.io.image_headers import read_image_header
 from marey.io.predictions import places_in_groups, write_pose_rows
 from marey.io.text import read_text_limited
@@ -65,6 +65,7 @@ class Doh50kOptions:
     """What is made of 3DOH50K."""
 
     splits: tuple[str, ...] = ("test",)
+    """Of train and test."""
     smpl: Path | None = None
     """Folder with your neutral SMPL file and `J_regressor_h36m.npy`: adds the bodies' translations and 14 joints."""
     box_scale: float = 1.2
@@ -255,8 +256,7 @@ def _labels(table: Mapping[str, Array], cameras: Cameras, out: Path) -> Labels:
 
 
 def _write(out: Path, labels: Labels, table: Mapping[str, Array], options: Doh50kOptions) -> None:
-    for folder in ("human_data", "protocols"):
-        check_writable(out / folder)
+    archives, protocols = emptied(out / "human_data"), emptied(out / "protocols")
     boxes = expand_boxes(labels.values["box"], options.box_scale)
     for split in options.splits:
         rows = np.flatnonzero(table["split"] == split)
@@ -264,7 +264,7 @@ def _write(out: Path, labels: Labels, table: Mapping[str, Array], options: Doh50
             continue
         own = labels[rows]
         write_labels_as_human_data(
-            out / "human_data" / f"oh50k3d_{split}.npz",
+            archives / f"oh50k3d_{split}.npz",
             own,
             image_paths=table["archived"][rows].tolist(),
             boxes=boxes[rows],
@@ -273,4 +273,4 @@ def _write(out: Path, labels: Labels, table: Mapping[str, Array], options: Doh50
         for name, joints in {"lsp": given, "14": table.get("joints14")}.items():
             if joints is not None:
                 found = rows_of_14(own, joints[rows], boxes[rows])
-                write_pose_rows(out / "protocols" / f"{split}_{name}.npz", found)
+                write_pose_rows(protocols / f"{split}_{name}.npz", found)

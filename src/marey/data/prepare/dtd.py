@@ -63,6 +63,7 @@ def prepare(root: Path, out: Path, options: DtdOptions, work: Work) -> None:
     for split in sorted(set(textures.split.tolist())):
         lines = textures.path[textures.split == split].tolist()
         atomic_write_text(out / f"{split}.txt", "".join(f"{line}\n" for line in lines))
+        work.note(f"{split}: {len(lines)} textures, listed in {LIST} and {split}.txt; the pictures stay where they are")
 
 
 def _files(root: Path, options: DtdOptions, work: Work) -> list[tuple[str, Path]]:

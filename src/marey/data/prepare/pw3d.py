@@ -4,7 +4,8 @@ The labels hold everybody in every frame whose camera fits them. The bodies' par
 the joints in the world. Without the user's SMPL there are the 24 joints of the files; with it (`--smpl FOLDER`) also
 the 14 joints that papers score, tight boxes, and the crops of HierarchicalProbabilistic3DHuman.
 
-    protocols/SPLIT_24.npz   what `marey evaluate --protocol 3dpw-metrabs` and `3dpw-challenge` take as labels
+    protocols/SPLIT_24.npz   what `marey evaluate --protocol 3dpw-metrabs` and `3dpw-challenge` take as labels; `all`
+                             is of all splits together, which MeTRAbs scores
     protocols/SPLIT_14.npz   the same of `3dpw-14`; test_14_ds30.npz and occ_14_ds30.npz of 3DNBF's protocols
     human_data/*.npz         HumanData archives of 3DNBF: the test set, every 30th frame of it, 3DPW-Occ
     test/                    3dpw_test.npz and cropped_frames/ of HierarchicalProbabilistic3DHuman
@@ -38,11 +39,11 @@ from marey.data.prepare.gendered_bodies import (
     read_gendered_bodies,
     rows_of_14,
 )
+from marey.data.prepare.outputs import emptied
 from marey.data.prepare.pw3d_crops import write_crops
 from marey.data.prepare.pw3d_sequences import Pw3dSequence, read_pw3d_sequence
 from marey.data.prepare.work import Work
 from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from marey.io.atomic import check_writable
 from marey.io.image_headers import read_image_header
 from marey.io.predictions import PoseRows, write_pose_rows
 from marey.metrics.protocols.lsp14 import SCENES_3DPW_OCC
@@ -60,6 +61,7 @@ class Pw3dOptions:
     """What is made of 3DPW."""
 
     splits: tuple[str, ...] = SPLITS
+    """Of the official ones."""
     smpl: Path | None = None
     """Folder with your SMPL files of both genders and `J_regressor_h36m.npy`; without it there are 24 joints only."""
     crops: bool = True
@@ -99,6 +101,7 @@ def prepare(root: Path, out: Path, options: Pw3dOptions, work: Work) -> Labels:
     labels, joints = _joined(parts)
     _write_protocols(out, labels, joints, options)
     _write_human_data(out, labels, options)
+    (out / "test" / "3dpw_test.npz").unlink(missing_ok=True)  # of a run with other options
     if bodies is not None and options.crops and pictures and "test" in options.splits:
         write_crops(out, labels.of_split("test"), work, size=options.crop_size, scale=options.box_scale)
     return labels
@@ -281,20 +284,20 @@ def in_3dpw_occ(labels: Labels) -> Array:
 
 def _write_protocols(out: Path, labels: Labels, joints: Array | None, options: Pw3dOptions) -> None:
     """Labels in rows, as the protocols of 3DPW score them."""
-    folder = check_writable(out / "protocols")
+    folder = emptied(out / "protocols")
     split = labels.split[labels.image]
-    for name in options.splits:
-        rows = np.flatnonzero((split == name) & labels.values[LABELLED])
-        write_pose_rows(folder / f"{name}_24.npz", _rows_of_24(labels[rows]))
+    chosen = {name: split == name for name in options.splits}
+    chosen |= {"all": np.ones(len(labels), dtype=bool)} if set(options.splits) == set(SPLITS) else {}
+    for name, rows in chosen.items():
+        write_pose_rows(folder / f"{name}_24.npz", _rows_of_24(labels[rows & labels.values[LABELLED]]))
     if joints is None:
         return
     boxes = _detected_boxes(labels, options.box_scale)
     often = labels.images.frame[labels.image] % options.every == 0
-    lists = {f"{name}_14": split == name for name in options.splits}
+    lists = {f"{name}_14": rows for name, rows in chosen.items()}
     lists |= {f"test_14_ds{options.every}": (split == "test") & often} if "test" in options.splits else {}
     lists |= {f"occ_14_ds{options.every}": in_3dpw_occ(labels) & often}
-    for name, chosen in lists.items():
-        rows = np.flatnonzero(chosen)
+    for name, rows in lists.items():
         write_pose_rows(folder / f"{name}.npz", rows_of_14(labels[rows], joints[rows], boxes[rows]))
 
 
@@ -321,7 +324,7 @@ def _detected_boxes(labels: Labels, scale: float) -> Array:
 
 def _write_human_data(out: Path, labels: Labels, options: Pw3dOptions) -> None:
     """The archives that 3DNBF reads; people without detected joints have no box and are left out."""
-    folder = check_writable(out / "human_data")
+    folder = emptied(out / "human_data")
     boxes = _detected_boxes(labels, options.box_scale)
     often = labels.images.frame[labels.image] % options.every == 0
     test = labels.split[labels.image] == "test"

@@ -223,6 +223,15 @@ _SOURCES = (
         target="marey.data.prepare.doh50k:prepare",
     ),
     DataSource(
+        name="humandata",
+        title="Annotation files in the HumanData format",
+        home="https://github.com/open-mmlab/mmhuman3d/blob/main/docs/human_data.md",
+        licence="that of the data set which is annotated",
+        files=("NAME.npz, images/: an archive of mmhuman3d or 3DNBF, such as spin_*.npz or eft_*.npz, and its images",),
+        writes="labels that refer to the images",
+        target="marey.data.prepare.human_data_sets:prepare",
+    ),
+    DataSource(
         name="synthetic",
         title="Marey's own synthetic captures",
         home="this program",
