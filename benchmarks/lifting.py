@@ -114,11 +114,14 @@ def score(samples: Samples, mean: Tensor, upright: Tensor) -> dict[str, Any]:
 
 
 def sizes(positions: Tensor, samples: Samples) -> dict[str, float]:
-    """The stature that trunk and legs of the lifted joints imply, in people's own: median and spread over the clips."""
+    """The stature that trunk and legs of lifted joints imply, in people's own: median and spread over the clips."""
     names = skeleton_named("mediapipe_33")
     slots = [slot for slot in slots_of(names) if slot is not None]
-    implied = implied_stature(positions[:, slots], samples.view.score[:, slots], names)
-    ratio = (implied / stature(samples.shape)).reshape(-1, CLIP_FRAMES).nanmedian(1).values
+    people, scores, own = (
+        values.reshape(-1, CLIP_FRAMES, *values.shape[1:]).transpose(0, 1)
+        for values in (positions[:, slots], samples.view.score[:, slots], stature(samples.shape))
+    )
+    ratio = (implied_stature(people, scores, names) / own).nanmedian(0).values
     known = ratio[ratio.isfinite()]
     return {"ratio": float(known.median()), "deviation": float(known.log().std())}
 

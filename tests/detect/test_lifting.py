@@ -143,7 +143,8 @@ def test_lift__noisier_keypoints_make_wider_covariances():
     keypoints, cameras, _ = seen()
     noisy = dataclasses.replace(keypoints, covariance=16 * keypoints.covariance)
     quiet, loud = (torch.linalg.det(lift_keypoints(points, cameras)[1]) for points in (keypoints, noisy))
-    assert (loud > quiet).double().mean() > 0.9
+    assert (loud > quiet).double().mean() > 0.8
+    assert (loud / quiet).median() > 1.5
 
 
 def test_lift__joints_of_other_names():

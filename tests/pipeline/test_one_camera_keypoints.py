@@ -83,7 +83,7 @@ def test_estimate__legs_that_are_never_seen_are_guessed(capture, result, tmp_pat
     folder = write_keypoint_capture(cut, tmp_path / "recording")
     found = estimate(folder / "cam_1", calibration=folder / CALIBRATION_FILE, config=CONFIG)
     assert found.joints.positions[:, :, legs].isfinite().all()
-    torch.testing.assert_close(found.joints.score[:, :, legs], torch.full((FRAMES, 1, 4), 0.1))
+    assert 0 < found.joints.score[:, :, legs].min() <= found.joints.score[:, :, legs].max() < 0.11
     volume = torch.linalg.det(found.joints.covariance[:, 0, legs].double())
     assert (volume > torch.linalg.det(result.joints.covariance[:, 0, legs].double())).double().mean() > 0.9
     assert any("Never seen of person 0, guessed" in note and "left_ankle" in note for note in found.notes)

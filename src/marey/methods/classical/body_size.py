@@ -53,7 +53,7 @@ class SizePrior:
             raise InputError(f"size prior: expected stature_deviation >= 0 and a jitter in 0..1, got {self}")
 
 
-LIFTED_SIZE = SizePrior(stature_deviation=1000.0, detector_deviation=0.08, detector_ratio=0.93, jitter=0.0)
+LIFTED_SIZE = SizePrior(stature_deviation=1000.0, detector_deviation=0.08, detector_ratio=0.92, jitter=0.0)
 """With a 3D guess that a lifter made of keypoints (`marey.detect.lifting`). The stature of adults is in it already, for
 it learnt from adults; what it does not know makes its limbs shorter than they are, so its size is that of the whole.
 Deviation and ratio are measured on synthetic people (`benchmarks/lifting.py`)."""
