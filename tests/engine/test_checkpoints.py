@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from marey.core import FormatError, TrainingError
+from marey.core import FormatError, InputError, TrainingError
 from marey.engine.checkpoints import (
     Note,
     check_same_run,
@@ -47,6 +47,19 @@ def test_read_checkpoint__a_changed_byte_is_noticed(tmp_path, place):
     path.write_bytes(data)
     with pytest.raises(FormatError, match="damaged: its SHA-256"):
         read_checkpoint(tmp_path, 3)
+
+
+def test_write_checkpoint__a_full_disk_leaves_the_older_one(tmp_path):
+    resource = pytest.importorskip("resource")
+    write_checkpoint(tmp_path, {"w": torch.ones(2)}, note(3))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # no file may become larger
+    try:
+        with pytest.raises(InputError, match=r"cannot write .*step-00000004\.pt: .*is the disk full"):
+            write_checkpoint(tmp_path, {"w": torch.ones(100_000)}, note(4))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000003.json", "step-00000003.pt"]
 
 
 class Evil:

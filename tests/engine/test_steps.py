@@ -67,6 +67,32 @@ def test_make_optimiser__first_step_by_hand(algorithm, cls):
     assert module.weight.item() == pytest.approx(expected[algorithm], rel=1e-5)
 
 
+def test_adam_tensorflow__two_steps_by_hand():
+    module = nn.Linear(1, 1, bias=False).double()
+    nn.init.constant_(module.weight, 1.0)
+    settings = Optimiser(algorithm="adam-tensorflow", learning_rate=0.1, epsilon=0.5, betas=(0.5, 0.75))
+    optimiser = make_optimiser(module, settings)
+    for gradient in (4.0, 2.0):
+        module.weight.grad = torch.tensor([[gradient]], dtype=torch.float64)
+        optimiser.step()
+    # m: 2, then 2; v: 4, then 4; corrections sqrt(1 - 0.75) / (1 - 0.5) = 1 and sqrt(1 - 0.5625) / (1 - 0.25)
+    expected = 1 - 0.1 * 1 * 2 / (2 + 0.5) - 0.1 * (0.4375**0.5 / 0.75) * 2 / (2 + 0.5)
+    assert module.weight.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_adam_tensorflow__is_adam_where_epsilon_is_nothing():
+    modules = [nn.Linear(3, 2).double() for _ in range(2)]
+    modules[1].load_state_dict(modules[0].state_dict())
+    for module, algorithm in zip(modules, ("adam-tensorflow", "adam"), strict=True):
+        wishes = {"learning_rate": 0.01, "weight_decay": 0.1, "epsilon": 1e-30}
+        optimiser = make_optimiser(module, Optimiser(algorithm=algorithm, **wishes))
+        for step in range(5):
+            optimiser.zero_grad()
+            module(torch.full((1, 3), 1.0 + step, dtype=torch.float64)).square().sum().backward()
+            optimiser.step()
+    assert torch.allclose(modules[0].weight, modules[1].weight, rtol=1e-10, atol=0)
+
+
 def test_make_optimiser__refuses():
     module = network()
     with pytest.raises(InputError, match="no parameter begins with 'tail'; they begin with backbone, head"):

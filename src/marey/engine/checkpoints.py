@@ -60,7 +60,10 @@ def write_checkpoint(folder: Path, state: Mapping[str, Any], note: Note) -> Path
     check_writable(folder)
     path = _tensors(folder, note.step)
     with atomic_path(path) as temporary:
-        torch.save(dict(state), temporary)
+        try:
+            torch.save(dict(state), temporary)
+        except RuntimeError as error:  # which is how torch's writer words a full disk
+            raise OSError(f"{error}; is the disk full?") from error
         _to_disk(temporary)
         digest = _sha256(temporary)
     with atomic_path(path.with_suffix(".json")) as temporary:

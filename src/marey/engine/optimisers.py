@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from marey.core import InputError
+from marey.engine.adam_tensorflow import AdamTensorFlow
 from marey.engine.settings import Optimiser, ParameterGroup
 
 
@@ -60,5 +61,6 @@ def _algorithm(groups: list[dict[str, Any]], settings: Optimiser) -> torch.optim
         return torch.optim.SGD(groups, momentum=settings.momentum)
     if settings.algorithm == "rmsprop":
         return torch.optim.RMSprop(groups, alpha=settings.betas[1], eps=settings.epsilon, momentum=settings.momentum)
-    kind = torch.optim.AdamW if settings.algorithm == "adamw" else torch.optim.Adam
-    return kind(groups, betas=settings.betas, eps=settings.epsilon)
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "adam-tensorflow": AdamTensorFlow}
+    optimiser: torch.optim.Optimizer = kinds[settings.algorithm](groups, betas=settings.betas, eps=settings.epsilon)
+    return optimiser

@@ -118,7 +118,8 @@ class Run:
         if logs or validates or keeps:
             numbers = self.tally.read(self.fabric)
             journal.numbers(self.step, "train", numbers)
-            bar.set_postfix(loss=f"{numbers['loss']:.4g}", refresh=False)
+            told = {"loss": numbers["loss"], **self.scores}
+            bar.set_postfix({name: f"{value:.4g}" for name, value in told.items()}, refresh=False)
         start = time.perf_counter()
         if self._every(settings.preview_every):
             self._preview(journal)

@@ -8,7 +8,7 @@ from typing import Literal
 from marey.core import InputError
 from marey.engine.schedules import Constant, Schedule
 
-Algorithm = Literal["adamw", "adam", "sgd", "rmsprop"]
+Algorithm = Literal["adamw", "adam", "adam-tensorflow", "sgd", "rmsprop"]
 Precision = Literal["32-true", "64-true", "bf16-mixed", "16-mixed"]
 
 RUN_ONLY = (
@@ -34,13 +34,14 @@ class Optimiser:
     """How gradients change parameters. Parameters that need no gradient are left out."""
 
     algorithm: Algorithm = "adamw"
+    """`adam-tensorflow` differs from `adam` in where epsilon stands, see `marey.engine.adam_tensorflow`."""
     learning_rate: float = 1e-3
     """Of all parameters that no group names; the schedule's factor multiplies it, as those of the groups."""
     weight_decay: float = 0.0
     decay_vectors: bool = True
     """False: biases and the scales of normalisations, all parameters of less than two dimensions, do not decay."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of adam and adamw; the second is also rmsprop's smoothing."""
+    """Of those named after Adam; the second is also rmsprop's smoothing."""
     epsilon: float = 1e-8
     momentum: float = 0.0
     """Of sgd and rmsprop."""
