@@ -254,6 +254,8 @@ def test_options__that_make_no_sense():
         H36MOptions(train_subjects=(9,))
     with pytest.raises(InputError, match="actions: no Dancing-1"):
         H36MOptions(actions=("Dancing-1",))
+    with pytest.raises(InputError, match="partial: is about crops"):
+        H36MOptions(partial=True)
     with pytest.raises(InputError, match="train_step"):
         H36MOptions(test_step=0)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,6 +15,7 @@ from marey.data.prepare.h36m import H36MOptions
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
 from marey.io.human_data import JOINTS
+from marey.metrics.protocols.human36m import MetrabsHuman36M, TriangulationHuman36M
 
 SIZE = (64, 48)
 COUNT = 21
@@ -96,6 +98,7 @@ def test_official__labels(root, tmp_path):
     assert labels.values["joints"][row, labels.skeleton.index("head_top")] == pytest.approx([0.12, -0.7, 0])
     assert labels.values["box"][row].tolist() == [10, 2, 20, 40]
     assert labels.values["action"][row] == "Photo"  # as MeTRAbs's protocol calls it
+    assert labels.values["trial"][row] == "TakingPhoto-1"
     assert labels.values["subject"][row] == "S1"
     assert labels.split[image] == "train"
     camera = labels.cameras[int(labels.images.camera[image])]
@@ -251,3 +254,14 @@ def test_official__second_protocol_as_human_data(root, tmp_path):
     assert pelvis[2].tolist() == pytest.approx([-0.11, 0, 5, 1])
     # a box of 20 x 40 from 10, 2, nine tenths as large
     assert boxes[7].tolist() == pytest.approx([11, 4, 18, 36, 1])
+
+
+def test_official__labels_are_scored_by_both_protocols(root, tmp_path):
+    labels = prepared(root, tmp_path / "out", H36MOptions(**{**vars(OPTIONS), "images": "none"}))
+    rows = labels.of_split("test").pose_rows()
+    moved = replace(rows, values={**rows.values, "joints": rows.values["joints"] + np.float32([0.003, 0, 0.004])})
+    assert MetrabsHuman36M().score(moved, rows).values["mpjpe_mm"] == pytest.approx(0, abs=1e-3)
+    named = replace(rows, values={**rows.values, "action": rows.values["trial"]})
+    scores = TriangulationHuman36M(invalid_scenes=False).score(moved, named)
+    assert scores.values["mpjpe_mm"] == pytest.approx(5, abs=1e-3)
+    assert scores.counts == {"rows": 12, "left_out": 12}  # Greeting-2 of S9

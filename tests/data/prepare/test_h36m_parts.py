@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import h5py
 import numpy as np
@@ -16,7 +17,7 @@ from data.prepare.h36m_files import (
     write_poses_cdf,
     write_poses_h5,
 )
-from marey.core import FormatError, InputError
+from marey.core import FormatError, InputError, MissingDependencyError
 from marey.data.prepare.h36m_boxes import boxes_of_joints, read_mask_boxes, read_table_boxes, shifted_boxes
 from marey.data.prepare.h36m_cameras import read_h5_cameras, read_metadata_cameras
 from marey.data.prepare.h36m_names import (
@@ -268,3 +269,10 @@ def test_s9__boxes_go_through_the_lens(tmp_path):
     box = np.concatenate((before[0], before[1] - before[0]))[None]
     found = shifted_boxes(box, np.array([[0.0, 0, 0]]), camera)[0]
     assert found == pytest.approx(np.concatenate((after[0], after[1] - after[0])), abs=1e-6)
+
+
+@pytest.mark.parametrize(("package", "read"), [("h5py", read_h5_poses), ("cdflib", read_cdf_poses)])
+def test_poses__without_the_package_say_how_to_install_it(tmp_path, monkeypatch, package, read):
+    monkeypatch.setitem(sys.modules, package, None)  # what Python does where a package is absent
+    with pytest.raises(MissingDependencyError, match=rf"'{package}', which is not installed.*marey\[datasets\]"):
+        read(tmp_path / "Greeting.file")

@@ -51,6 +51,8 @@ class H36MOptions:
             raise InputError(f"subjects: expected each of 1, 5, 6, 7, 8, 9, 11 once at most, got {chosen}")
         if strange := [action for action in self.actions if action not in ACTIONS]:
             raise InputError(f"actions: no {', '.join(strange)}; there are {', '.join(ACTIONS)}")
+        if self.partial and self.images != "crops":
+            raise InputError("partial: is about crops; pass --images crops with it")
         if min(self.train_step, self.test_step) < 1 or not self.least_motion_mm >= 0:
             raise InputError("train_step and test_step: expected 1 or more, and least_motion_mm 0 or more")
 

@@ -27,7 +27,7 @@ class Naming:
     split: Mapping[tuple[str, str], str]
     """By subject and action."""
     action: Callable[[str], str] = str
-    """What the labels call an action."""
+    """What the labels call an action; `trial` keeps its own name."""
 
 
 def labels_of_moments(
@@ -64,6 +64,7 @@ def labels_of_moments(
     }
     if found.subjects:
         values["subject"] = _texts(found.subjects)[found.subject[row]]
+        values["trial"] = _texts(found.actions)[found.action[row]]
     return Labels(
         name=naming.name,
         version=naming.version,
