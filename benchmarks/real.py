@@ -7,7 +7,8 @@ None of the recordings has a truth, so each column says what is compared:
 - `balancing_openpose`, `balancing_mediapipe`: four calibrated cameras, 50 frames; the mean distance of 17 joints from
   another tool's triangulation of OpenPose's keypoints, millimetres. From the same keypoints that is a matter of how one
   triangulates; MediaPipe means other points by the same names (hips 57 to 78 mm apart). Nothing is smoothed.
-- `cam01` to `cam04`: one of these cameras alone; PA-MPJPE against the same reference, millimetres.
+- `cam01` to `cam04`: one of these cameras alone; PA-MPJPE against the same reference, millimetres. `monocular` is
+  smoothed, as by default; the landmarks and the lifter on MediaPipe's keypoints are not.
 - `seated`: four calibrated cameras, MediaPipe Holistic's keypoints of a seated person; how much the lengths of upper
   arms and forearms vary over the recording (standard deviation, mean of the four), millimetres.
 - `walking`: one video of a walking woman whose camera nobody calibrated, MediaPipe's keypoints; how much the lengths of
@@ -63,7 +64,7 @@ METHODS = {
     "classical": "`classical`",
     "mediapipe": "MediaPipe's landmarks as they come",
     "monocular": "`monocular`, MediaPipe's guess",
-    "lifter_mediapipe": "`monocular`, lifter on MediaPipe's keypoints",
+    "lifter_mediapipe": "lifter on MediaPipe's keypoints",
     "lifter_openpose": "`monocular`, lifter on OpenPose's keypoints",
 }
 """Rows."""
