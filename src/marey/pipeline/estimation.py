@@ -7,6 +7,7 @@ import os
 import platform
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
 from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.methods.classical.monocular import DISTANCE, with_distance_error, without_distance_error
-from marey.pipeline.assumed_camera import single_camera
+from marey.pipeline.assumed_camera import KnownCamera, single_camera
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import FoundKeypoints
 from marey.pipeline.evidence import Evidence, gather_evidence
@@ -69,103 +70,147 @@ def estimate(
     """
     folder = None if out is None else check_writable(out)
     stages = Stages(progress)
-    paths = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     with stages("open the recording"):
-        recording = open_recording(
-            paths,
-            calibration=calibration,
-            skeleton=config.skeleton,
-            unit=config.unit,
-            fps=config.fps,
-            mixed_rates=config.sync != "none",
-        )
-        name, why = choose_method(method, views=len(recording.names), cameras=recording.cameras)
-        single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
-        if single is not None:
-            recording = dataclasses.replace(recording, cameras=single.cameras)
-    span = frame_range(frames, common_length(recording))
-    rate, rate_note = _rate(recording)
-    with stages.bar("find keypoints", total=len(span) * len(recording.names)) as done:
+        opened = _open(inputs, calibration, frames, method, config)
+    with stages.bar("find keypoints", total=len(opened.span) * len(opened.recording.names)) as done:
         recording, found, sync_notes = found_in_one_time(
-            recording,
-            span,
+            opened.recording,
+            opened.span,
             sync=config.sync,
             detector=config.detector,
             people=config.people,
             folder=folder,
             done=done,
         )
-    recording = dataclasses.replace(recording, detections=None)  # a long recording is held once, in `found`
+    # a long recording is held once, in `found`
+    opened = dataclasses.replace(opened, recording=dataclasses.replace(recording, detections=None))
+    del recording
     with stages("who is who, and which view errs"):
-        evidence = _evidence_of(found, recording, span, config, rate, monocular=single is not None)
-    found_notes = found.notes
+        evidence = _evidence_of(found, opened, config)
+    notes = (*opened.notes, *found.notes, *sync_notes, *evidence.notes)
     del found
-    times = timestamps_of(recording, span)
+    times = timestamps_of(opened.recording, opened.span)
     with stages("from pixels to space"):
-        focal_deviation = 0.0 if single is None else single.focal_deviation
-        known = {"focal_deviation": focal_deviation, **({"size": LIFTED_SIZE} if evidence.lifted else {})}
-        result = build_estimator(name, config, **known)(
-            Observation(
-                keypoints=evidence.keypoints,
-                monocular=evidence.monocular,
-                monocular_covariance=evidence.monocular_covariance,
-                frames=recording.frames,
-                cameras=evidence.cameras,
-                timestamps=times,
-                start=span.start,
-            )
-        )
+        result = _placed(opened, evidence, config, times)
     with stages("refine"):
-        shared = None if times is None else times.nanmedian(dim=0).values
-        refinement = config.refine if len(span) > 1 else "none"  # a single picture has no neighbours in time
-        joints, refine_notes = _refined(result, fps=rate, mode=refinement, times=shared)
-    up, up_note = find_up(joints, otherwise="z" if single is None or single.placed else "-y")
-    camera_notes = () if single is None else single.notes
-    result = dataclasses.replace(
-        result,
-        joints=joints,
-        fps=rate,
-        frames=tuple(span),
-        notes=(
-            why,
-            *recording.notes,
-            *camera_notes,
-            *rate_note,
-            *found_notes,
-            *sync_notes,
-            *evidence.notes,
-            *result.notes,
-            *refine_notes,
-            up_note,
-        ),
-        provenance={
-            **result.provenance,
-            **_provenance(paths, calibration, (name, why), config, evidence, recording, up),
-        },
-    )
+        result = _finished(result, opened, evidence, config, times)
+    result = dataclasses.replace(result, notes=(*notes, *result.notes))
     if folder is not None:
         with stages("write files"):
-            write_outputs(folder, result, recording.frames, config=config, progress=progress)
+            write_outputs(folder, result, opened.recording.frames, config=config, progress=progress)
     return result
 
 
-def _evidence_of(
-    found: FoundKeypoints, recording: Recording, span: range, config: EstimateConfig, rate: float, *, monocular: bool
-) -> Evidence:
+@dataclass(frozen=True, kw_only=True)
+class _Opened:
+    """A recording, and what is settled before anybody looks at its images."""
+
+    recording: Recording
+    paths: tuple[PathLike, ...]
+    calibration: PathLike | None
+    method: str
+    why: str
+    single: KnownCamera | None
+    """The camera of the methods for one view; None: the method is for several."""
+    span: range
+    """Frames to work on."""
+    rate: float
+    rate_note: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was chosen and assumed so far."""
+        camera_notes = () if self.single is None else self.single.notes
+        return (self.why, *self.recording.notes, *camera_notes, *self.rate_note)
+
+
+def _open(
+    inputs: PathLike | Sequence[PathLike],
+    calibration: PathLike | None,
+    frames: tuple[int | None, int | None] | None,
+    method: str,
+    config: EstimateConfig,
+) -> _Opened:
+    """Open the recording and choose the method, the camera if there is one view, and the frames."""
+    paths = (inputs,) if isinstance(inputs, (str, os.PathLike)) else tuple(inputs)
+    recording = open_recording(
+        list(paths),
+        calibration=calibration,
+        skeleton=config.skeleton,
+        unit=config.unit,
+        fps=config.fps,
+        mixed_rates=config.sync != "none",
+    )
+    name, why = choose_method(method, views=len(recording.names), cameras=recording.cameras)
+    single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
+    if single is not None:
+        recording = dataclasses.replace(recording, cameras=single.cameras)
+    span = frame_range(frames, common_length(recording))
+    rate, rate_note = _rate(recording)
+    return _Opened(
+        recording=recording,
+        paths=paths,
+        calibration=calibration,
+        method=name,
+        why=why,
+        single=single,
+        span=span,
+        rate=rate,
+        rate_note=rate_note,
+    )
+
+
+def _evidence_of(found: FoundKeypoints, opened: _Opened, config: EstimateConfig) -> Evidence:
+    """Who is who, which side is which, how noisy everything is."""
+    recording = opened.recording
     assert recording.cameras is not None  # choose_method has raised otherwise
     cameras = recording.cameras.to(found.detections.keypoints.positions.dtype)
-    if monocular:
+    if opened.single is not None:
         return gather_monocular_evidence(
-            found.detections, cameras, detector=found.detector, fps=rate, people=config.people
+            found.detections, cameras, detector=found.detector, fps=opened.rate, people=config.people
         )
     return gather_evidence(
         found.detections,
         cameras,
         detector=found.detector,
-        fps=rate,
+        fps=opened.rate,
         people=config.people,
         adjust=config.cameras == "adjusted",
-        first_frame=span.start,
+        first_frame=opened.span.start,
+    )
+
+
+def _placed(opened: _Opened, evidence: Evidence, config: EstimateConfig, times: Tensor | None) -> Estimate:
+    """What the method makes of the evidence."""
+    focal_deviation = 0.0 if opened.single is None else opened.single.focal_deviation
+    known = {"focal_deviation": focal_deviation, **({"size": LIFTED_SIZE} if evidence.lifted else {})}
+    observation = Observation(
+        keypoints=evidence.keypoints,
+        monocular=evidence.monocular,
+        monocular_covariance=evidence.monocular_covariance,
+        frames=opened.recording.frames,
+        cameras=evidence.cameras,
+        timestamps=times,
+        start=opened.span.start,
+    )
+    return build_estimator(opened.method, config, **known)(observation)
+
+
+def _finished(
+    result: Estimate, opened: _Opened, evidence: Evidence, config: EstimateConfig, times: Tensor | None
+) -> Estimate:
+    """Refine the joints, find which way is up, and note what is needed to make the result again."""
+    shared = None if times is None else times.nanmedian(dim=0).values
+    mode = config.refine if len(opened.span) > 1 else "none"  # a single picture has no neighbours in time
+    joints, refine_notes = _refined(result, fps=opened.rate, mode=mode, times=shared)
+    up, up_note = find_up(joints, otherwise="z" if opened.single is None or opened.single.placed else "-y")
+    return dataclasses.replace(
+        result,
+        joints=joints,
+        fps=opened.rate,
+        frames=tuple(opened.span),
+        notes=(*result.notes, *refine_notes, up_note),
+        provenance={**result.provenance, **_provenance(opened, config, evidence, up)},
     )
 
 
@@ -217,30 +262,22 @@ def _rate(recording: Recording) -> tuple[float, tuple[str, ...]]:
     if recording.length == 1:
         return DEFAULT_FPS, ()  # a single picture has none
     note = f"The inputs do not say their frame rate; {DEFAULT_FPS:g} per second is taken. Pass fps to set it."
-    warnings.warn(note, stacklevel=3)
+    warnings.warn(note, stacklevel=4)  # the caller of `estimate`
     return DEFAULT_FPS, (note,)
 
 
-def _provenance(
-    paths: Sequence[PathLike],
-    calibration: PathLike | None,
-    choice: tuple[str, str],
-    config: EstimateConfig,
-    evidence: Evidence,
-    recording: Recording,
-    up: str,
-) -> Mapping[str, Any]:
-    """What is needed to make the result again; `choice` is the method and why."""
-    method, why = choice
+def _provenance(opened: _Opened, config: EstimateConfig, evidence: Evidence, up: str) -> Mapping[str, Any]:
+    """What is needed to make the result again."""
+    calibration = opened.calibration
     return {
         "marey": __version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "inputs": [str(Path(path)) for path in paths],
+        "inputs": [str(Path(path)) for path in opened.paths],
         "calibration": None if calibration is None else str(Path(calibration)),
-        "views": list(recording.names),
-        "method": method,
-        "method_reason": why,
+        "views": list(opened.recording.names),
+        "method": opened.method,
+        "method_reason": opened.why,
         "config": dataclasses.asdict(config),
         "noise": dataclasses.asdict(evidence.noise),
         "world_up": up,

@@ -19,6 +19,7 @@ from marey.detect.lifting import lift_keypoints
 from marey.engine.evaluation import SCORES, Benchmark, predict, score
 from marey.io.atomic import atomic_write_text, check_writable
 from marey.methods.classical import MonocularEstimator
+from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.metrics.protocols import Scores
 from marey.pipeline.progress import Stages
 
@@ -56,10 +57,11 @@ class LiftedMonocular:
     def __call__(self, observation: Observation) -> Estimate:
         """Estimate from one view; errors are those of the two steps."""
         keypoints, cameras = observation.keypoints, observation.cameras
-        if observation.monocular is None and keypoints is not None and cameras is not None:
-            guess, covariance = lift_keypoints(keypoints, cameras)
-            observation = replace(observation, monocular=guess, monocular_covariance=covariance)
-        return self.estimator(observation)
+        if observation.monocular is not None or keypoints is None or cameras is None:
+            return self.estimator(observation)
+        guess, covariance = lift_keypoints(keypoints, cameras)
+        lifted = replace(observation, monocular=guess, monocular_covariance=covariance)
+        return replace(self.estimator, size=LIFTED_SIZE)(lifted)
 
 
 def evaluate_method(
