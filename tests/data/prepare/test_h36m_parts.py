@@ -29,7 +29,7 @@ from marey.data.prepare.h36m_names import (
     metrabs_action,
     official_name,
 )
-from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses, read_h5_poses
+from marey.data.prepare.h36m_poses import read_cdf_poses, read_h5_poses
 from marey.data.prepare.h36m_takes import put_right
 from marey.geometry import project, world_to_camera
 from marey.metrics.protocols.human36m import METRABS_ACTIONS
@@ -173,27 +173,6 @@ def test_poses__damaged_files(tmp_path):
         read_h5_poses(tmp_path / "b.h5")
     with pytest.raises(InputError, match="no such file"):
         read_cdf_poses(tmp_path / "absent.cdf")
-
-
-def test_frames_apart__compare_with_the_last_that_was_kept():
-    places = np.array([0.0, 0.06, 0.12, 0.15, 0.221, 0.23, 0.33])
-    joints = np.zeros((7, 2, 3))
-    joints[:, 1, 2] = places  # one joint that moves is enough
-    # 0.12 from 0; 0.221 is 0.101 from 0.12; 0.33 is 0.109 from 0.221
-    assert frames_apart(joints, 0.1).tolist() == [0, 2, 4, 6]
-    assert frames_apart(joints, 0.0).tolist() == list(range(7))
-    assert frames_apart(joints[:0], 0.1).tolist() == []
-
-
-def test_frames_apart__equals_the_rule_frame_by_frame():
-    joints = np.cumsum(np.random.default_rng(0).normal(0, 0.03, (300, 17, 3)), axis=0)
-    kept, last = [], None
-    for frame, pose in enumerate(joints):
-        if last is None or not np.all(np.linalg.norm(pose - last, axis=1) < 0.3):
-            kept.append(frame)
-            last = pose
-    assert 10 < len(kept) < 100
-    assert frames_apart(joints, 0.3).tolist() == kept
 
 
 def test_mask_boxes__x_is_the_first_axis_and_ends_lie_outside(tmp_path):

@@ -12,7 +12,7 @@ from marey.core import FormatError, InputError, MissingAssetError
 from marey.core.skeletons import skeleton
 from marey.data.labels import read_labels
 from marey.data.prepare import mpi_inf_3dhp_files as files
-from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions, moving, person_boxes
+from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions, person_boxes
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
 from marey.geometry.projection import project
@@ -285,13 +285,6 @@ def test_calibration__centre_is_minus_the_turned_translation(tmp_path):
     # R^T (0.1, -0.2, 3), R's rows x, z, -y of the world: the centre is minus (0.1, -3, -0.2)
     np.testing.assert_allclose(found.centers[0], [-0.1, 3.0, 0.2], atol=1e-12)
     assert found.image_size.tolist() == [[64.0, 64.0], [64.0, 64.0]]
-
-
-def test_moving__counts_from_the_last_frame_taken():
-    joints = np.zeros((6, 2, 3))
-    joints[:, 1, 0] = [0, 0.06, 0.12, 0.18, 0.22, 0.23]  # 0.12 from the first, then 0.10 from 0.12
-    assert moving(joints, 0.1).tolist() == [0, 2, 4]
-    assert moving(joints, 0.0).tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_boxes__take_the_detection_of_the_same_person_only():

@@ -26,9 +26,10 @@ from marey.data.prepare.h36m_cameras import read_metadata_cameras
 from marey.data.prepare.h36m_crops import CropJob, crop_unit, labels_of_crops, planned_crops, write_crop
 from marey.data.prepare.h36m_names import CAMERAS, IMAGE_SIZES, KNOWN_GAPS, SKELETON, metrabs_action, official_name
 from marey.data.prepare.h36m_options import H36MOptions
-from marey.data.prepare.h36m_poses import frames_apart, read_cdf_poses
+from marey.data.prepare.h36m_poses import read_cdf_poses
 from marey.data.prepare.h36m_protocol2 import PROTOCOL_2_STEP, write_protocol_2
 from marey.data.prepare.h36m_takes import Take, joined_takes, put_right
+from marey.data.prepare.kept_frames import frames_apart
 from marey.data.prepare.moments import Naming, labels_of_moments
 from marey.data.prepare.pictures import Picture, film_pictures, write_picture
 from marey.data.prepare.units import Unit, do_units

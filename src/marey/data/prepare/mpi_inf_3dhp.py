@@ -26,6 +26,7 @@ from marey.data.crops import CropRule, Crops, plan_crops
 from marey.data.human_data import write_labels_as_human_data
 from marey.data.labels import Images, Labels, join_labels, with_keypoints
 from marey.data.prepare.annotated_pictures import relative_path
+from marey.data.prepare.kept_frames import frames_apart
 from marey.data.prepare.mpi_inf_3dhp_files import (
     ALL_JOINTS,
     JOINTS,
@@ -179,7 +180,7 @@ def _takes(
         pixels = project_from_camera(torch.from_numpy(own.joints[frame][:, small]), camera).numpy()
         frame_size = camera.image_size.numpy()
         inside = ((pixels >= 0) & (pixels < frame_size)).all((1, 2))  # NaN, behind the camera, is not
-        kept = np.flatnonzero(inside)[moving(world[inside][:, small], options.moved)]
+        kept = np.flatnonzero(inside)[frames_apart(world[inside][:, small], options.moved)]
         universal = camera_to_world(torch.from_numpy(own.universal[frame[kept]]), camera).numpy()
         names = [f"{subject}/{sequence}/imageSequence/img_{number}_{name:06d}.jpg" for name in frame[kept]]
         yield _Take(
@@ -192,18 +193,6 @@ def _takes(
             universal=universal,
             boxes=person_boxes(pixels[kept], names, boxes),
         )
-
-
-def moving(joints: Array, distance: float) -> Array:
-    """Places of the frames of joints (T, J, 3) in which some joint is `distance` or more from the last frame taken.
-
-    The first is always taken. What counts is the last frame that was taken, so the loop cannot be avoided.
-    """
-    kept: list[int] = []
-    for place, pose in enumerate(joints):
-        if not kept or (np.linalg.norm(pose - joints[kept[-1]], axis=-1) >= distance).any():
-            kept.append(place)
-    return np.array(kept, dtype=np.int64)
 
 
 def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> Array:
