@@ -44,7 +44,7 @@ def test_prepare__one_of_several_and_images_elsewhere(tmp_path):
     with pytest.raises(InputError, match="2 archives; say which with --archive, such as eft_lspet"):
         prepared(tmp_path / "d", tmp_path / "out")
     with pytest.raises(MissingAssetError, match="folder of images"):
-        prepared(tmp_path / "d", tmp_path / "out", archive="spin_x.npz", images="elsewhere")
+        prepared(tmp_path / "d", tmp_path / "out3", archive="spin_x.npz", images="elsewhere")
     labels = prepared(tmp_path / "d", tmp_path / "out2", archive="spin_x.npz", images="elsewhere", check=False)
     assert labels.images.path[0] == "../d/elsewhere/a/1.jpg"
 
