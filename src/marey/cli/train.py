@@ -27,7 +27,7 @@ class Options:
     torchrun --nproc_per_node 4 -m marey train METHOD --out RUN
     """
 
-    method: Annotated[str, tyro.conf.Positional]
+    method: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="METHOD")]
     """Such as lifting; a wrong name lists them all. Or module:factory of your own."""
     out: Path
     """Folder of the run: checkpoints, weights, metrics.jsonl, pictures for TensorBoard, recipe.toml."""
@@ -35,7 +35,9 @@ class Options:
     """One of the method's recipes, or a TOML file with what differs from one."""
     data: Path | None = None
     """Folder of the data, for methods that learn from some."""
-    set: Annotated[tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction] = ()
+    set: Annotated[
+        tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE ...")
+    ] = ()
     """Change fields of the recipe, such as training.optimiser.learning_rate=3e-4."""
     steps: int | None = None
     """Short for --set training.steps=N."""
