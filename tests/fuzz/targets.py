@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import runpy
+import struct
+import zlib
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +17,8 @@ import numpy as np
 
 from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
+from marey.core import FormatError
+from marey.data.labels import read_labels, with_keypoints
 from marey.io.amass import read_amass_npz
 from marey.io.asf_amc import read_asf_amc
 from marey.io.biocv import read_biocv
@@ -27,17 +31,20 @@ from marey.io.caliscope_times import read_caliscope_moments
 from marey.io.camera_files import read_cameras
 from marey.io.camera_toml import read_camera_toml
 from marey.io.coco import read_coco_annotations, read_coco_results
+from marey.io.coco_masks import mask_of_outline
 from marey.io.colmap import read_colmap
 from marey.io.easymocap import read_easymocap
 from marey.io.gltf_reader import read_gltf
 from marey.io.human_data import read_human_data
 from marey.io.humanoid_clips import read_humanoid_clip
 from marey.io.images import ImageFrames
+from marey.io.matlab5 import read_matlab5
 from marey.io.mot import read_mot
 from marey.io.npz import read_estimate_npz
 from marey.io.opencap import read_opencap
 from marey.io.openpose import read_openpose_folder
 from marey.io.panoptic import read_panoptic
+from marey.io.person_boxes import read_person_boxes
 from marey.io.predictions import pose_rows, read_pose_rows
 from marey.io.predictions_published import (
     read_coco_labels,
@@ -120,6 +127,58 @@ def _pose_rows() -> bytes:
         joints=np.zeros((2, 2, 3)),
         action=np.array(["a", "b"]),
     )
+
+
+def _labels() -> bytes:
+    """Two images of one moment, a person in both."""
+    return _archive(
+        **{
+            "format": np.array(1),
+            "name": np.array("mine"),
+            "version": np.array("1"),
+            "skeleton": np.array("stick"),
+            "skeleton_note": np.array(""),
+            "joint_names.texts": np.frombuffer(b"pelvis\0neck\0", np.uint8),
+            "joint_names.codes": np.array([0, 1], np.int32),
+            "links": np.array([[0, 1]]),
+            **{f"images_{key}.texts": np.frombuffer(text, np.uint8) for key, text in _LABEL_TEXTS.items()},
+            "images_path.codes": np.array([0, 1], np.int32),
+            "images_sequence.codes": np.array([0, 0], np.int32),
+            "images_split.codes": np.array([0, 1], np.int32),
+            "images_size": np.full((2, 2), 64),
+            "images_camera": np.array([0, 1]),
+            "images_frame": np.array([3, 3]),
+            "images_moment": np.array([0, 0]),
+            "row_image": np.array([0, 1]),
+            "row_person": np.array([0, 0]),
+            "value_joints": np.zeros((2, 2, 3)),
+            "camera_intrinsics": np.stack([np.eye(3)] * 2),
+            "camera_distortion": np.zeros((2, 5)),
+            "camera_image_size": np.full((2, 2), 64.0),
+            "camera_rotation": np.stack([np.eye(3)] * 2),
+            "camera_translation": np.zeros((2, 3)),
+            "camera_names.texts": np.frombuffer(b"l\0r\0", np.uint8),
+            "camera_names.codes": np.array([0, 1], np.int32),
+        }
+    )
+
+
+_LABEL_TEXTS = {"path": b"a.jpg\0b.jpg\0", "sequence": b"walk\0", "split": b"train\0test\0"}
+
+
+def _read_label_table(path: Path) -> object:
+    labels = read_labels(path)
+    return labels.by_moment(), labels.pose_rows(), with_keypoints(labels)
+
+
+def _read_outline(path: Path) -> object:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        return mask_of_outline(json.loads(text), height=20, width=30)
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError("not JSON") from error
 
 
 def _metrabs() -> bytes:
@@ -248,6 +307,24 @@ def _files(name: str) -> dict[str, bytes]:
     return {name: _seed(name)}
 
 
+def _matlab5() -> bytes:
+    """A cell of numbers and text, and a struct, by the format's documentation."""
+
+    def element(kind: int, content: bytes) -> bytes:
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    def matrix(kind: int, shape: tuple[int, int], name: bytes, content: bytes) -> bytes:
+        flags, sizes = element(6, struct.pack("<II", kind, 0)), element(5, struct.pack("<ii", *shape))
+        return element(14, flags + sizes + element(1, name) + content)
+
+    numbers = matrix(6, (2, 3), b"", element(9, np.arange(6.0).tobytes()))
+    text = matrix(4, (1, 4), b"", element(16, b"text"))
+    fields = element(5, struct.pack("<i", 2)) + element(1, b"a\0b\0")
+    cell, record = matrix(1, (1, 2), b"cell", numbers + text), matrix(2, (1, 1), b"record", fields + numbers + text)
+    packed = zlib.compress(record)  # the one element without padding
+    return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + cell + struct.pack("<II", 15, len(packed)) + packed
+
+
 READERS = (
     Target(
         name="camera TOML",
@@ -321,6 +398,13 @@ READERS = (
     Target(name="COCO annotations", read=read_coco_annotations, files=_files("coco_annotations.json")),
     Target(name="COCO results", read=read_coco_results, files=_files("coco_results.json")),
     Target(name="estimate", read=read_estimate_npz, files={"e.npz": _estimate()}, damage=mutate_archive),
+    Target(name="labels", read=_read_label_table, files={"l.npz": _labels()}, damage=mutate_archive),
+    Target(
+        name="COCO outlines",
+        read=_read_outline,
+        files={"o.json": b'{"counts": "124OM^b0", "size": [20, 30]}'},
+        variants=(b'{"counts": [1, 2, 597], "size": [20, 30]}', b"[[1.5, 2, 9, 2, 9.25, 12, 1, 11]]"),
+    ),
     Target(name="pose rows", read=read_pose_rows, files={"r.npz": _pose_rows()}, damage=mutate_archive),
     Target(name="MeTRAbs predictions", read=_read_metrabs, files={"m.npz": _metrabs()}, damage=mutate_archive),
     Target(
@@ -358,6 +442,12 @@ READERS = (
         read=restricted_load,
         files={"a.pkl": _pickle(2)},
         variants=(_pickle(0), _pickle(4), _pickle(5)),
+    ),
+    Target(name="MATLAB 5", read=read_matlab5, files={"a.mat": _matlab5()}),
+    Target(
+        name="person boxes",
+        read=read_person_boxes,
+        files={"b.json": b'{"a/b.jpg": [[1.0, 2, 3.5, 4e0, 0.5], [5, 6, 7, 8, 1]], "c.jpg": []}'},
     ),
     Target(name="images", read=_read_images, files={"i/0.png": _png(), "i/1.jpg": _jpg()}, argument="i"),
     Target(name="video", read=_read_video, files={"v.mp4": _mp4()}),

@@ -68,6 +68,7 @@ def test_mask_of_outline__every_form():
         ({"counts": "o" * 40, "size": [3, 3]}, "compressed runs hold"),
         ([[1, 2, 3, 4]], "three corners or more"),
         ([[1, 2, 3, 4, 5, "x"]], "no number"),
+        ([[1, 2, 3, 4, 5, 10**400]], "no number"),
         ([[1, 2, 3, 4, 5, float("nan")]], "three corners or more"),
         ("text", "expected polygons"),
     ],

@@ -63,7 +63,7 @@ def mask_of_polygons(polygons: Sequence[Sequence[float]], *, height: int, width:
 def _corners(polygon: Any) -> npt.NDArray[np.float64]:
     try:
         corners = np.asarray(polygon, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"outline: a polygon holds what is no number: {error}") from error
     if corners.ndim != 1 or corners.size < 6 or corners.size % 2 or not np.isfinite(corners).all():
         raise FormatError(f"outline: expected polygons x y x y ... of three corners or more, got {str(polygon)[:80]}")
