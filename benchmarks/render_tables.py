@@ -19,8 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from benchmark_tables import real_table, synthetic_short_table, synthetic_table  # the line above makes it findable
 from claims import RESULTS, ROOT, Outcome, table
+from lifting_tables import lifting_balancing_table, lifting_table
 
-PAGES = ("README.md", "docs/benchmarks.md", "docs/concepts/protocols.md", "docs/methods/monocular.md")
+PAGES = (
+    "README.md",
+    "docs/benchmarks.md",
+    "docs/concepts/protocols.md",
+    "docs/methods/monocular.md",
+    "docs/methods/lifting.md",
+)
 MARKED = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
@@ -89,6 +96,8 @@ TABLES = {
     "claims": claims_table,
     "headlines": headlines_table,
     "one_camera": one_camera_table,
+    "lifting": lifting_table,
+    "lifting_balancing": lifting_balancing_table,
     "protocol_spread": protocol_spread_table,
     "protocol_cards": protocol_cards_table,
 }
