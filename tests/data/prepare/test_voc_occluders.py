@@ -157,6 +157,9 @@ def test_annotation__damaged(tmp_path):
     path.write_text(annotation("a.jpg", [("chair", ("x", 20, 40, 60), (0, 0), "")]))
     with pytest.raises(FormatError, match="an object lacks or damages"):
         read_voc_annotation(path)
+    path.write_text(annotation("a.jpg", [("chair", (40, 20, "inf", 60), (0, 0), "")]))
+    with pytest.raises(FormatError, match="an object lacks or damages"):
+        read_voc_annotation(path)
     path.write_text('<!DOCTYPE a [<!ENTITY b "c">]>' + annotation("a.jpg", []))
     with pytest.raises(FormatError, match="entities"):
         read_voc_annotation(path)

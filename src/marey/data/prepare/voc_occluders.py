@@ -168,7 +168,7 @@ def read_voc_annotation(path: Path) -> tuple[str, list[VocObject]]:
         wanted = [place for place, one in enumerate(objects) if _may_be_pasted(one)]
         corners = ("xmin", "ymin", "xmax", "ymax")
         boxes = [tuple(round(float(objects[place][corner])) for corner in corners) for place in wanted]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise FormatError(f"{path}: an object lacks or damages {error}") from error
     if bad := [box for box in boxes if not (0 <= box[0] < box[2] and 0 <= box[1] < box[3])]:
         raise FormatError(f"{path}: the box {bad[0]} has no area")
