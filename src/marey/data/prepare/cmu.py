@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from marey.core import Cameras
 from marey.data.labels import Labels
+from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.cmu_files import SKELETON, SequenceFiles, image_name
 from marey.data.prepare.cmu_options import CMUOptions
 from marey.data.prepare.cmu_people import chosen_rig, completed_rig, people_of_sequence
@@ -137,7 +138,11 @@ def _path(
 ) -> str:
     if filmed[sequence][camera]:
         return f"{_folder(sequence, camera)}/{image_name(camera, frame)}"
-    return Path(os.path.relpath(files[sequence].images(camera) / image_name(camera, frame), out)).as_posix()
+    return f"{_way(files[sequence].images(camera), out)}/{image_name(camera, frame)}"
+
+
+_way = lru_cache(maxsize=4096)(relative_path)
+"""To a folder of many images, found once."""
 
 
 def read_published_cmu_labels(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from marey.core import Cameras, MissingAssetError
 from marey.data.labels import Labels
+from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes
 from marey.data.prepare.h36m_cameras import read_h5_cameras
 from marey.data.prepare.h36m_detections import Detections, read_all_detections, replaced_boxes
@@ -179,8 +180,8 @@ def _boxes_of_view(
     else:
         work.require(path, "masks of people's boxes (--boxes joints does without)")
         edges = read_mask_boxes(work.record(path), frames).astype(np.float64)
-    spans = edges_to_spans(replaced_boxes(edges, frames, detections.get(place)))
-    empty = (spans[:, 2:] <= 0).any(-1)
+    spans: Array = edges_to_spans(replaced_boxes(edges, frames, detections.get(place)))
+    empty: Array = (spans[:, 2:] <= 0).any(-1)
     if empty.any():
         subject, action, camera = place
         work.note(f"{subject} {action}: {empty.sum()} boxes of camera {camera} are empty; those views are left out")
@@ -246,5 +247,8 @@ def _folder(subject: str, action: str, camera: str) -> str:
 def _path(files: FetchedFiles, out: Path, subject: str, action: str, camera: str, frame: int, *, straight: bool) -> str:
     if straight:
         return f"{_folder(subject, action, camera)}/{_name(frame)}"
-    folder = os.path.relpath(files.images(subject, action, camera), out)
-    return f"{Path(folder).as_posix()}/{_name(frame)}"
+    return f"{_way(files.images(subject, action, camera), out)}/{_name(frame)}"
+
+
+_way = lru_cache(maxsize=4096)(relative_path)
+"""To a folder of many images, found once."""
