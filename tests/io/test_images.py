@@ -193,7 +193,7 @@ def test_frames__natural_order_and_range(tmp_path):
     assert [int(frame[0, 1, 0]) for frame in source.frames(1, 2)] == [2]
     assert ImageFrames(tmp_path, fps=50).timestamps.tolist() == [0, 0.02, 0.04]
     assert len(ImageFrames([tmp_path / "shot_10.png", tmp_path / "shot_2.png"])) == 2
-    with pytest.raises(InputError, match=r"images 0\.\.4 asked for"):
+    with pytest.raises(InputError, match=r"frames 0\.\.4 asked for"):
         source.frames(0, 4)
 
 

@@ -90,7 +90,7 @@ def test_frames__containers_that_seek_differently(tmp_path, container, codec):
 
 
 def test_frames__range_beyond_the_video(video):
-    with pytest.raises(InputError, match=r"frames 3\.\.41 asked for, it has 0\.\.40"):
+    with pytest.raises(InputError, match=r"frames 3\.\.41 asked for, there are 0\.\.40"):
         VideoFrames(video).frames(3, 41)
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from marey.core.errors import FormatError, InputError
 from marey.core.recording import Image
 from marey.io.atomic import atomic_path
+from marey.io.frame_axis import FrameAxis
 from marey.io.image_headers import IMAGE_SUFFIXES, ImageHeader, read_image_header
 from marey.io.naming import natural_key
 from marey.io.pixels import MAX_PIXELS, check_pixels
@@ -90,7 +91,7 @@ def write_image(path: str | os.PathLike[str], image: Image) -> None:
         encoded.tofile(temporary)
 
 
-class ImageFrames:
+class ImageFrames(FrameAxis):
     """A folder or list of images as the frames of one view, in natural order of their names, never kept.
 
     All headers are read on opening, so that sizes that differ or exceed the budget are found before any work.
@@ -116,43 +117,12 @@ class ImageFrames:
         self.max_pixels = max_pixels
         if not self.paths:
             raise InputError(f"{source}: no image in it; expected files {', '.join(sorted(IMAGE_SUFFIXES))}")
-        self._size = self._common_size()
-        self._fps = fps
-        self._times = np.arange(len(self.paths)) / (fps or 1.0)
+        self.files = tuple(self.paths)
+        self.size = self._common_size()
+        self.fps = fps
+        self.timestamps = np.arange(len(self.paths)) / (fps or 1.0)
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Every image, in order."""
-        return tuple(self.paths)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels as displayed, after the EXIF orientation."""
-        return self._size
-
-    @property
-    def timestamps(self) -> npt.NDArray[np.float64]:
-        """Seconds, (T,); one second apart where the images have no time."""
-        return self._times
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second as given; None: the images have no time."""
-        return self._fps
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
-        """Yield the images start..stop (exclusive; None: to the end), (height, width, 3) red green blue.
-
-        Raises:
-            InputError: the range is not within the images, or a file cannot be read any more.
-            FormatError: an image is damaged.
-        """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start <= stop <= len(self):
-            raise InputError(f"{self.paths[0].parent}: images {start}..{stop} asked for, there are 0..{len(self)}")
+    def _decoded(self, start: int, stop: int) -> Iterator[Image]:
         return (read_image(path, max_pixels=self.max_pixels) for path in self.paths[start:stop])
 
     def _common_size(self) -> tuple[int, int]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from marey.core.errors import InputError
 from marey.core.recording import FrameSource, Image
+from marey.io.frame_axis import FrameAxis
 
 
-class ResampledFrames:
+class ResampledFrames(FrameAxis):
     """For every moment of a common time axis the nearest frame of a view, black where the view has none.
 
     Args:
@@ -36,41 +36,11 @@ class ResampledFrames:
             raise InputError(f"places: expected {len(timestamps)} ascending indices of frames of the view, or -1")
         self._source = source
         self._places = places
-        self._times = timestamps
-        self._fps = fps
+        self.files, self.size = source.files, source.size
+        self.timestamps, self.fps = timestamps, fps
 
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """What is read."""
-        return self._source.files
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels as displayed."""
-        return self._source.size
-
-    @property
-    def timestamps(self) -> npt.NDArray[np.float64]:
-        """Seconds on the common axis, (T,)."""
-        return self._times
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second of the common axis."""
-        return self._fps
-
-    def __len__(self) -> int:
-        return len(self._places)
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
-        """Yield the images of the moments start..stop; every frame of the view is decoded once.
-
-        Raises:
-            InputError: the range is not within the axis.
-        """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start <= stop <= len(self):
-            raise InputError(f"frames {start}..{stop} asked for, there are 0..{len(self)}")
+    def _decoded(self, start: int, stop: int) -> Iterator[Image]:
+        """Every frame of the view is decoded once."""
         return self._chosen(self._places[start:stop])
 
     def _chosen(self, places: npt.NDArray[np.int64]) -> Iterator[Image]:

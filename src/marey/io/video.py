@@ -19,10 +19,11 @@ import numpy.typing as npt
 from marey.core.errors import FormatError, InputError
 from marey.core.recording import Image
 from marey.io.atomic import atomic_path
+from marey.io.frame_axis import FrameAxis
 from marey.io.pixels import MAX_PIXELS, check_pixels
 
 
-class VideoFrames:
+class VideoFrames(FrameAxis):
     """The frames of a video file, decoded when asked for and never kept.
 
     Opening reads the packets' time stamps without decoding them, so the number of frames and their times, at a variable
@@ -61,49 +62,13 @@ class VideoFrames:
                 f"{self.path}: its header promises {promised} frames, it holds {self._pts.size}; cut off?", stacklevel=2
             )
         step = float(seconds) if self._timed else 1 / float(rate or 25)
-        self._times: npt.NDArray[np.float64] = self._pts.astype(np.float64) * step
-        self._fps = float(rate) if rate else None
-        self._size, self._turns = self._look()
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The video."""
-        return (self.path,)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels as displayed, after the rotation flag."""
-        return self._size
-
-    @property
-    def timestamps(self) -> npt.NDArray[np.float64]:
-        """Presentation times in seconds, (T,), strictly increasing."""
-        return self._times
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second, the average where the rate varies."""
-        return self._fps
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Image]:
-        """Yield the frames start..stop (exclusive; None: to the end), (height, width, 3) red green blue.
-
-        Decoding begins at the key frame before `start`. Cost: the frames from there on; memory: one frame and what the
-        codec keeps.
-
-        Raises:
-            InputError: the range is not within the video.
-            FormatError: the frame size changes within the file.
-        """
-        stop = len(self) if stop is None else stop
-        if not 0 <= start <= stop <= len(self):
-            raise InputError(f"{self.path}: frames {start}..{stop} asked for, it has 0..{len(self)}")
-        return self._decoded(start, stop)
+        self.files = (self.path,)
+        self.timestamps = self._pts.astype(np.float64) * step
+        self.fps = float(rate) if rate else None
+        self.size, self._turns = self._look()
 
     def _decoded(self, start: int, stop: int) -> Iterator[Image]:
+        """From the key frame before `start`; memory: one frame and what the codec keeps."""
         wanted, lost = start, 0
         for place, image in self._numbered(start) if start < stop else ():
             if place < wanted:
@@ -118,7 +83,7 @@ class VideoFrames:
             wanted += 1
             if wanted >= stop:
                 break
-        width, height = self._size
+        width, height = self.size
         for _ in range(wanted, stop):
             lost += 1
             yield np.zeros((height, width, 3), np.uint8)
@@ -169,9 +134,9 @@ class VideoFrames:
 
     def _image(self, frame: av.VideoFrame) -> Image:
         width, height = (frame.width, frame.height) if self._turns % 2 == 0 else (frame.height, frame.width)
-        if (width, height) != self._size:
+        if (width, height) != self.size:
             raise FormatError(
-                f"{self.path}: the frame size changes from {self._size} to {(width, height)}; convert it to one size"
+                f"{self.path}: the frame size changes from {self.size} to {(width, height)}; convert it to one size"
             )
         image: Image = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), self._turns))
         return image
