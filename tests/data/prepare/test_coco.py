@@ -8,6 +8,7 @@ import pytest
 
 from marey.core import FormatError, InputError, MissingAssetError
 from marey.data.masks import read_mask
+from marey.data.prepare import annotated_pictures
 from marey.data.prepare.coco import CocoOptions
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import DATA_SETS
@@ -134,3 +135,18 @@ def test_prepare__an_annotation_of_no_picture_is_told(root):
 def test_prepare__no_split_is_an_error(root):
     with pytest.raises(InputError, match="expected train, validation or both"):
         prepared(root, splits=())
+
+
+def test_prepare__goes_on_after_the_crop_that_failed(root, monkeypatch):
+    monkeypatch.setattr(annotated_pictures, "_CHUNK", 1)
+    last = root / "train2017" / "000000000004.jpg"
+    picture = last.read_bytes()
+    last.unlink()
+    with pytest.raises(MissingAssetError, match="000000000004"):
+        prepared(root, splits=("train",))
+    last.write_bytes(picture)
+    (root / "train2017" / "000000000009.jpg").unlink()  # of the first crop, which is done
+    labels = prepared(root, splits=("train",))
+    assert labels.values["mask"].tolist() == ["masks/coco_000000000009_71.png", ""]
+    assert all((root.parent / "out" / path).exists() for path in labels.images.path.tolist())
+    assert not (root.parent / "out" / "parts").exists()

@@ -145,6 +145,13 @@ def test_prepare__detected_people_get_the_detection_they_overlap_most(root):
     np.testing.assert_allclose(labels.values["box"], [[50, 70, 95, 80], [245, 55, 90, 70]])
 
 
+def test_prepare__pictures_without_detections_are_told(root):
+    (root / "yolov3_detections.json").write_text(json.dumps({"mpii/images/a.jpg": [[50, 70, 95, 80, 0.9]]}))
+    assert prepared(root, rule="detected", crops=False).person.tolist() == [0]
+    card = json.loads((root.parent / "out" / "card.json").read_text("utf-8"))
+    assert card["notes"] == ["1 pictures are not in the file of detections; nobody was taken from them."]
+
+
 def test_prepare__names_of_crops_do_not_collide(root):
     labels = prepared(root, rule="annotated")
     assert labels.images.path.tolist() == [

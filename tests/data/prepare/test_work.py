@@ -114,7 +114,7 @@ def test_prepare__writes_labels_and_a_card_that_says_from_what(toy):
     assert card["notes"] == ["Zero has no square worth keeping."]
     digest = hashlib.sha256(b"1\n2\n3\n4\n").hexdigest()
     assert card["inputs"] == [{"path": "numbers.txt", "bytes": 8, "sha256": digest}]
-    assert card["seconds"] >= 0
+    assert card["seconds_of_last_run"] >= 0
     assert not (out / "parts").exists()
 
 
@@ -144,6 +144,19 @@ def test_prepare__other_options_are_refused_until_it_starts_over(toy):
     with pytest.raises(InputError, match=r'was begun with toy with \{"power": 2.*now asked for .*"power": 3.*--fresh'):
         prepared(toy, power=3)
     assert prepared(toy, power=3, fresh=True).values["square"].tolist() == [1, 8, 27, 64]
+
+
+def test_prepare__another_version_does_not_go_on_with_what_is_half_done(toy):
+    out = toy.parent / "out"
+    out.mkdir()
+    head = {"data_set": "toy", "options": {"power": 2, "slow": False}, "marey": "0.0.1"}
+    (out / "preparation.jsonl").write_text(json.dumps(head) + "\n" + json.dumps({"done": "number 1"}) + "\n")
+    with pytest.raises(InputError, match=r"was begun by Marey 0\.0\.1, this is .*--fresh"):
+        prepared(toy)
+    assert prepared(toy, fresh=True).values["square"].tolist() == [1, 4, 9, 16]
+    lines = (out / "preparation.jsonl").read_text().splitlines()
+    (out / "preparation.jsonl").write_text("\n".join([json.dumps(head), *lines[1:]]) + "\n")
+    assert prepared(toy).values["square"].tolist() == [1, 4, 9, 16]  # what is complete stays so
 
 
 def test_prepare__a_missing_file_names_itself_its_source_and_licence(toy):

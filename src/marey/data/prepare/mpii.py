@@ -135,12 +135,17 @@ def _detected(found: MpiiAnnotations, root: Path, options: MpiiOptions, work: Wo
     own = expand_boxes(boxes_of_points(found.keypoints[rows]), JOINT_BOX)
     taken = np.full((len(rows), 4), np.nan)
     starts = np.flatnonzero(np.diff(found.image[rows], prepend=-1))
+    unknown = 0
     for here in np.split(np.arange(len(rows)), starts[1:]) if len(rows) else ():
         name = found.names[found.image[rows[here[0]]]]
-        there = boxes_of_image(boxes, f"images/{name}", f"mpii/images/{name}", name)
+        keys = f"images/{name}", f"mpii/images/{name}", name
+        unknown += not any(key in boxes for key in keys)
+        there = boxes_of_image(boxes, *keys)
         there = there[there[:, 4] > LEAST_CONFIDENCE]
         partner = match_boxes(own[here], there[:, :4], least_iou=LEAST_IOU)
         taken[here[partner >= 0]] = there[partner[partner >= 0], :4]
+    if unknown:
+        work.note(f"{unknown} pictures are not in the file of detections; nobody was taken from them.")
     kept = np.isfinite(taken).all(-1) & np.isin(rows, enough)
     return rows[kept], taken[kept]
 

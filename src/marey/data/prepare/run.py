@@ -101,7 +101,7 @@ def _card(work: Work, labels: Labels | None, options: Any, *, seconds: float) ->
         "licence": work.source.licence,
         "prepared_with": {"marey": __version__, "numpy": np.__version__, "python": platform.python_version()},
         "prepared_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "seconds": round(seconds, 1),
+        "seconds_of_last_run": round(seconds, 1),
         "options": _plain(options),
         "labels": None if labels is None else label_counts(labels),
         "notes": list(work.notes),

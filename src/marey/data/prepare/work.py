@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from marey._version import __version__
 from marey.core import FormatError, InputError, MissingAssetError
 from marey.data.labels.columns import Array
 from marey.data.prepare.journal import Journal
@@ -28,6 +29,8 @@ LABELS = "labels.npz"
 PARTS = "parts"
 
 _BLOCK = 1 << 20
+_EVERYTHING = "everything"
+"""The last step."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -37,7 +40,8 @@ class Work:
     """A run that can be interrupted anywhere and goes on where it stopped.
 
     What was done is in a journal beside the outputs. Another run with the same options skips it; a run with other
-    options, or with inputs that have changed since, is refused unless it is told to start over.
+    options, by another version of Marey, or with inputs that have changed since, is refused unless it is told to start
+    over. What is complete stays so in later versions.
     """
 
     def __init__(
@@ -81,14 +85,15 @@ class Work:
         if fresh:
             self._forget()
         if not self.journal.facts:
-            self.journal.note(head)
-        began = self.journal.facts[0]
-        if began != json.loads(json.dumps(head)):
-            raise InputError(
-                f"{self.out}: was begun with {_words(began)}, now asked for {_words(head)}; "
-                "pass --fresh to start over, or another --out"
-            )
+            self.journal.note({**head, "marey": __version__})
         facts = self.journal.facts
+        began = {name: value for name, value in facts[0].items() if name != "marey"}
+        over = "pass --fresh to start over, or another --out"
+        if began != json.loads(json.dumps(head)):
+            raise InputError(f"{self.out}: was begun with {_words(began)}, now asked for {_words(head)}; {over}")
+        version, complete = facts[0].get("marey"), any(fact.get("done") == _EVERYTHING for fact in facts)
+        if version != __version__ and not complete:
+            raise InputError(f"{self.out}: was begun by Marey {version}, this is {__version__}; {over}")
         self._done = {str(fact["done"]) for fact in facts if "done" in fact}
         self._inputs = {str(fact["input"]): fact for fact in facts if "input" in fact}
         self._seen: set[str] = set()
@@ -256,13 +261,13 @@ class Work:
         Raises:
             InputError: the journal cannot be written.
         """
-        self.finish("everything")
+        self.finish(_EVERYTHING)
         self._remove_parts()
 
     @property
     def is_complete(self) -> bool:
         """Whether an earlier run did everything."""
-        return self.done("everything")
+        return self.done(_EVERYTHING)
 
 
 def read_card(path: Path) -> dict[str, Any]:
