@@ -42,6 +42,8 @@ class SmallRecipe:
     dropout: float = 0.2
     idle: bool = False
     """Whether the network has a part that no loss depends on."""
+    normalise: bool = False
+    """Whether inputs are normalised by the statistics of the batch."""
     training: TrainingSettings = field(default_factory=settings)
 
     def task(self, data: Path | None) -> SmallTask:
@@ -78,6 +80,8 @@ class SmallTask:
         )
         if recipe.idle:
             self.model.idle = Idle(3, 3)
+        if recipe.normalise:
+            self.model.insert(0, nn.BatchNorm1d(INPUTS))
         self.seen: list[list[int]] = []
         with torch.no_grad():
             for parameter in self.model.parameters():

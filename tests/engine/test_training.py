@@ -99,6 +99,18 @@ def test_train__two_processes_stop_together_and_go_on(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("wishes", [{}, {"ema_decay": None, "validate_every": 0}])
+def test_train__two_processes_agree_on_the_statistics_of_normalisation(tmp_path, wishes):
+    done = in_processes(tmp_path, {"recipe": {"normalise": True}, "settings": wishes}, *TORCHRUN)
+    assert done.returncode == 0, done.stderr
+    states = [json.loads((tmp_path / f"rank-{rank}-of-2.json").read_text())["state"] for rank in (0, 1)]
+    assert states[0]["0.running_mean"] != [0.0] * 6
+    assert states[0] == states[1]
+    exported = read_weights(tmp_path / "weights")["0.running_mean"]
+    assert exported.tolist() == torch.tensor(states[0]["0.running_mean"]).half().float().tolist()
+
+
+@pytest.mark.slow
 def test_train__two_processes_with_a_part_that_no_loss_depends_on(tmp_path):
     done = in_processes(tmp_path / "a", {"recipe": {"idle": True}}, *TORCHRUN)
     assert "set training.unused_parameters = true" in done.stderr

@@ -26,6 +26,7 @@ def main() -> None:
     task = SmallTask(SmallRecipe(**wishes.get("recipe", {})), **faults)
     result = train(task, settings(**wishes.get("settings", {})), out)
     told = {"world": result.world, "rank": result.rank, "seen": task.seen, "scores": result.scores}
+    told["state"] = {name: value.tolist() for name, value in task.model.state_dict().items()}
     (out / f"rank-{result.rank}-of-{os.environ.get('WORLD_SIZE', '1')}.json").write_text(json.dumps(told))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import distributed
 from tqdm import tqdm
 
 from marey.core import InputError, TrainingTask
@@ -87,6 +88,7 @@ class Run:
 
     def export(self, folder: Path) -> dict[str, Any]:
         """Give the model the weights that count, the averaged and the best, and write them with their card."""
+        self._agree_on_buffers()
         step, scores = self.step, self.scores
         if self.settings.best is not None and self.best:
             state, note = read_checkpoint(self.folder, int(self.best["step"]))
@@ -146,6 +148,16 @@ class Run:
         votes = torch.tensor(float(asked), device=self.fabric.device)
         return bool(self.fabric.all_reduce(votes, reduce_op="sum") > 0)
 
+    def _agree_on_buffers(self) -> None:
+        """Give all processes the buffers of the first: each has statistics of its own shards in batch normalisation."""
+        if self.fabric.world_size == 1:
+            return
+        states = [self.task.model.state_dict(), *([self.average.state] if self.average is not None else [])]
+        for name, _ in self.task.model.named_buffers():
+            for state in states:
+                if name in state:  # some buffers are not kept
+                    distributed.broadcast(state[name], 0)
+
     @contextmanager
     def _weights_that_count(self) -> Iterator[None]:
         """The averaged weights, if there are, and evaluation mode, while the block runs."""
@@ -155,6 +167,7 @@ class Run:
 
     def _validate(self, journal: Journal) -> bool:
         """Score the weights that count, and say whether they are the best so far."""
+        self._agree_on_buffers()
         with self._weights_that_count():
             self.scores = validated(
                 self.task, self.fabric, seed=self.settings.seed, step=self.step, dtype=self.stepper.dtype
