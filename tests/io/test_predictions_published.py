@@ -62,7 +62,7 @@ def test_metrabs__3dhp_is_read_in_the_camera_with_its_words(tmp_path):
     )
     predictions, labels = read_metrabs_predictions(path, "3dhp")
     assert predictions.sequence.tolist() == ["TS1", "TS5"]
-    assert predictions.frame.tolist() == [1, 20]
+    assert predictions.frame.tolist() == [0, 19]  # its images count from 1
     assert predictions.joint_names == METRABS_JOINTS["3dhp"]
     assert labels.values["activity"].tolist() == ["Sports", "Misc."]
     assert labels.values["scene"].tolist() == ["green-screen", "outdoor"]

@@ -57,9 +57,9 @@ def read_metrabs_predictions(
 ) -> tuple[PoseRows, PoseRows | None]:
     """Predictions and labels of MeTRAbs's test run.
 
-    The sequence is the folder of an image below the data set's, its frame the last number of its name. Human3.6M is
-    read in the world's frame, the others in the camera's. The file of MuPoTS holds detections without truth, so its
-    labels are None.
+    The sequence is the folder of an image below the data set's, its frame the last number of its name (one less of
+    MPI-INF-3DHP, whose images count from 1). Human3.6M is read in the world's frame, the others in the camera's. The
+    file of MuPoTS holds detections without truth, so its labels are None.
 
     Args:
         path: The archive.
@@ -104,7 +104,8 @@ def _places(path: Path, images: Array, data: str, count: int) -> tuple[Array, Ar
         raise FormatError(f"{path}: the name of {len(bad)} images holds no frame number, such as '{bad[0]}'")
     folders = [name.rsplit("/", 1)[0] if "/" in name else "" for name in names]
     below = [_below(folder.split("/"), data) for folder in folders]
-    return np.array(below, dtype=np.str_), np.array([int(found[1]) for found in frames if found], dtype=np.int64)
+    numbers = np.array([int(found[1]) for found in frames if found], dtype=np.int64)
+    return np.array(below, dtype=np.str_), numbers - 1 if data == "3dhp" else numbers
 
 
 def _below(folders: Sequence[str], data: str) -> str:

@@ -18,6 +18,7 @@ from marey.data.prepare.sources import data_source
 from marey.geometry.projection import project
 from marey.io.images import read_image
 from marey.io.predictions import read_pose_rows
+from marey.pipeline.scoring import score_predictions
 
 scipy_io = pytest.importorskip("scipy.io", reason="the optional scipy is not installed")
 pytest.importorskip("h5py", reason="the optional h5py is not installed")
@@ -147,6 +148,13 @@ def test_crop__is_as_bright_as_the_original_makes_it(labels):
     expected = cv2.cvtColor(np.uint8([[[lab[0], lab[1] + 19, lab[2] - 19]]]), cv2.COLOR_LAB2RGB)[0, 0]
     brightest = image.reshape(-1, 3)[image.sum(-1).argmax()].astype(int)
     assert np.abs(brightest - expected.astype(int)).max() <= 25  # JPEG halves the resolution of colours
+
+
+def test_crop__colours_stay_if_asked(download, tmp_path):
+    found = prepared(download, tmp_path / "o", replace(ONLY_8, adjust_colours=False))
+    image = read_image(tmp_path / "o" / found.images.path[0])
+    brightest = image.reshape(-1, 3)[image.sum(-1).argmax()].astype(int)
+    assert np.ptp(brightest) < 12
 
 
 def test_mask__is_the_part_that_fits_the_box(labels):
@@ -355,6 +363,29 @@ def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentati
     outdoor = found.cameras[int(found.images.camera[-1])]
     np.testing.assert_allclose(outdoor.intrinsics[1], [0, 1672.593708, 556.352188], atol=1e-5)
     np.testing.assert_allclose(outdoor.distortion[:2], [-0.276859611, 0.131125256], atol=1e-12)
+
+
+def test_evaluate__scores_a_file_of_metrabs(tmp_path):
+    """Everybody 30 mm to the right, in its order of joints: nothing is left once the pelvises lie on each other."""
+    root = tmp_path / "3dhp"
+    arrays = evaluation_arrays()
+    for place in range(1, 7):
+        (root / f"TS{place}").mkdir(parents=True)
+        scipy_io.savemat(root / f"TS{place}/annot_data.mat", arrays)
+    prepared(root, tmp_path / "o", Mpi3dhpOptions(splits=("test",)))
+    names = [(place, frame) for place in range(1, 7) for frame in (0, 2)]
+    order = [*range(14), 15, 16, 14]
+    poses = np.stack([arrays["annot3"][:, order, 0, frame].T for _, frame in names])
+    np.savez(
+        tmp_path / "predictions_3dhp.npz",
+        image_path=np.array([f"3dhp/TS{place}/imageSequence/img_{frame + 1:06d}.jpg" for place, frame in names]),
+        coords3d_pred=poses + np.array([30.0, 0, 0]),
+        coords3d_true=poses,
+    )
+    labels = tmp_path / "o/protocols/3dhp.npz"
+    scores = score_predictions(tmp_path / "predictions_3dhp.npz", protocol_name="3dhp", labels=labels)
+    assert scores.values["mpjpe_mm"] == pytest.approx(0, abs=1e-3)
+    assert set(scores.groups["pck/scene"]) == {"green-screen", "no-green-screen", "outdoor"}
 
 
 @pytest.mark.parametrize(

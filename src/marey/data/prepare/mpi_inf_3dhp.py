@@ -82,6 +82,8 @@ class Mpi3dhpOptions:
     """Metres that some joint must have moved since the last frame taken; 0 takes all."""
     crops: bool = True
     """Whether crops are written; otherwise the labels are of the download's images, which must have been extracted."""
+    adjust_colours: bool = True
+    """Whether crops are made brighter and the studio's green is taken out of them."""
     masks: bool = True
     """Whether masks are written with the crops."""
     first_camera: Literal[0, 1] | None = None
@@ -215,7 +217,12 @@ def _training_labels(take: _Take, split: str, root: Path, options: Mpi3dhpOption
     folder = root / take.subject / take.sequence
     names = [f"{take.key}/img_{take.number}_{frame:06d}" for frame in take.frame.tolist()]
     if options.crops:
-        crops = plan_crops(_repeated(take.camera, len(take)), take.boxes, up=UP, rule=TRAINING_RULE)
+        crops = plan_crops(
+            _repeated(take.camera, len(take)),
+            take.boxes,
+            up=UP,
+            rule=TRAINING_RULE if options.adjust_colours else CropRule(),
+        )
         masked = work.part(
             f"{take.key}/{take.number}", lambda: {"masked": _write(take, names, crops, folder, options, work)}
         )["masked"]
