@@ -311,3 +311,24 @@ def test_prepare__frames_of_slightly_other_size_than_the_calibration(tmp_path):
     np.testing.assert_allclose(labels.values["keypoints"][0, 0], [39.595, 39.995], atol=1e-4)
     np.testing.assert_allclose(labels.cameras.intrinsics[0].numpy()[0], [99, 0, 49.495], atol=1e-4)
     assert labels.images.size.tolist() == [[99, 80]] * 4
+
+
+@pytest.mark.realdata
+def test_prepare__a_real_recording_of_four_cameras(tmp_path, shared_data):
+    demo = shared_data / "pose2sim_demo"
+    folder = tmp_path / "balancing"
+    folder.mkdir()
+    (folder / "views").symlink_to(demo / "balancing" / "videos")
+    (folder / "keypoints").symlink_to(demo / "balancing" / "pose")
+    (folder / "calibration.toml").symlink_to(demo / "calibration" / "Calib_qualisys.toml")
+    (folder / "person.trc").symlink_to(demo / "balancing" / "pose-3d" / "reference_raw.trc")
+    with pytest.warns(UserWarning, match="its frames are 1080x1920"):
+        labels = prepared(folder, step=10)
+    assert len(labels.images) == 4 * 5  # keypoints of 50 frames
+    assert labels.by_moment().shape == (5, 4)
+    assert labels.skeleton.joints[0] == "right_hip"
+    told = next(note for note in notes(folder) if "pixels from keypoints" in note)
+    assert "turned from y up to z up" in told
+    assert float(told.split("lie ")[1].split()[0]) < 20
+    box = labels.values["box"]
+    assert (box[:, 3] > 400).all()  # he fills a good part of the 1920 lines
