@@ -42,7 +42,8 @@ def frames_in(ranges: Ranges, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.b
     if not ranges:
         return np.ones(len(frames), dtype=bool)
     low, high = np.array(ranges).T
-    return ((frames[:, None] >= low) & (frames[:, None] < high)).any(-1)
+    inside: npt.NDArray[np.bool_] = np.any((frames[:, None] >= low) & (frames[:, None] < high), axis=-1)
+    return inside
 
 
 def camera_id(name: str) -> int:

@@ -105,7 +105,7 @@ def boxes_of_joints(joints: Array, cameras: Cameras, sizes: Array) -> Array:
     world = torch.from_numpy(np.ascontiguousarray(joints, dtype=np.float64)).reshape(1, -1, *joints.shape[-2:])
     pixels = project(world.expand(views, -1, -1, -1), cameras.to(torch.float64)).numpy()
     hull = boxes_of_points(pixels.transpose(1, 0, 2, 3))
-    meets = (hull[..., :2] < sizes).all(-1) & ((hull[..., :2] + hull[..., 2:]) > 0).all(-1)
+    meets = np.all((hull[..., :2] < sizes) & (hull[..., :2] + hull[..., 2:] > 0), axis=-1)
     boxes: Array = np.where(meets[..., None], expand_boxes(hull, JOINT_ROOM), np.nan)
     return boxes.reshape(*batch, views, 4)
 

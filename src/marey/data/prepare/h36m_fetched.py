@@ -180,8 +180,8 @@ def _boxes_of_view(
     else:
         work.require(path, "masks of people's boxes (--boxes joints does without)")
         edges = read_mask_boxes(work.record(path), frames).astype(np.float64)
-    spans: Array = edges_to_spans(replaced_boxes(edges, frames, detections.get(place)))
-    empty: Array = (spans[:, 2:] <= 0).any(-1)
+    spans = edges_to_spans(replaced_boxes(edges, frames, detections.get(place)))
+    empty = np.any(spans[:, 2:] <= 0, axis=-1)
     if empty.any():
         subject, action, camera = place
         work.note(f"{subject} {action}: {empty.sum()} boxes of camera {camera} are empty; those views are left out")

@@ -119,7 +119,7 @@ def _take(
     joints = poses[kept]
     if options.corrects("official"):
         joints, boxes = put_right(subject, action, joints, boxes, cameras)
-    boxes = np.where((sizes > 0).all(-1)[:, None], boxes, np.nan)
+    boxes = np.where(np.all(sizes > 0, axis=-1)[:, None], boxes, np.nan)
     return Take(subject=subject, action=action, frames=kept, joints=joints, boxes=boxes, sizes=sizes).arrays()
 
 
@@ -169,7 +169,7 @@ def _boxes(
     for view, camera in enumerate(CAMERAS):
         if sizes[view].any():
             found[:, view] = _boxes_of_view(files, pair, camera, frames, work)
-    empty = ~(found[..., 2:] > 0).all(-1) & (sizes > 0).all(-1)
+    empty = ~np.all(found[..., 2:] > 0, axis=-1) & np.all(sizes > 0, axis=-1)
     for view, count in enumerate(empty.sum(0).tolist()):
         if count:
             work.note(f"{pair[0]} {pair[1]}: {count} boxes of camera {CAMERAS[view]} are empty; left out")

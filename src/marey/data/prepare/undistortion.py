@@ -72,7 +72,7 @@ def _distort_h36m(points: Tensor, camera: Cameras) -> Tensor:
 def undistortion_maps(camera: Cameras, size: tuple[int, int], *, formula: Formula) -> UndistortionMaps:
     """The maps for `undistort_image`; arguments and errors as `source_pixels`."""
     pixels = source_pixels(camera, size, formula=formula).astype(np.float32)
-    whole, fraction = cv2.convertMaps(pixels, None, cv2.CV_16SC2)  # type: ignore[call-overload]
+    whole, fraction = cv2.convertMaps(pixels, None, cv2.CV_16SC2)
     return UndistortionMaps(whole.astype(np.int16, copy=False), fraction.astype(np.uint16, copy=False))
 
 
