@@ -216,6 +216,32 @@ def test_resume__goes_on_where_a_damaged_image_stopped_it(download, tmp_path):
     assert all((tmp_path / "o" / path).exists() for path in found.images.path)
 
 
+def test_training_frames__end_where_the_published_ones_do(tmp_path):
+    """Camera 2 of S6 Seq2 has 3911 frames; S1 Seq1 is read up to frame 6415, whatever is annotated after."""
+    root, small = tmp_path / "3dhp", tmp_path / "small"
+    block = CALIBRATION[CALIBRATION.index("name          1") :]
+    write_sequence(small, [[person()]] * 3, frames=(0,))
+    (small / "camera.calibration").write_text(CALIBRATION + block)
+    for subject in range(1, 8):
+        for sequence in ("Seq1", "Seq2"):
+            (root / f"S{subject}").mkdir(parents=True, exist_ok=True)
+            (root / f"S{subject}" / sequence).symlink_to(small)
+    for place, count, kept in (("S6/Seq2", 3930, 3911), ("S1/Seq1", 6430, 6416)):
+        (root / place).unlink()
+        write_sequence(root / place, [[person()]] * 3, frames=(0,))
+        (root / place / "camera.calibration").write_text(CALIBRATION + block)
+        moving_away = np.stack([person((0, 0, 3000.0)), person((200, 0, 3000.0))])[np.arange(count) // 5 % 2]
+        poses = annotation([moving_away[:1], moving_away[:1], moving_away])
+        scipy_io.savemat(root / place / "annot.mat", poses)
+        for frame in range(0, kept, 5):
+            (root / place / "imageSequence" / f"img_2_{frame:06d}.jpg").touch()
+    found = prepared(root, tmp_path / "o", Mpi3dhpOptions(splits=("train",), cameras=(2,), crops=False))
+    for place, last, count in (("S6/Seq2", 3910, 783), ("S1/Seq1", 6415, 1284)):
+        frames = found.images.frame[found.images.sequence == place]
+        assert (frames.max(), len(frames)) == (last, count)
+    assert len(found) == 783 + 1284 + 12
+
+
 def film(path, images):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25, (64, 64))
     for image in images:
@@ -234,7 +260,7 @@ def test_films__give_the_same_frames_as_images(download, tmp_path):
             for path in folder.glob("*.jpg"):
                 path.unlink()
     found = prepared(root, tmp_path / "o")
-    again = prepared(download, tmp_path / "p")
+    again = prepared(download, tmp_path / "p", workers=3)
     assert found.images.path.tolist() == again.images.path.tolist()
     assert found.values["mask"].tolist() == again.values["mask"].tolist()
     for path in found.images.path:
