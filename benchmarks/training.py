@@ -9,7 +9,8 @@ The task is the lifter on its synthetic people, a small network, its losses plai
   `foreign_rows` those that one had and the single process had not. `largest_difference`: of any parameter, averaged
   parameter or optimiser's moment after the last step, in double and in single precision.
 - resume: the process is killed with SIGKILL from outside, at moments that nothing in it knows of, and started again
-  until it is through; a checkpoint is written after every step, so that kills fall into writing, too.
+  until it is through. A checkpoint is written after every step; every other kill waits until one is being written, and
+  `half_written` counts those that left a file of which only a part was there.
   `differing_values`: of parameters, averages, moments and exported weights, those whose bits are not those of a run
   that nobody killed.
 """
@@ -157,10 +158,9 @@ def two_processes(place: Path, steps: int) -> dict[str, Any]:
 
 def resume(place: Path, steps: int, kills: int) -> dict[str, Any]:
     """Kill a run again and again, and compare it with one that nobody kills."""
-    source = random.Random(0)  # noqa: S311 - moments, not secrets
     out = place / "killed"
     targets = [(number + 1) * steps // (kills + 1) for number in range(kills)]
-    killed_at = [kill_after(out, steps, target, source.uniform(0, 0.05)) for target in targets]
+    halves = [kill_after(out, steps, target, writing=number % 2 == 0) for number, target in enumerate(targets)]
     run(out, steps, "32-true")
     whole = tensors(place / "one-float32", steps)
     again = tensors(out, steps)
@@ -169,21 +169,35 @@ def resume(place: Path, steps: int, kills: int) -> dict[str, Any]:
     differing = sum(int((bits(value) != bits(again[name])).any(1).sum()) for name, value in whole.items())
     differing += sum(int((bits(value) != bits(weights[1][name])).any(1).sum()) for name, value in weights[0].items())
     values = sum(value.numel() for value in (*whole.values(), *weights[0].values()))
-    return {"kills": len(killed_at), "killed_after_steps": killed_at, "differing_values": differing, "values": values}
+    return {"kills": kills, "half_written": sum(halves), "differing_values": differing, "values": values}
 
 
-def kill_after(out: Path, steps: int, target: int, delay: float) -> int:
-    """Start a run, kill it some time after its checkpoint of a step is there, and say how far it had come."""
+def kill_after(out: Path, steps: int, target: int, *, writing: bool) -> bool:
+    """Start a run, kill it some time after its checkpoint of a step, and say whether it was writing the next.
+
+    Args:
+        out: Folder of the run.
+        steps: Of the run.
+        target: The step.
+        writing: Wait until a checkpoint is being written; else for up to a twentieth of a second.
+    """
+    folder = out / "checkpoints"
     process = subprocess.Popen(command(out, steps, "32-true"), env={**os.environ, **ONE_THREAD})
-    while max(steps_kept(out / "checkpoints"), default=0) < target:
+    moment = random.uniform(0, 0.05)  # noqa: S311 - not a secret, and another one every time
+    while max(steps_kept(folder), default=0) < target or (writing and not half_written(folder)):
         if process.poll() is not None:
-            raise RuntimeError(f"the run ended with {process.returncode} before it was killed")
-        time.sleep(0.002)
-    time.sleep(delay)
+            raise RuntimeError(f"the run ended with {process.returncode} before it was killed; take more steps")
+        time.sleep(0.001)
+    time.sleep(0 if writing else moment)
     process.send_signal(signal.SIGKILL)
     if process.wait() != -signal.SIGKILL:
         raise RuntimeError("the run was through before it was killed; take more steps")
-    return max(steps_kept(out / "checkpoints"))
+    return half_written(folder)
+
+
+def half_written(folder: Path) -> bool:
+    """Whether a checkpoint is there under the name that it has while it is written."""
+    return any(folder.glob(".step-*"))
 
 
 def run(out: Path, steps: int, precision: str, *launcher: str) -> None:
