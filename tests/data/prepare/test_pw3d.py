@@ -1,5 +1,6 @@
 """3DPW, on sequence files written down here as Python 2 wrote them, with numbers worked out by hand."""
 
+import json
 import pickle
 
 import cv2
@@ -327,6 +328,22 @@ def test_prepare__a_body_turned_about_its_pelvis(tmp_path):
     quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
     vertices = (man["v_template"] - pelvis) @ quarter.T + pelvis + [0, -0.2, 0]
     np.testing.assert_allclose(labels.values["box"], [corners(vertices)], rtol=1e-4)
+    # half a turn about x, then 5 metres ahead, is the camera's view of the pelvis at rest moved by (0, -0.2, 0)
+    seen = (pelvis + np.array([0, -0.2, 0])) @ UPRIGHT.T + [0, 0, 5]
+    np.testing.assert_allclose(labels.values["smpl_translation"][0], seen - pelvis, atol=1e-5)
+    assert "joints and bodies are" in (tmp_path / "out/card.json").read_text()
+
+
+def test_prepare__joints_that_fit_the_bodies(tmp_path):
+    man = family_arrays(seed=1)
+    made = sequence(people=1, frames=1)
+    made["jointPositions"][0][0, :3] = man["J_regressor"][0] @ man["v_template"] + [0, -0.2, 0]
+    write(tmp_path / "d", people=1, frames=1, jointPositions=made["jointPositions"])
+    with_body = prepared(tmp_path / "d", tmp_path / "out", smpl=bodies(tmp_path / "smpl"), crops=False)
+    assert "apart" not in (tmp_path / "out/card.json").read_text()
+    without = prepared(tmp_path / "d", tmp_path / "out2")
+    for name in ("smpl_orientation", "smpl_translation"):
+        np.testing.assert_allclose(with_body.values[name], without.values[name], atol=1e-6)
 
 
 def test_crops__files_of_the_original_and_their_list(tmp_path):
@@ -428,6 +445,10 @@ def test_prepare__no_regressor_of_the_14_joints(tmp_path):
     write(tmp_path / "d")
     prepared(tmp_path / "d", tmp_path / "out", smpl=smpl, crops=False)
     assert [path.name for path in (tmp_path / "out/protocols").iterdir()] == ["test_24.npz"]
+    inputs = json.loads((tmp_path / "out/card.json").read_text())["inputs"]
+    assert {entry["path"].rpartition("/")[2] for entry in inputs} == {
+        "SMPL_MALE.npz", "basicModel_f_lbs_10_207_0_v1.0.0.npz", "flat_guitar_01.pkl",
+    }  # fmt: skip
     assert "no J_regressor_h36m.npy" in (tmp_path / "out/card.json").read_text()
     with pytest.raises(MissingAssetError, match="--smpl takes the folder"):
         prepared(tmp_path / "d", tmp_path / "out2", smpl=tmp_path / "nowhere")

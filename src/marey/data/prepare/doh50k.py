@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from marey.body.model import BodyModel
 from marey.core import Cameras, FormatError, InputError, skeleton
 from marey.data.boxes import expand_boxes
 from marey.data.human_data import write_labels_as_human_data
@@ -88,7 +89,10 @@ def prepare(root: Path, out: Path, options: Doh50kOptions, work: Work) -> Labels
     cameras = _cameras(table)
     table |= _in_metres(table, cameras, work)
     if options.smpl is not None:
-        table |= _bodies(table, cameras, options.smpl)
+        bodies = read_gendered_bodies(options.smpl)
+        for path in bodies.files:
+            work.record(path)
+        table |= _bodies(table, cameras, bodies.of("n"))
     labels = _labels(table, cameras, out)
     _write(out, labels, table, options)
     return labels
@@ -205,9 +209,8 @@ def _distances(points: torch.Tensor, pixels: Array, cameras: Cameras) -> Array:
     return distances
 
 
-def _bodies(table: Mapping[str, Array], cameras: Cameras, folder: Path) -> dict[str, Array]:
+def _bodies(table: Mapping[str, Array], cameras: Cameras, model: BodyModel) -> dict[str, Array]:
     """Where the neutral bodies stand, and their 14 joints if the regressor is there."""
-    model = read_gendered_bodies(folder).of("n")
     shift = table["joints_camera"][:, 0] - pelvis_at_rest(model, table["smpl_shape"])
     parameters = SmplParameters(
         poses=np.concatenate([table["smpl_orientation"], table["smpl_pose"]], axis=-1),

@@ -44,6 +44,8 @@ class GenderedBodies:
 
     models: Mapping[str, BodyModel]
     folder: Path
+    files: tuple[Path, ...] = ()
+    """What they were read from."""
 
     def of(self, gender: str) -> BodyModel:
         """The model of a gender.
@@ -86,7 +88,9 @@ def read_gendered_bodies(folder: Path) -> GenderedBodies:
     regressor = folder / REGRESSOR
     extra = {"h36m": regressor} if regressor.exists() else {}
     return GenderedBodies(
-        models={gender: read_smpl(path, regressors=extra) for gender, path in files.items()}, folder=folder
+        models={gender: read_smpl(path, regressors=extra) for gender, path in files.items()},
+        folder=folder,
+        files=(*files.values(), *extra.values()),
     )
 
 

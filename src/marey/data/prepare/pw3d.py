@@ -13,7 +13,6 @@ the 14 joints that papers score, tight boxes, and the crops of HierarchicalProba
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,28 +29,17 @@ from marey.data.boxes import boxes_of_points, expand_boxes
 from marey.data.human_data import write_labels_as_human_data
 from marey.data.labels import Images, Labels
 from marey.data.labels.columns import Array
-from marey.data.prepare.annotated_pictures import relative_path
-from marey.data.prepare.gendered_bodies import (
-    LSP_14_AND_PELVIS,
-    GenderedBodies,
-    SmplParameters,
-    body_points,
-    read_gendered_bodies,
-    rows_of_14,
-)
+from marey.data.prepare.gendered_bodies import GenderedBodies, read_gendered_bodies, rows_of_14
 from marey.data.prepare.outputs import emptied
 from marey.data.prepare.pw3d_crops import write_crops
-from marey.data.prepare.pw3d_sequences import Pw3dSequence, read_pw3d_sequence
+from marey.data.prepare.pw3d_rows import DETECTED, SequenceRows
 from marey.data.prepare.work import Work
-from marey.geometry.rotations import matrix_to_rotvec, rotvec_to_matrix
-from marey.io.image_headers import read_image_header
+from marey.geometry.rotations import rotvec_to_matrix
 from marey.io.predictions import PoseRows, write_pose_rows
 from marey.metrics.protocols.lsp14 import SCENES_3DPW_OCC
 
 VERSION = "1"
 SPLITS = ("train", "validation", "test")
-DETECTED = "detected"
-"""Name of the values (R, 18, 3): pixels and confidence of OpenPose's COCO joints, NaN pixels where not detected."""
 LABELLED = "labelled"
 """Name of the values (R,): whether any of these was detected; MeTRAbs and the challenge score nobody else."""
 
@@ -89,11 +77,13 @@ def prepare(root: Path, out: Path, options: Pw3dOptions, work: Work) -> Labels:
     """
     bodies = None if options.smpl is None else read_gendered_bodies(options.smpl)
     _say_what_lacks(bodies, work)
+    for path in () if bodies is None else bodies.files:
+        work.record(path)
     pictures = (root / "imageFiles").is_dir()
     if not pictures:
         work.note("imageFiles is not there: labels have no pictures, and nothing is cropped")
     files = [(split, path) for split in options.splits for path in _sequence_files(root, split, work)]
-    making = _Making(root=root, out=out, bodies=bodies, options=options, pictures=pictures, work=work)
+    making = SequenceRows(root=root, out=out, bodies=bodies, box_scale=options.box_scale, pictures=pictures, work=work)
     parts = [
         (split, work.part(f"{split}/{path.stem}", partial(making, work.record(path))))
         for split, path in work.progress(files, len(files), "sequences")
@@ -120,111 +110,6 @@ def _sequence_files(root: Path, split: str, work: Work) -> list[Path]:
     if not files:
         work.require(folder / "*.pkl", f"labels of the split {split}")
     return files
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Making:
-    """Makes the arrays of one sequence."""
-
-    root: Path
-    out: Path
-    bodies: GenderedBodies | None
-    options: Pw3dOptions
-    pictures: bool
-    work: Work
-
-    def __call__(self, path: Path) -> dict[str, Array]:
-        sequence = read_pw3d_sequence(path)
-        person, frame = np.nonzero(sequence.valid)
-        cameras = _cameras(sequence)
-        return {
-            "person": person,
-            "frame": frame,
-            "name": np.array(sequence.name),
-            **{f"camera_{name}": part.numpy() for name, part in _tensors(cameras).items()},
-            "seen": sequence.seen,
-            **self._images(sequence),
-            **_rows(sequence, person, frame),
-            **self._points(sequence, person, frame, cameras),
-        }
-
-    def _images(self, sequence: Pw3dSequence) -> dict[str, Array]:
-        """Paths (T,) below the outputs' folder and sizes (T, 2)."""
-        count = len(sequence)
-        folder = self.root / "imageFiles" / sequence.name
-        if not self.pictures or not count:
-            return {"path": np.zeros(count, dtype="U1"), "size": np.zeros((count, 2), dtype=np.int64)}
-        there = set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 - names suffice
-        names = [f"image_{frame:05d}.jpg" for frame in range(count)]
-        for name in names:
-            if name not in there:
-                self.work.require(folder / name, f"picture of the sequence {sequence.name}")
-        size = read_image_header(folder / names[0]).size
-        below = relative_path(folder, self.out)
-        return {"path": np.array([f"{below}/{name}" for name in names]), "size": np.tile(size, (count, 1))}
-
-    def _points(self, sequence: Pw3dSequence, person: Array, frame: Array, cameras: Cameras) -> dict[str, Array]:
-        """Boxes (R, 4), and the 14 joints (R, 15, 3) where a body model gives them."""
-        if self.bodies is None:
-            boxes = boxes_of_points(sequence.keypoints[person, frame, :, :2])
-            return {"box": expand_boxes(boxes, self.options.box_scale)}
-        found: dict[str, Array] = {"box": np.full((len(person), 4), np.nan)}
-        if self.bodies.regresses:
-            found["joints14"] = np.full((len(person), len(LSP_14_AND_PELVIS), 3), np.nan)
-        for who in np.unique(person).tolist():
-            rows = np.flatnonzero(person == who)
-            places = who, frame[rows]
-            parameters = SmplParameters(
-                poses=sequence.poses[places],
-                shapes=np.tile(sequence.shapes[who], (len(rows), 1)),
-                translations=sequence.translations[places],
-            )
-            seen = body_points(
-                self.bodies.of(sequence.genders[who]), parameters, cameras[torch.from_numpy(frame[rows])]
-            )
-            found["box"][rows] = seen.vertices_box
-            if seen.joints is not None:
-                found["joints14"][rows] = seen.joints
-        return found
-
-
-def _rows(sequence: Pw3dSequence, person: Array, frame: Array) -> dict[str, Array]:
-    """What the file says of each row, bodies turned into the camera's frame."""
-    places = person, frame
-    rotation, shift = sequence.rotation[frame], sequence.camera_translation[frame]
-    poses, joints, moved = sequence.poses[places], sequence.joints[places], sequence.translations[places]
-    turned = torch.from_numpy(rotation) @ rotvec_to_matrix(torch.from_numpy(poses[:, :3]))
-    # SMPL turns about its pelvis at rest, which lies at `pelvis - translation` whatever the orientation
-    rest = joints[:, 0] - moved
-    pelvis = (rotation @ joints[:, 0, :, None])[..., 0] + shift
-    return {
-        "joints": joints,
-        DETECTED: sequence.keypoints[places],
-        "smpl_orientation": matrix_to_rotvec(turned).numpy(),
-        "smpl_pose": poses[:, 3:],
-        "smpl_shape": sequence.shapes[person],
-        "smpl_translation": pelvis - rest,
-        "gender": np.array(sequence.genders or ("",), dtype="U1")[person],
-    }
-
-
-def _cameras(sequence: Pw3dSequence) -> Cameras:
-    """(T,) of the frames; poses that fit nobody are the identity."""
-    count = len(sequence)
-    rotation = np.where(sequence.seen[:, None, None], sequence.rotation, np.eye(3))
-    translation = np.where(sequence.seen[:, None], sequence.camera_translation, 0.0)
-    return Cameras(
-        intrinsics=torch.from_numpy(sequence.intrinsics).expand(count, 3, 3),
-        distortion=torch.zeros(count, 0, dtype=torch.float64),
-        image_size=torch.full((count, 2), torch.nan, dtype=torch.float64),
-        rotation=torch.from_numpy(rotation),
-        translation=torch.from_numpy(translation),
-    )
-
-
-def _tensors(cameras: Cameras) -> dict[str, torch.Tensor]:
-    rotation, translation = cameras.extrinsics
-    return {"intrinsics": cameras.intrinsics, "rotation": rotation, "translation": translation}
 
 
 def _joined(parts: list[tuple[str, dict[str, Array]]]) -> tuple[Labels, Array | None]:

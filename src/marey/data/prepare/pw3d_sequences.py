@@ -20,8 +20,8 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 
 GENDERS = ("m", "f")
-_ORTHONORMAL = 1e-3
-"""Largest deviation of a camera's rotation from one."""
+_ORTHONORMAL = 0.02
+"""Largest deviation of a camera's rotation from one; a pose that fits nobody is off by far more."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
