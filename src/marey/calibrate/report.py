@@ -8,9 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -26,7 +24,8 @@ from marey.calibrate.people_agreement import PeopleAgreement
 from marey.calibrate.report_maps import residual_map
 from marey.calibrate.report_pictures import rejected_pictures, worst_pictures
 from marey.calibrate.report_plans import board_outlines, pair_graph, plan
-from marey.io.atomic import atomic_path, atomic_write_text
+from marey.io.atomic import atomic_write_text
+from marey.viz.page import Page, asset
 from marey.viz.report_fragments import notes_list
 
 PathLike = str | os.PathLike[str]
@@ -62,9 +61,7 @@ def write_calibration_report(folder: PathLike, report: CalibrationReport) -> tup
     """
     page, numbers = Path(folder) / "report.html", Path(folder) / "report.json"
     atomic_write_text(numbers, json.dumps(report_numbers(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    text = Template(_asset("marey.calibrate", "report_template.html")).substitute(_texts(report))
-    with atomic_path(page) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+    atomic_write_text(page, "".join(_page(report).parts()))
     return page, numbers
 
 
@@ -87,22 +84,23 @@ def report_numbers(report: CalibrationReport) -> dict[str, Any]:
     }
 
 
-def _texts(report: CalibrationReport) -> dict[str, str]:
-    """What replaces the names in the template."""
-    now = datetime.now(UTC)
-    facts = {**report.facts, "Made by": f"marey {__version__}", "Written": f"{now:%Y-%m-%d %H:%M} UTC"}
-    return {
-        "version": __version__,
-        "title": escape(report.title),
-        "verdict": tables.verdict(report.assessment),
-        "facts": "".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in facts.items()),
-        "cards": tables.cards(report.assessment, report.rigid_mm),
-        "findings": tables.findings_list(report.assessment.findings),
-        "sections": "\n".join(filter(None, _sections(report))),
-        "notes": notes_list(_notes(report)),
-        "footer": f"Written by marey {__version__} on {now:%Y-%m-%d} at {now:%H:%M} UTC.",
-        "styles": _asset("marey.viz", "assets/report.css") + _asset("marey.calibrate", "report.css"),
-    }
+def _page(report: CalibrationReport) -> Page:
+    facts = {**report.facts, "Made by": f"marey {__version__}", "Written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+    content = Template(asset("marey.calibrate", "report_template.html")).substitute(
+        findings=tables.findings_list(report.assessment.findings),
+        sections="\n".join(filter(None, _sections(report))),
+        notes=notes_list(_notes(report)),
+    )
+    return Page(
+        title=report.title,
+        mark="Marey calibration",
+        lead=tables.verdict(report.assessment),
+        facts="".join(f"<div><dt>{escape(term)}</dt><dd>{escape(text)}</dd></div>" for term, text in facts.items()),
+        cards=tables.cards(report.assessment, report.rigid_mm),
+        cards_label="The calibration in numbers",
+        content=content.removesuffix("\n"),
+        styles=asset("marey.calibrate", "report.css"),
+    )
 
 
 def _notes(report: CalibrationReport) -> tuple[str, ...]:
@@ -234,9 +232,3 @@ def _rejected(report: CalibrationReport) -> str:
     rejected = all_rejections(report.calibration)
     listed = tables.rejections_list(rejected, observations, camera_names(report.calibration.cameras))
     return tables.figures(rejected_pictures(report.calibration, rejected)) + listed
-
-
-@cache
-def _asset(package: str, name: str) -> str:
-    """The text of a file that lies in a package."""
-    return (resources.files(package) / name).read_text(encoding="utf-8")

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from marey._version import __version__
 from marey.core import Estimate, ShapeError
 from marey.io.atomic import atomic_path
 from marey.viz import report_fragments as fragments
+from marey.viz.page import Page, asset
 from marey.viz.payload import Payload, build_payload
 from marey.viz.summary import headline, limb_summaries, view_summaries
 
@@ -32,6 +29,14 @@ SCRIPTS = (
     "main.js",
 )
 """In the order in which they are joined into one."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; media-src 'self' file:"
+)
+_WITHOUT_SCRIPTS = (
+    '<noscript><p class="alert">The tables below are complete; the moving pictures need JavaScript, which is switched '
+    "off.</p></noscript>\n"
+)
 
 PathLike = str | os.PathLike[str]
 
@@ -63,36 +68,46 @@ def write_report(
     path = Path(path)
     names = _view_names(estimate, tuple(recording_names))
     payload = build_payload(estimate, names)
-    texts = _texts(estimate, names, title) | {
+    content, scripts = asset("marey.viz", "report_template.html").split("$payload")
+    texts = _texts(estimate, names) | {
         "playback_note": _playback_note(payload),
         "overlay_section": fragments.overlay_section(_relative(overlay, path)),
     }
-    before, after = (Template(part) for part in _asset("report_template.html").split("$payload"))
+    before, after = _page(estimate, names, title, Template(content).substitute(texts).removesuffix("\n"))
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(before.substitute(texts))
+        file.write(before)
         file.writelines(_payload_elements(payload))
-        file.write(after.substitute(texts))
+        file.write(Template(scripts).substitute(texts) + after)
 
 
-def _texts(estimate: Estimate, names: tuple[str, ...], title: str | None) -> dict[str, str]:
+def _page(estimate: Estimate, names: tuple[str, ...], title: str | None, content: str) -> tuple[str, str]:
+    """The page before and after its data and scripts."""
+    numbers, now = headline(estimate), datetime.now(UTC)
+    page = Page(
+        title=title or _title(estimate),
+        mark="Marey report",
+        lead=f"<p>{fragments.lead(numbers, estimate, len(names))}</p>",
+        facts=fragments.facts(estimate, now),
+        cards=fragments.cards(numbers),
+        cards_label="The result in numbers",
+        content=content,
+        policy=_POLICY,
+        alert=_WITHOUT_SCRIPTS,
+    )
+    return page.parts(now)
+
+
+def _texts(estimate: Estimate, names: tuple[str, ...]) -> dict[str, str]:
     """What replaces the names in the template."""
     numbers = headline(estimate)
-    now = datetime.now(UTC)
     return {
-        "version": __version__,
-        "title": escape(title or _title(estimate)),
-        "lead": fragments.lead(numbers, estimate, len(names)),
-        "facts": fragments.facts(estimate, now),
-        "cards": fragments.cards(numbers),
         "people": fragments.plural(numbers.people, "person", "people"),
         "legend": fragments.legend(numbers.people),
         "views_section": fragments.views_section(view_summaries(estimate, names)),
         "notes": fragments.notes_list(estimate.notes),
         "limbs": fragments.limbs_table(limb_summaries(estimate)),
         "provenance": fragments.provenance_text(estimate),
-        "footer": f"Written by marey {__version__} on {now:%Y-%m-%d} at {now:%H:%M} UTC.",
-        "styles": _asset("assets/report.css"),
-        "scripts": "\n".join(_asset(f"assets/{name}") for name in SCRIPTS),
+        "scripts": "\n".join(asset("marey.viz", f"assets/{name}") for name in SCRIPTS),
     }
 
 
@@ -149,9 +164,3 @@ def _relative(overlay: PathLike | None, report: Path) -> str:
     if overlay is None:
         return ""
     return quote(Path(os.path.relpath(overlay, report.parent)).as_posix())
-
-
-@cache
-def _asset(name: str) -> str:
-    """The text of a file that lies beside this module."""
-    return (resources.files("marey.viz") / name).read_text(encoding="utf-8")
