@@ -104,3 +104,14 @@ def test_resample__times_that_do_not_ascend():
         resample_detections(moving(3), times(3).flip(0), times(3))
     with pytest.raises(InputError, match="expected 3"):
         resample_detections(moving(3), times(4), times(3))
+
+
+def test_resample__a_guess_and_its_covariance_come_along():
+    given = moving(4)
+    guess = torch.arange(4, dtype=torch.float64)[:, None, None, None].expand(4, 1, JOINTS, 3)
+    spread = (1 + guess)[..., None] * torch.eye(3, dtype=torch.float64)
+    found = resample_detections(
+        replace(given, monocular=guess, monocular_covariance=spread), times(4), torch.tensor([1.25 / 60]).double()
+    )
+    torch.testing.assert_close(found.monocular, torch.full((1, 1, JOINTS, 3), 1.25).double())
+    torch.testing.assert_close(found.monocular_covariance[0, 0, 0], 2.25 * torch.eye(3).double())

@@ -98,13 +98,16 @@ def _mixed(first: Detections2D, second: Detections2D, share: Tensor, bend: Tenso
         covariance=covariance + curved[..., None, None] * eye,
         score=torch.minimum(one.score, two.score),
     )
-    boxes, monocular = None, None
+    boxes, monocular, spread = None, None, None
     if first.boxes is not None and second.boxes is not None:
         corners = torch.lerp(first.boxes.corners, second.boxes.corners, s)
         boxes = Boxes(corners=corners, score=torch.minimum(first.boxes.score, second.boxes.score))
     if first.monocular is not None and second.monocular is not None:
         monocular = torch.lerp(first.monocular, second.monocular, s[..., None])
-    return Detections2D(keypoints=keypoints, boxes=boxes, monocular=monocular)
+    if first.monocular_covariance is not None and second.monocular_covariance is not None:
+        # two guesses of one pose err alike: no smaller between them
+        spread = torch.lerp(first.monocular_covariance, second.monocular_covariance, s[..., None, None])
+    return Detections2D(keypoints=keypoints, boxes=boxes, monocular=monocular, monocular_covariance=spread)
 
 
 def _taken(detections: Detections2D, slots: Tensor) -> Detections2D:
