@@ -103,3 +103,31 @@ def test_read__rows_that_share_nothing_do_not_fill_the_memory(tmp_path):
     (tmp_path / "a.csv").write_text("\n".join([TEXT.splitlines()[0], *rows]))
     with pytest.raises(FormatError, match="most are missing"):
         read_joint_table(tmp_path / "a.csv")
+
+
+def test_read__fewer_columns_in_any_order(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text("joint,person,frame,z,y,x\nnose,0,3,0.3,0.2,0.1\nneck,0,3,,,\nneck,0,5,1,2,3\n")
+    table = read_joint_table(path)
+    assert table.joints == ("nose", "neck")
+    assert table.frames.tolist() == [3, 5]
+    np.testing.assert_array_equal(table.positions[0, 0], [[0.1, 0.2, 0.3], [np.nan] * 3])
+    assert table.score[:, 0].tolist() == [[1, 0], [0, 1]]
+    assert np.isnan(table.times).all()
+    assert np.isnan(table.deviations).all()
+    assert not table.filled.any()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("frame,person,joint,x,y\n", "or fewer but frame,person,joint,x,y,z, got frame,person,joint,x,y"),
+        ("frame,person,joint,x,y,z,x\n", "expected the columns"),
+        ("frame,person,joint,x,y,z\n0,0,nose,1,2\n", "row 2: 5 cells, expected 6"),
+    ],
+)
+def test_read__too_few_columns(tmp_path, text, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(FormatError, match=message):
+        read_joint_table(path)

@@ -3,6 +3,9 @@
 Columns: `frame` (index in the recording, from 0), `time` (seconds), `person` (from 0), `joint` (name), `x`, `y`, `z`
 (metres, world), `sd_x`, `sd_y`, `sd_z` (standard deviations, metres), `score` (0..1), `filled` (0 or 1: not measured in
 this frame). Unknown values are empty cells; the decimal sign is a point and the separator a comma, in every locale.
+
+Tables of other programs and hands may have fewer columns, in any order: `frame`, `person`, `joint`, `x`, `y` and `z`
+suffice, and a joint with a place then has the score 1.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import io
 import math
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +28,7 @@ from marey.io.atomic import atomic_path
 from marey.io.text import LONGEST_LINE, read_text_limited
 
 COLUMNS = ("frame", "time", "person", "joint", "x", "y", "z", "sd_x", "sd_y", "sd_z", "score", "filled")
-
+NEEDED = ("frame", "person", "joint", "x", "y", "z")
 
 _MOST_MISSING = 10
 """Places in the result for each row; Marey's own tables have a row for every one."""
@@ -90,7 +93,7 @@ def _frame_rows(joints: Joints3D, deviations: list[list[list[float]]], index: in
 
 
 def read_joint_table(path: str | os.PathLike[str]) -> JointTable:
-    """Read the CSV that `write_joint_table` writes; rows may come in any order.
+    """Read the CSV described at the top of this module; rows may come in any order.
 
     Raises:
         InputError: the file cannot be read.
@@ -100,11 +103,25 @@ def read_joint_table(path: str | os.PathLike[str]) -> JointTable:
     rows = csv.reader(io.StringIO(read_text_limited(path, longest_line=LONGEST_LINE), newline=""))
     try:
         head = next(rows, [])
-        if tuple(head) != COLUMNS:
-            raise FormatError(f"{path}: expected the columns {','.join(COLUMNS)}, got {','.join(head)[:200]}")
-        return _assemble(path, *_parse(path, rows))
+        if not set(NEEDED) <= set(head) <= set(COLUMNS) or len(set(head)) < len(head):
+            raise FormatError(
+                f"{path}: expected the columns {','.join(COLUMNS)}, or fewer but {','.join(NEEDED)}, "
+                f"got {','.join(head)[:200]}"
+            )
+        return _assemble(path, *_parse(path, rows if tuple(head) == COLUMNS else _completed(path, rows, head)))
     except csv.Error as error:
         raise FormatError(f"{path}: not a CSV file: {error}") from error
+
+
+def _completed(path: Path, rows: Iterable[list[str]], head: list[str]) -> Iterator[list[str]]:
+    """Rows with all columns, those that the table lacks empty; the score is 1 where there is a place."""
+    place = {column: number for number, column in enumerate(head)}
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(head):
+            raise FormatError(f"{path}, row {line}: {len(row)} cells, expected {len(head)}")
+        known = all(row[place[axis]].strip() for axis in ("x", "y", "z"))
+        others = {"score": "1" if known else "0", "filled": "0"}
+        yield [row[place[column]] if column in place else others.get(column, "") for column in COLUMNS]
 
 
 def _parse(path: Path, rows: Iterable[list[str]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], list[str]]:
