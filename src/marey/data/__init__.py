@@ -1,1 +1,1 @@
-"""Data: synthetic captures today; public data sets and augmentation as they come."""
+"""Data: labels of public data sets and of one's own recordings, augmentation, synthetic captures."""

@@ -130,6 +130,12 @@ def test_prepare__a_touched_input_is_no_changed_input(toy):
     assert prepared(toy).values["square"].tolist() == [1, 4, 9, 16]
 
 
+def test_prepare__the_download_may_be_removed_afterwards(toy):
+    prepared(toy)
+    (toy / "numbers.txt").unlink()
+    assert prepared(toy).values["square"].tolist() == [1, 4, 9, 16]
+
+
 def test_prepare__changed_inputs_are_refused_until_it_starts_over(toy):
     prepared(toy)
     (toy / "numbers.txt").write_text("5\n")

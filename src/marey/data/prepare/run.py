@@ -78,9 +78,10 @@ def prepare_data_set(
 
 
 def _known(work: Work) -> Labels | None:
-    """What an earlier run gave, if its inputs are still the same."""
-    for entry in work.inputs:
-        work.record(work.root / entry["path"])
+    """What an earlier run gave, if its inputs are still the same or are gone: who has the result may remove them."""
+    for path in (work.root / entry["path"] for entry in work.inputs):
+        if path.exists():
+            work.record(path)
     path = work.out / LABELS
     return read_labels(path) if path.exists() else None
 
