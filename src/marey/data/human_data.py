@@ -151,6 +151,7 @@ def write_labels_as_human_data(
     image_paths: Sequence[str] | None = None,
     boxes: Array | None = None,
     keypoints: tuple[Skeleton, Array] | None = None,
+    joints: bool = True,
 ) -> None:
     """Write labels as an archive that mmhuman3d and 3DNBF read.
 
@@ -160,6 +161,7 @@ def write_labels_as_human_data(
         image_paths: (R,) as the readers want them, relative to the folder of the data set; None: as in the labels.
         boxes: (R, 4) left, top, width, height; None: those of the labels, or none.
         keypoints: Of another skeleton than the labels': its joints, and (R, J, 3) pixels and confidence.
+        joints: Whether 3D joints are written; readers of bodies make their own where there are none.
 
     Raises:
         InputError: there is no row, or the file cannot be written.
@@ -170,7 +172,7 @@ def write_labels_as_human_data(
     write_human_data(
         path,
         keypoints=_keypoints(*keypoints) if keypoints else _own_keypoints(labels),
-        joints=_joints(labels),
+        joints=_joints(labels) if joints else None,
         boxes=None if boxes is None else _boxes(boxes, values.get("score")),
         image_paths=paths,
         source="",

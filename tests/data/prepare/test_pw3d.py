@@ -276,6 +276,7 @@ def test_human_data__what_numpy_reads(tmp_path):
         np.testing.assert_allclose(found["keypoints2d"][0, [nose, neck]], [[20, 10, 0.9], [40, 30, 0.9]])
         assert found["keypoints2d"][0, :, 2].astype(bool).sum() == 2
         assert found["keypoints2d_mask"].sum() == 18
+        assert "keypoints3d" not in found
         assert found["smpl"].item()["body_pose"].shape == (3, 23, 3)
         assert found["smpl"].item()["transl"].shape == (3, 3)
         assert found["meta"].item()["gender"] == ["m", "m", "f"]

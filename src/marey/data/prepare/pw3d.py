@@ -232,4 +232,5 @@ def _write_archive(path: Path, labels: Labels, boxes: Array) -> None:
         image_paths=[f"imageFiles/{name}/image_{frame:05d}.jpg" for name, frame in zip(sequences, frames, strict=True)],
         boxes=boxes,
         keypoints=(skeleton("coco_18"), labels.values[DETECTED]),
+        joints=False,  # 3DNBF takes those of the bodies, more than these 24, where there are none
     )
