@@ -40,6 +40,8 @@ class SmallRecipe:
     width: int = 16
     batch: int = 16
     dropout: float = 0.2
+    validation: int = 40
+    """Rows of a batch."""
     idle: bool = False
     """Whether the network has a part that no loss depends on."""
     normalise: bool = False
@@ -93,7 +95,7 @@ class SmallTask:
         if split == "train":
             stream = shuffled(ROWS, self.recipe.batch, seed=seed, rank=rank, world=world, start=start)
         else:
-            stream = in_order(ROWS, 40, rank=rank, world=world)
+            stream = in_order(ROWS, self.recipe.validation, rank=rank, world=world)
         for number, rows in enumerate(stream, start):
             if split == "train" and number == self.kill_at:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -81,9 +81,12 @@ def test_train__two_processes_equal_one(tmp_path):
 @pytest.mark.slow
 def test_train__two_processes_accumulate_and_average_as_one(tmp_path):
     wishes = {"precision": "64-true", "accumulate": 3, "clip": 0.3, "warm_up": 4, "best": "error"}
-    done = in_processes(tmp_path / "two", {"recipe": {"dropout": 0.0}, "settings": wishes}, *TORCHRUN)
+    recipe = {"dropout": 0.0, "validation": 96}  # all rows in one batch: the second process has none to validate
+    done = in_processes(tmp_path / "two", {"recipe": recipe, "settings": wishes}, *TORCHRUN)
     assert done.returncode == 0, done.stderr
-    train(SmallTask(STEADY), settings(**wishes), tmp_path / "one")
+    result = train(SmallTask(STEADY), settings(**wishes), tmp_path / "one")
+    scores = [json.loads((tmp_path / "two" / f"rank-{rank}-of-2.json").read_text())["scores"] for rank in (0, 1)]
+    assert scores[0] == scores[1] == {"error": pytest.approx(result.scores["error"], rel=1e-12)}
     assert largest_difference(state_at(tmp_path / "one"), state_at(tmp_path / "two")) < 1e-13
 
 

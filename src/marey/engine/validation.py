@@ -52,7 +52,7 @@ def _add(sums: dict[str, Tensor], scores: dict[str, Tensor]) -> None:
             f"validate: expected the same named sums each time and '{COUNT}', got {', '.join(scores)}{before}"
         )
     for name, score in scores.items():
-        value = torch.as_tensor(score).detach().double().cpu()
+        value = torch.as_tensor(score).detach().cpu().double()
         sums[name] = sums[name] + value if name in sums else value
 
 
