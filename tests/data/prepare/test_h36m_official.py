@@ -149,17 +149,41 @@ def test_official__camera_that_recorded_nothing(root, tmp_path):
     labels = prepared(root, tmp_path / "out", options)
     assert labels.by_moment()[:, 0].tolist() == [-1, -1, -1]
     assert len(labels) == 9
+    (root / "S11/Videos" / f"{name}.{CAMERAS[0]}.mp4").write_bytes(b"in pieces")
+    assert len(prepared(root, tmp_path / "damaged", options)) == 9
     (root / "S11/Videos" / f"{name}.{CAMERAS[1]}.mp4").unlink()
-    with pytest.raises(MissingAssetError, match="video of S11 Directions, camera 55011271"):
+    with pytest.raises(MissingAssetError, match=r"video of S11 Directions\.55011271"):
         prepared(root, tmp_path / "other", options)
 
 
 def test_official__video_that_ends_before_the_poses(root, tmp_path):
     write_video(root / "S9/Videos" / f"Greeting.{CAMERAS[3]}.mp4", range(0, 120, 10), SIZE)
     labels = prepared(root, tmp_path / "out")
-    assert frames_of(labels, "S9/Greeting") == [0, 8]
+    rows = (labels.images.sequence == "S9/Greeting")[labels.image]
+    frames, cameras = labels.images.frame[labels.image], labels.camera_names()[labels.image]
+    assert frames[rows & (cameras == CAMERAS[3])].tolist() == [0, 8]
+    assert frames[rows & (cameras == CAMERAS[2])].tolist() == [0, 8, 16]
     notes = json.loads((tmp_path / "out/card.json").read_text(encoding="utf-8"))["notes"]
-    assert "S9 Greeting: 1 frames with poses are beyond the end of a video" in notes
+    assert "S9 Greeting: the video of camera 60457274 ends before 1 of the poses" in notes
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_official__boxes_that_end_a_little_before_the_poses(root, tmp_path, masks):
+    """A hundred poses, and boxes of all but the last."""
+    write_poses_cdf(root / "S9/MyPoseFeatures/D3_Positions/Greeting.cdf", np.tile(walk(20), (5, 1, 1)))
+    for camera in CAMERAS:
+        table = root / "S9/BBoxes" / f"Greeting.{camera}.npy"
+        np.save(table, np.tile([5.0, 6, 10, 40], (99, 1)))
+        if masks:
+            table.unlink()
+            path = root / "S9/MySegmentsMat/ground_truth_bb" / f"Greeting.{camera}.mat"
+            write_masks(path, [(5, 6, 15, 46)] * 99, SIZE)
+    changed = {"images": "none", "train_subjects": (), "actions": ("Greeting-2",), "test_step": 3, "correct_s9": False}
+    labels = prepared(root, tmp_path / "out", H36MOptions(**{**vars(OPTIONS), **changed}))
+    assert np.unique(labels.images.frame).tolist() == list(range(0, 99, 3))
+    assert np.unique(labels.values["box"], axis=0).tolist() == [[5, 6, 10, 40]]
+    notes = json.loads((tmp_path / "out/card.json").read_text(encoding="utf-8"))["notes"]
+    assert any("99 boxes, so that 1 of the poses have none" in note for note in notes)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +191,7 @@ def test_official__video_that_ends_before_the_poses(root, tmp_path):
     [
         ("S9/MyPoseFeatures/D3_Positions/Greeting.cdf", "joints of S9 Greeting of Human3.6M"),
         ("S1/BBoxes/Greeting.60457274.npy", "nor is there .*ground_truth_bb.*--boxes joints does without"),
-        ("S1/Videos/Greeting.60457274.mp4", "video of S1 Greeting, camera 60457274"),
+        ("S1/Videos/Greeting.60457274.mp4", r"video of S1 Greeting\.60457274"),
     ],
 )
 def test_official__missing_file_is_named_with_its_source(root, tmp_path, absent, message):

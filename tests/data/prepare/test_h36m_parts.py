@@ -233,6 +233,9 @@ def test_s9__joints_and_boxes_are_brought_back(straight):
     assert moved[0, 3].tolist() == [-0.2, 0, 0]
     assert shifted[0, 0].tolist() == pytest.approx([360, 300, 100, 200])  # 0.2 m at 5 m: 40 pixels
     assert shifted[1, 2].tolist() == pytest.approx([350, 300, 100, 200])  # at 4 m: 50
+    boxes[1, 2] = np.nan
+    _, shifted = put_right("S9", "Greeting-2", joints, boxes, straight)
+    assert np.isnan(shifted).all(-1).sum() == 1
     for subject, action in (("S9", "Greeting-1"), ("S11", "Greeting-2")):
         same, unmoved = put_right(subject, action, joints, boxes, straight)
         assert same is joints

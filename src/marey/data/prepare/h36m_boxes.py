@@ -41,15 +41,26 @@ def read_mask_boxes(path: Path, frames: Array | None = None) -> Array:
         FormatError: it is no MATLAB file of version 7.3, or has no mask of one of the frames.
     """
     with opened_h5(path) as file:
-        if "Masks" not in file:
-            raise FormatError(f"{path}: no 'Masks'; is it from the folder MySegmentsMat/ground_truth_bb?")
-        references = np.asarray(file["Masks"]).reshape(-1)
-        if references.dtype != object:
-            raise FormatError(f"{path}: 'Masks': expected references to one mask a frame, got {references.dtype}")
+        references = _masks(path, file)
         if frames is not None:
             check_frames(path, "masks", len(references), frames)
             references = references[frames]
         return np.array([_mask_box(path, file, reference) for reference in references]).reshape(-1, 4)
+
+
+def count_masks(path: Path) -> int:
+    """How many masks such a file has, errors as `read_mask_boxes`."""
+    with opened_h5(path) as file:
+        return len(_masks(path, file))
+
+
+def _masks(path: Path, file: Any) -> Array:
+    if "Masks" not in file:
+        raise FormatError(f"{path}: no 'Masks'; is it from the folder MySegmentsMat/ground_truth_bb?")
+    references: Array = np.asarray(file["Masks"]).reshape(-1)
+    if references.dtype != object:
+        raise FormatError(f"{path}: 'Masks': expected references to one mask a frame, got {references.dtype}")
+    return references
 
 
 def check_frames(where: object, what: str, count: int, frames: Array) -> None:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from marey.core import Cameras, InputError
+from marey.core import Cameras, FormatError, InputError
 from marey.data.crops import Crops
 from marey.data.labels import Labels
-from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, read_mask_boxes, read_table_boxes
+from marey.data.prepare.h36m_boxes import boxes_of_joints, check_frames, count_masks, read_mask_boxes, read_table_boxes
 from marey.data.prepare.h36m_cameras import read_metadata_cameras
 from marey.data.prepare.h36m_crops import CropJob, crop_unit, labels_of_crops, planned_crops, write_crop
 from marey.data.prepare.h36m_names import CAMERAS, IMAGE_SIZES, KNOWN_GAPS, SKELETON, metrabs_action, official_name
@@ -112,15 +112,16 @@ def _take(
     poses = read_cdf_poses(path)
     frames = _chosen(poses, options.split(subject) == "train", options)
     sizes, lengths = _videos(files, pair, options, work)
-    kept = frames[frames < min(length for length in lengths if length)]
-    if len(kept) < len(frames):
-        work.note(f"{subject} {name}: {len(frames) - len(kept)} frames with poses are beyond the end of a video")
-    boxes = _boxes(files, pair, poses[kept], kept, cameras, sizes, options, work)
-    joints = poses[kept]
+    boxes = _boxes(files, pair, poses[frames], frames, cameras, sizes, options, work)
+    joints = poses[frames]
     if options.corrects("official"):
         joints, boxes = put_right(subject, action, joints, boxes, cameras)
-    boxes = np.where(np.all(sizes > 0, axis=-1)[:, None], boxes, np.nan)
-    return Take(subject=subject, action=action, frames=kept, joints=joints, boxes=boxes, sizes=sizes).arrays()
+    filmed = frames[:, None] < lengths
+    for view, lost in enumerate((~filmed & (lengths > 0)).sum(0).tolist()):
+        if lost:
+            work.note(f"{subject} {name}: the video of camera {CAMERAS[view]} ends before {lost} of the poses")
+    boxes = np.where(filmed[..., None], boxes, np.nan)
+    return Take(subject=subject, action=action, frames=frames, joints=joints, boxes=boxes, sizes=sizes).arrays()
 
 
 def _chosen(poses: Array, train: bool, options: H36MOptions) -> Array:
@@ -129,25 +130,28 @@ def _chosen(poses: Array, train: bool, options: H36MOptions) -> Array:
     return frames[frames_apart(poses[frames], options.least_motion_mm / 1000)] if train else frames
 
 
-def _videos(
-    files: OfficialFiles, pair: tuple[str, str], options: H36MOptions, work: Work
-) -> tuple[Array, Sequence[int]]:
-    """(4, 2) widths and heights, and numbers of frames; 0 for a camera that did not record."""
-    name = official_name(*pair)
-    sizes, lengths = np.zeros((len(CAMERAS), 2), dtype=np.int64), []
+def _videos(files: OfficialFiles, pair: tuple[str, str], options: H36MOptions, work: Work) -> tuple[Array, Array]:
+    """(4, 2) widths and heights, and (4,) numbers of frames; 0 for a camera that did not record."""
+    sizes, lengths = np.zeros((len(CAMERAS), 2), dtype=np.int64), np.zeros(len(CAMERAS), dtype=np.int64)
     for view, camera in enumerate(CAMERAS):
-        path = files.video(pair[0], name, camera)
-        if (*pair, camera) in KNOWN_GAPS and not path.exists():
-            work.note(f"{pair[0]} {name}: camera {camera} recorded nothing")
-            lengths.append(0)
-        elif options.images == "none":
-            sizes[view] = IMAGE_SIZES[camera]
-            lengths.append(np.iinfo(np.int64).max)
-        else:
-            video = VideoFrames(work.record(work.require(path, f"video of {pair[0]} {name}, camera {camera}")))
-            sizes[view] = video.size
-            lengths.append(len(video))
+        path = files.video(pair[0], official_name(*pair), camera)
+        if options.images == "none":
+            sizes[view], lengths[view] = IMAGE_SIZES[camera], np.iinfo(np.int64).max
+        elif video := _video(path, (*pair, camera), work):
+            sizes[view], lengths[view] = video.size, len(video)
     return sizes, lengths
+
+
+def _video(path: Path, place: tuple[str, str, str], work: Work) -> VideoFrames | None:
+    """The video; None for the one that the data set lacks or has in pieces."""
+    subject, action, camera = place
+    if place not in KNOWN_GAPS:
+        return VideoFrames(work.record(work.require(path, f"video of {subject} {path.stem}")))
+    try:
+        return VideoFrames(path)
+    except (FormatError, InputError):
+        work.note(f"{subject} {action}: camera {camera} recorded nothing that can be read")
+        return None
 
 
 def _boxes(
@@ -182,11 +186,20 @@ def _boxes_of_view(files: OfficialFiles, pair: tuple[str, str], camera: str, fra
     path = masks if masks.exists() and not table.exists() else table
     work.require(path, f"boxes (nor is there {masks}; --boxes joints does without)")
     work.record(path)
-    if path == masks:
-        return edges_to_spans(read_mask_boxes(path, frames))
-    stored = read_table_boxes(path)
-    check_frames(path, "boxes", len(stored), frames)
-    return stored[frames]
+    stored = None if path == masks else read_table_boxes(path)
+    count = count_masks(path) if stored is None else len(stored)
+    inside = frames < count
+    if not inside.all():
+        if count < _LEAST_COVERED * frames.max():
+            check_frames(path, "boxes", count, frames)
+        work.note(f"{path.name}: {count} boxes, so that {(~inside).sum()} of the poses have none")
+    found = np.zeros((len(frames), 4))
+    found[inside] = edges_to_spans(read_mask_boxes(path, frames[inside])) if stored is None else stored[frames[inside]]
+    return found
+
+
+_LEAST_COVERED = 0.98
+"""Of a take: tables of boxes may end a few frames before the poses do; one of another take is an error."""
 
 
 def _units(files: OfficialFiles, out: Path, takes: Sequence[Take]) -> Iterator[Unit[Picture]]:
