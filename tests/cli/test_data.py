@@ -75,6 +75,9 @@ def test_prepare__takes_the_root_from_the_environment(download, capsys, monkeypa
     monkeypatch.delenv("MAREY_DATA")
     assert main(["data", "prepare", "skipose"]) == 2
     assert "Give --data-root, or set MAREY_DATA" in capsys.readouterr().err
+    assert main(["data", "prepare", "skipose", "--data-root", str(tmp_path / "typo")]) == 2
+    assert "typo: no such folder" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()
 
 
 def test_prepare__a_missing_download_says_where_to_get_it(tmp_path, capsys):

@@ -54,9 +54,10 @@ class Options:
 
 def run(options: Options) -> None:
     """Prepare, and say what was written."""
-    source, root = _source_of(options.data_set), _data_root(options.data_root)
+    source = _source_of(options.data_set)
     if options.workers < 1:
         raise InputError(f"--workers: expected 1 or more, got {options.workers}")
+    root = options.out if options.out and not source.files else _data_root(options.data_root)
     out = options.out or root / "marey" / source.name
     labels = prepare_data_set(
         source, root / source.name, out, options.data_set, workers=options.workers, fresh=options.fresh
@@ -77,4 +78,7 @@ def _data_root(given: Path | None) -> Path:
     named = os.environ.get(ROOT_VARIABLE, "")
     if given is None and not named:
         raise InputError(f"where are the data sets? Give --data-root, or set {ROOT_VARIABLE} to their folder")
-    return given or Path(named)
+    root = given or Path(named)
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; --data-root is where the folders of the data sets are")
+    return root

@@ -165,6 +165,14 @@ def test_prepare__another_version_does_not_go_on_with_what_is_half_done(toy):
     assert prepared(toy).values["square"].tolist() == [1, 4, 9, 16]  # what is complete stays so
 
 
+def test_prepare__a_run_that_found_nothing_binds_nobody_to_its_options(toy):
+    (toy / "numbers.txt").rename(toy / "later.txt")
+    with pytest.raises(MissingAssetError):
+        prepared(toy)
+    (toy / "later.txt").rename(toy / "numbers.txt")
+    assert prepared(toy, power=3).values["square"].tolist() == [1, 8, 27, 64]
+
+
 def test_prepare__a_missing_file_names_itself_its_source_and_licence(toy):
     (toy / "numbers.txt").unlink()
     with pytest.raises(MissingAssetError) as raised:

@@ -72,6 +72,18 @@ class Journal:
             raise _unwritable(self.path, error) from error
         self.facts.append(dict(fact))
 
+    def clear(self) -> None:
+        """Forget everything.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        try:
+            self._file.truncate(0)
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        self.facts.clear()
+
     def close(self) -> None:
         """Close the file, which lets others open it."""
         self._file.close()

@@ -84,6 +84,8 @@ class Work:
     def _begin(self, head: dict[str, Any], fresh: bool) -> None:
         if fresh:
             self._forget()
+        if not any("done" in fact for fact in self.journal.facts):
+            self.journal.clear()  # a run that found nothing to work with binds nobody
         if not self.journal.facts:
             self.journal.note({**head, "marey": __version__})
         facts = self.journal.facts
