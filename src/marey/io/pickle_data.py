@@ -125,11 +125,17 @@ def _scalar_key(key: Any) -> Any:
     raise FormatError(f"the pickle uses a {type(key).__name__} as a key or member of a set; refused")
 
 
-def describe(dtype: DType, state: Any) -> None:
-    """Complete an element type by its state: (version, order, block, names, fields, size, alignment, flags)."""
+def byte_order(state: Any) -> str:
+    """Of the state of an element type: (version, order, block, names, fields, size, alignment, flags)."""
     if not isinstance(state, tuple) or len(state) < 6 or state[1] not in ("<", ">", "=", "|"):
         raise FormatError("the pickle holds an element type without byte order; it is damaged")
-    _, order, block, names, fields, size = state[:6]
+    return str(state[1])
+
+
+def describe(dtype: DType, state: Any) -> None:
+    """Complete an element type by its state."""
+    dtype.order = byte_order(state)
+    block, names, fields, size = state[2:6]
     if block is not None:
         base, shape = block
         if not isinstance(base, DType) or not all(isinstance(length, int) and length > 0 for length in shape):
@@ -140,7 +146,6 @@ def describe(dtype: DType, state: Any) -> None:
             raise FormatError(f"the pickle holds records of {len(names)} fields, more than {_MOST_FIELDS}; refused")
         dtype.fields = {name: (_part(fields[name]), int(fields[name][1])) for name in names}
         dtype.size = size
-    dtype.order = str(order)
 
 
 def _part(described: Any) -> DType:
