@@ -157,6 +157,23 @@ def test_rows__of_the_first_tensor(batch, expected):
         ({"best": "error", "validate_every": 0}, "the score 'error' needs validate_every above 0"),
     ],
 )
-def test_settings__refuse(wishes, message):
+def test_training_settings__refuse(wishes, message):
     with pytest.raises(InputError, match=message):
         TrainingSettings(**wishes)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "message"),
+    [
+        ({"learning_rate": -1.0}, "learning_rate: expected a number of 0 or more, got -1"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected a number of 0 or more, got nan"),
+        ({"weight_decay": -0.1}, "weight_decay: expected"),
+        ({"betas": (0.9, 1.0)}, "betas: expected numbers from 0 to below 1, got 1.0"),
+        ({"momentum": 1.0}, "momentum: expected"),
+        ({"groups": (ParameterGroup(prefix="a", learning_rate=-1),)}, "learning_rate of 'a': expected"),
+        ({"groups": (ParameterGroup(prefix="a", learning_rate=1),) * 2}, "different prefixes, got a, a"),
+    ],
+)
+def test_optimiser__refuses(wishes, message):
+    with pytest.raises(InputError, match=message):
+        Optimiser(**wishes)

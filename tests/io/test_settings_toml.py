@@ -107,6 +107,8 @@ def test_changed__what_is_not_named_stays():
         ({"parts": [{}]}, r"f: parts\[0\]: .*missing.*name"),
         ({"shape": 4}, "f: shape: expected a table"),
         ({"shape": {"kind": "star"}}, "f: shape: expected a 'kind' of round, many-cornered, got 'star'"),
+        ({"shape": {"kind": ["round"]}}, r"f: shape: expected a 'kind' of round, many-cornered, got \['round'\]"),
+        ({"rate": 10**400}, "f: rate: expected float, got 1000"),
         ({"shape": {"corners": 3}}, "f: shape: unknown setting 'corners'"),
         ({"limit": "x"}, "f: limit: expected float, got 'x'"),
         ({"weights": 1}, "f: weights: expected a table, got 1"),

@@ -47,6 +47,21 @@ class Optimiser:
     """Of sgd and rmsprop."""
     groups: tuple[ParameterGroup, ...] = ()
 
+    def __post_init__(self) -> None:
+        rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay, "epsilon": self.epsilon}
+        for group in self.groups:
+            rates[f"learning_rate of '{group.prefix}'"] = group.learning_rate
+            rates[f"weight_decay of '{group.prefix}'"] = group.weight_decay or 0.0
+        for name, value in rates.items():
+            if not 0 <= value < float("inf"):
+                raise InputError(f"{name}: expected a number of 0 or more, got {value}")
+        for name, value in (("betas", self.betas[0]), ("betas", self.betas[1]), ("momentum", self.momentum)):
+            if not 0 <= value < 1:
+                raise InputError(f"{name}: expected numbers from 0 to below 1, got {value}")
+        prefixes = [group.prefix for group in self.groups]
+        if len(set(prefixes)) < len(prefixes):
+            raise InputError(f"groups: expected different prefixes, got {', '.join(prefixes)}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:

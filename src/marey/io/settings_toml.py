@@ -154,7 +154,7 @@ def _chosen(value: Any, hints: tuple[Any, ...], old: Any, where: str) -> Any:
         raise InputError(failures[0])
     kinds = {_kind(hint): hint for hint in rest}
     kind = value.get("kind", _kind(type(old)) if old is not None else None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise InputError(f"{where}: expected a 'kind' of {', '.join(kinds)}, got {kind!r:.60}")
     fields = {name: item for name, item in value.items() if name != "kind"}
     return _changed(old if type(old) is kinds[kind] else None, kinds[kind], fields, where)
@@ -176,7 +176,7 @@ def _scalar(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint is Path and isinstance(value, str):
         return Path(value)
-    if hint is float and type(value) is int:
+    if hint is float and type(value) is int and abs(value) < 1 << 1000:
         return float(value)
     if type(value) is hint:
         return value
