@@ -115,6 +115,15 @@ def test_predict__interrupted__goes_on_and_ends_with_the_same_bytes(figures, pre
         np.testing.assert_array_equal(array, second.values[key])
 
 
+def test_predict__gone_on_with_in_other_chunks__has_every_row_once(figures, predicted, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        predict(Counting(stop_at=8), figures, "four", tmp_path / "again", settings=SETTINGS, chunk=5)
+    predict(Counting(), figures, "four", tmp_path / "again", settings=SETTINGS, chunk=4)
+    first, second = read_pose_rows(predicted / PREDICTIONS), read_pose_rows(tmp_path / "again" / PREDICTIONS)
+    assert second.frame.tolist() == list(range(12))
+    np.testing.assert_array_equal(first.values["joints"], second.values["joints"])
+
+
 def test_predict__finished__is_not_made_again(figures, predicted):
     estimator, done = Counting(), []
     predict(estimator, figures, "four", predicted, settings=SETTINGS, chunk=5, done=done.append)

@@ -104,30 +104,32 @@ def predict(
             one a sample; whatever the estimator raises.
     """
     folder = check_writable(out)
-    labels = benchmark.labels(cell)
-    if limit is not None:
-        if limit < 1:
-            raise InputError(f"limit: expected 1 or more samples, got {limit}")
-        labels = labels[np.arange(min(limit, len(labels)))]
+    labels = _first(benchmark.labels(cell), limit)
     card = _card(settings, labels, cell)
     path, parts = folder / PREDICTIONS, folder / "parts"
     if _finished(path, card):
         done(len(labels))
         return path
     _claim(parts, card)
-    ranges = [range(start, min(start + chunk, len(labels))) for start in range(0, len(labels), chunk)]
-    for place in ranges:
-        part = parts / f"{place.start:08d}-{place.stop:08d}.npz"
-        if not part.exists():
+    kept = []
+    for start in range(0, len(labels), chunk):
+        place = range(start, min(start + chunk, len(labels)))
+        kept.append(parts / f"{place.start:08d}-{place.stop:08d}.npz")
+        if not kept[-1].exists():
             found = [estimator(observation) for observation in benchmark.samples(cell, place.start, place.stop)]
-            write_pose_rows(part, rows_of(found, labels[np.arange(place.start, place.stop)]))
+            write_pose_rows(kept[-1], rows_of(found, labels[np.arange(place.start, place.stop)]))
         done(len(place))
-    whole = _joined([read_pose_rows(part) for part in sorted(parts.glob("*.npz"))])
     write_pose_rows(folder / LABELS, labels)
     atomic_write_text(card_path(path), _json(card))
-    write_pose_rows(path, whole)
+    write_pose_rows(path, _joined([read_pose_rows(part) for part in kept]))  # last: what is there is whole
     shutil.rmtree(parts)
     return path
+
+
+def _first(labels: PoseRows, limit: int | None) -> PoseRows:
+    if limit is not None and limit < 1:
+        raise InputError(f"limit: expected 1 or more samples, got {limit}")
+    return labels if limit is None else labels[np.arange(min(limit, len(labels)))]
 
 
 def rows_of(estimates: Sequence[Estimate], labels: PoseRows) -> PoseRows:
