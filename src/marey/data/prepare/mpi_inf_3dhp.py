@@ -10,7 +10,7 @@ the wild using improved CNN supervision", 3DV 2017.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -22,7 +22,7 @@ import torch
 
 from marey.core import Cameras, InputError, Skeleton
 from marey.data.boxes import box_iou, boxes_of_points, expand_boxes, hull_of_boxes
-from marey.data.crops import CropRule, Crops, plan_crops
+from marey.data.crops import CropRule, plan_crops
 from marey.data.human_data import write_labels_as_human_data
 from marey.data.labels import Images, Labels, join_labels, with_keypoints
 from marey.data.prepare.annotated_pictures import relative_path
@@ -33,6 +33,7 @@ from marey.data.prepare.mpi_inf_3dhp_files import (
     SCENES,
     UP,
     CameraFrames,
+    Poses,
     evaluation_cameras,
     first_camera,
     read_calibration,
@@ -131,7 +132,7 @@ def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Label
     for subject, number in product(range(1, 9), (1, 2)):
         split = "train" if subject < 8 else "validation"
         if split in options.splits:
-            takes = [take for take in _takes(root, (subject, number), boxes, options, work) if len(take)]
+            takes = _takes(root, (subject, number), boxes, options, work)
             parts += [_training_labels(take, split, root, options, work) for take in takes]
     if "test" in options.splits:
         parts += [_test_labels(root, place, boxes, work) for place in range(1, 7)]
@@ -161,40 +162,53 @@ def _detections(root: Path, options: Mpi3dhpOptions, work: Work) -> PersonBoxes:
     return {}
 
 
-def _takes(
-    root: Path, place: tuple[int, int], boxes: PersonBoxes, options: Mpi3dhpOptions, work: Work
-) -> Iterator[_Take]:
-    """The frames that are taken of each camera of a sequence."""
+def _takes(root: Path, place: tuple[int, int], boxes: PersonBoxes, options: Mpi3dhpOptions, work: Work) -> list[_Take]:
+    """The frames that are taken of each camera of a sequence; cameras without any are left out."""
     subject, sequence = f"S{place[0]}", f"Seq{place[1]}"
     folder = work.require(root / subject / sequence, "training sequence")
     calibration = read_calibration(work.record(work.require(folder / "camera.calibration", "calibration")))
     poses = read_training_poses(work.record(work.require(folder / "annot.mat", "annotation")))
-    small = [ALL_JOINTS.index(joint) for joint in JOINTS.joints]
+    known = min(len(poses), len(calibration.names))
+    if unknown := [number for number in options.cameras if not 0 <= number < known]:
+        raise InputError(f"cameras: {folder} has {known} annotated cameras, from 0; {unknown[0]} is not among them")
+    takes = []
     for number in options.cameras:
-        if not 0 <= number < min(len(poses), len(calibration.names)):
-            raise InputError(
-                f"cameras: {folder} has {len(poses)} annotated cameras, from 0; {number} is not among them"
-            )
-        camera, own = calibration[number], poses[number]
+        own, camera = poses[number], calibration[number]
         count = min(len(own.joints), FRAMES[place[0] - 1][place[1] - 1])
-        frame = np.arange(0, min(count, SHORTER.get((subject, sequence, number), count)), options.step)
-        world = camera_to_world(torch.from_numpy(own.joints[frame]), camera).numpy()
-        pixels = project_from_camera(torch.from_numpy(own.joints[frame][:, small]), camera).numpy()
-        frame_size = camera.image_size.numpy()
-        inside = ((pixels >= 0) & (pixels < frame_size)).all((1, 2))  # NaN, behind the camera, is not
-        kept = np.flatnonzero(inside)[frames_apart(world[inside][:, small], options.moved)]
-        universal = camera_to_world(torch.from_numpy(own.universal[frame[kept]]), camera).numpy()
-        names = [f"{subject}/{sequence}/imageSequence/img_{number}_{name:06d}.jpg" for name in frame[kept]]
-        yield _Take(
+        count = min(count, SHORTER.get((subject, sequence, number), count))
+        frame, pixels = taken_frames(own, camera, np.arange(0, count, options.step), options.moved)
+        names = [f"{subject}/{sequence}/imageSequence/img_{number}_{name:06d}.jpg" for name in frame]
+        take = _Take(
             subject=subject,
             sequence=sequence,
             number=number,
             camera=camera,
-            frame=frame[kept],
-            joints=world[kept],
-            universal=universal,
-            boxes=person_boxes(pixels[kept], names, boxes),
+            frame=frame,
+            joints=camera_to_world(torch.from_numpy(own.joints[frame]), camera).numpy(),
+            universal=camera_to_world(torch.from_numpy(own.universal[frame]), camera).numpy(),
+            boxes=person_boxes(pixels, names, boxes),
         )
+        takes.append(take)
+    return [take for take in takes if len(take)]
+
+
+def taken_frames(poses: Poses, camera: Cameras, frames: Array, moved: float) -> tuple[Array, Array]:
+    """Those frames in which all joints lie in the image, and one has moved since the last frame that was taken.
+
+    Args:
+        poses: 28 joints in the frame of the camera; the 17 of the test set count.
+        camera: ()
+        frames: (F,) in order.
+        moved: Metres.
+
+    Returns:
+        (N,) frames, and (N, 17, 2) where the joints are in the image.
+    """
+    joints = torch.from_numpy(poses.joints[frames][:, ALL_JOINTS.indices(JOINTS.joints)])
+    pixels = project_from_camera(joints, camera).numpy()
+    inside = ((pixels >= 0) & (pixels < camera.image_size.numpy())).all((1, 2))  # NaN, behind the camera, is not
+    kept = np.flatnonzero(inside)[frames_apart(joints.numpy()[inside], moved)]
+    return frames[kept], pixels[kept]
 
 
 def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> Array:
@@ -213,59 +227,77 @@ def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> 
     return found
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Shown:
+    """The images of a take as the labels have them, N of them."""
+
+    paths: list[str]
+    masks: list[str]
+    cameras: Cameras
+    """(C,)"""
+    camera: Array
+    """(N,) place among them."""
+    boxes: Array
+    """(N, 4)"""
+
+
 def _training_labels(take: _Take, split: str, root: Path, options: Mpi3dhpOptions, work: Work) -> Labels:
     folder = root / take.subject / take.sequence
-    names = [f"{take.key}/img_{take.number}_{frame:06d}" for frame in take.frame.tolist()]
-    if options.crops:
-        crops = plan_crops(
-            _repeated(take.camera, len(take)),
-            take.boxes,
-            up=UP,
-            rule=TRAINING_RULE if options.adjust_colours else CropRule(),
-        )
-        masked = work.part(
-            f"{take.key}/{take.number}", lambda: {"masked": _write(take, names, crops, folder, options, work)}
-        )["masked"]
-        cameras, boxes, sizes = crops.cameras, crops.boxes, crops.cameras.image_size.numpy().astype(np.int64)
-        paths = [f"images/{name}.jpg" for name in names]
-        masks = [f"masks/{name}.png" if there else "" for name, there in zip(names, masked, strict=True)]
-    else:
-        frames = _frames(folder / "imageSequence", take.number, options, work)
-        paths = [relative_path(work.require(frames.image(frame), "image"), work.out) for frame in take.frame.tolist()]
-        cameras, boxes, masks = take.camera[None], take.boxes, [""] * len(take)
-        sizes = np.broadcast_to(take.camera.image_size.numpy().astype(np.int64), (len(take), 2))
+    shown = _crops(take, folder, options, work) if options.crops else _whole_images(take, folder, options, work)
     return _labels(
         skeleton=ALL_JOINTS,
         images=Images(
-            path=np.array(paths, dtype=np.str_),
-            size=sizes,
-            camera=np.arange(len(take)) if options.crops else np.zeros(len(take), dtype=np.int64),
+            path=np.array(shown.paths, dtype=np.str_),
+            size=shown.cameras.image_size.numpy().astype(np.int64)[shown.camera],
+            camera=shown.camera,
             sequence=np.full(len(take), take.key),
             frame=take.frame,
             moment=np.arange(len(take)),
             view=np.full(len(take), options.cameras.index(take.number)),
         ),
         split=split,
-        cameras=replace(cameras, names=(str(take.number),) * cameras.batch_shape[0]),
+        cameras=replace(shown.cameras, names=(str(take.number),) * shown.cameras.batch_shape[0]),
         joints=take.joints,
         joints_universal=take.universal,
-        box=boxes,
+        box=shown.boxes,
         subject=np.full(len(take), take.subject),
-        mask=np.array(masks, dtype=np.str_),
+        mask=np.array(shown.masks, dtype=np.str_),
     )
 
 
-def _write(take: _Take, names: Sequence[str], crops: Crops, folder: Path, options: Mpi3dhpOptions, work: Work) -> Array:
-    """Write the crops of a take; (N,) which have a mask."""
-    frames = take.frame.tolist()
-    images = _frames(folder / "imageSequence", take.number, options, work)
-    masks = _frames(folder / "FGmasks", take.number, options, work) if options.masks else None
-    return write_crops(
-        crops,
-        names,
-        images.each(frames),
-        work=work,
-        masks=None if masks is None else red_channel(masks.each(frames)),
+def _crops(take: _Take, folder: Path, options: Mpi3dhpOptions, work: Work) -> _Shown:
+    """Write the crops, unless an earlier run did."""
+    names = [f"{take.key}/img_{take.number}_{frame:06d}" for frame in take.frame.tolist()]
+    rule = TRAINING_RULE if options.adjust_colours else CropRule()
+    crops = plan_crops(_repeated(take.camera, len(take)), take.boxes, up=UP, rule=rule)
+
+    def write() -> dict[str, Array]:
+        frames = take.frame.tolist()
+        images = _frames(folder / "imageSequence", take.number, options, work)
+        masks = _frames(folder / "FGmasks", take.number, options, work) if options.masks else None
+        people = None if masks is None else red_channel(masks.each(frames))
+        return {"masked": write_crops(crops, names, images.each(frames), work=work, masks=people)}
+
+    masked = work.part(f"{take.key}/{take.number}", write)["masked"]
+    return _Shown(
+        paths=[f"images/{name}.jpg" for name in names],
+        masks=[f"masks/{name}.png" if there else "" for name, there in zip(names, masked, strict=True)],
+        cameras=crops.cameras,
+        camera=np.arange(len(take)),
+        boxes=crops.boxes,
+    )
+
+
+def _whole_images(take: _Take, folder: Path, options: Mpi3dhpOptions, work: Work) -> _Shown:
+    """The images of the download."""
+    frames = _frames(folder / "imageSequence", take.number, options, work)
+    files = [work.require(frames.image(frame), "image") for frame in take.frame.tolist()]
+    return _Shown(
+        paths=[relative_path(file, work.out) for file in files],
+        masks=[""] * len(take),
+        cameras=take.camera[None],
+        camera=np.zeros(len(take), dtype=np.int64),
+        boxes=take.boxes,
     )
 
 
