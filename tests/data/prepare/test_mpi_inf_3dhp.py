@@ -12,7 +12,8 @@ from marey.core import FormatError, InputError, MissingAssetError
 from marey.core.skeletons import skeleton
 from marey.data.labels import read_labels
 from marey.data.prepare import mpi_inf_3dhp_files as files
-from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions, person_boxes
+from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions
+from marey.data.prepare.mpi_inf_3dhp_evaluation import person_boxes
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
 from marey.geometry.projection import project

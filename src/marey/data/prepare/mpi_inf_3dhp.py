@@ -10,7 +10,6 @@ the wild using improved CNN supervision", 3DV 2017.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -20,51 +19,45 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from marey.core import Cameras, InputError, Skeleton
-from marey.data.boxes import box_iou, boxes_of_points, expand_boxes, hull_of_boxes
+from marey.core import Cameras, InputError
 from marey.data.crops import CropRule, plan_crops
-from marey.data.human_data import write_labels_as_human_data
-from marey.data.labels import Images, Labels, join_labels, with_keypoints
+from marey.data.labels import Images, Labels, join_labels
 from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.kept_frames import frames_apart
+from marey.data.prepare.mpi_inf_3dhp_evaluation import (
+    NAME,
+    SEQUENCES,
+    VERSION,
+    evaluation_labels,
+    one_person_labels,
+    person_boxes,
+    write_evaluation_files,
+)
 from marey.data.prepare.mpi_inf_3dhp_files import (
     ALL_JOINTS,
     JOINTS,
-    SCENES,
     UP,
     CameraFrames,
     Poses,
-    evaluation_cameras,
     first_camera,
     read_calibration,
-    read_evaluation_poses,
     read_training_poses,
 )
 from marey.data.prepare.stored_crops import red_channel, write_crops
 from marey.data.prepare.work import Work
 from marey.geometry.projection import camera_to_world, project_from_camera
-from marey.io.atomic import check_writable
-from marey.io.person_boxes import PersonBoxes, boxes_of_image, read_person_boxes
-from marey.io.predictions import write_pose_rows
+from marey.io.person_boxes import PersonBoxes, read_person_boxes
 
 Array = npt.NDArray[Any]
-
-NAME = "3dhp"
-VERSION = "1"
 
 FRAMES = (
     (6416, 12430), (6502, 6081), (12488, 12283), (6171, 6675), (12820, 12312), (6188, 6145), (6239, 6320),
     (6468, 6054),
 )  # fmt: skip
 """Of the two sequences of each subject that the published preparation reads."""
-TEST_FOLDER = "mpi_inf_3dhp_test_set"
 SHORTER = {("S6", "Seq2", 2): 3911}
 """Films that end before their annotations."""
 TRAINING_RULE = CropRule(brighten=0.67, white_balance=True)
-JOINT_BOX = 1.05
-"""Times the box around the joints."""
-LEAST_HULL_IOU = 0.5
-"""Of the hull of joints and detection with the box of the joints, or the detection is somebody else."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +128,13 @@ def prepare(root: Path, out: Path, options: Mpi3dhpOptions, work: Work) -> Label
             takes = _takes(root, (subject, number), boxes, options, work)
             parts += [_training_labels(take, split, root, options, work) for take in takes]
     if "test" in options.splits:
-        parts += [_test_labels(root, place, boxes, work) for place in range(1, 7)]
+        parts += [evaluation_labels(root, place, boxes, work) for place in SEQUENCES]
     if not parts:
         raise InputError(f"{NAME}: no frame left of {', '.join(options.splits) or 'no split'}; ask for more cameras")
     if "test" in options.splits:
-        _write_test_files(out, replace(join_labels(parts[-6:], skeleton=JOINTS, name=NAME), version=VERSION))
+        write_evaluation_files(
+            out, replace(join_labels(parts[-len(SEQUENCES) :], skeleton=JOINTS, name=NAME), version=VERSION)
+        )
     wanted = JOINTS if options.joints == 17 else ALL_JOINTS
     joined = join_labels(parts, skeleton=wanted, name=NAME)
     return replace(joined, version=VERSION, images=replace(joined.images, moment=_moments(joined.images)))
@@ -211,22 +206,6 @@ def taken_frames(poses: Poses, camera: Cameras, frames: Array, moved: float) -> 
     return frames[kept], pixels[kept]
 
 
-def person_boxes(pixels: Array, names: Sequence[str], detected: PersonBoxes) -> Array:
-    """Boxes (N, 4) of people with joints at pixels (N, J, 2).
-
-    That is the box of the joints, 1.05 times as large, and the hull of it with the most confident detection of the
-    image if that is the same person: if hull and joints overlap by more than half.
-    """
-    own = expand_boxes(boxes_of_points(pixels), JOINT_BOX)
-    found = own.copy()
-    for row, name in enumerate(names):
-        candidates = boxes_of_image(detected, name)
-        if len(candidates):
-            hull = hull_of_boxes(candidates[candidates[:, 4].argmax(), :4], own[row])
-            found[row] = hull if box_iou(hull, own[row]) > LEAST_HULL_IOU else own[row]
-    return found
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Shown:
     """The images of a take as the labels have them, N of them."""
@@ -244,7 +223,7 @@ class _Shown:
 def _training_labels(take: _Take, split: str, root: Path, options: Mpi3dhpOptions, work: Work) -> Labels:
     folder = root / take.subject / take.sequence
     shown = _crops(take, folder, options, work) if options.crops else _whole_images(take, folder, options, work)
-    return _labels(
+    return one_person_labels(
         skeleton=ALL_JOINTS,
         images=Images(
             path=np.array(shown.paths, dtype=np.str_),
@@ -315,70 +294,6 @@ def _frames(folder: Path, number: int, options: Mpi3dhpOptions, work: Work) -> C
     frames = CameraFrames(folder=folder, camera=number, first_camera=first)
     work.require(frames.image(0), f"first image of camera {number}, or the film video_{number}.avi,")
     return frames
-
-
-def _write_test_files(out: Path, labels: Labels) -> None:
-    """`protocols/3dhp.npz`, and `human_data/mpi_inf_3dhp_test.npz`, whose joints are universal as mmhuman3d's are."""
-    write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", labels.pose_rows("camera"))
-    seen = with_keypoints(labels)
-    values = {**seen.values, "joints": seen.values["joints_universal"]}
-    folders = zip(labels.images.sequence.tolist(), labels.images.frame.tolist(), strict=True)
-    write_labels_as_human_data(
-        check_writable(out / "human_data") / "mpi_inf_3dhp_test.npz",
-        replace(seen, values=values),
-        image_paths=[f"{TEST_FOLDER}/{name}/imageSequence/img_{frame + 1:06d}.jpg" for name, frame in folders],
-    )
-
-
-def _test_folder(root: Path, name: str, work: Work) -> Path:
-    """Of a test sequence: beside the training set, or in the folder that the download puts it in."""
-    places = (root / name, root / TEST_FOLDER / name, root / TEST_FOLDER / TEST_FOLDER / name)
-    return work.require(next((place for place in places if place.is_dir()), places[0]), "test sequence")
-
-
-def _test_labels(root: Path, place: int, boxes: PersonBoxes, work: Work) -> Labels:
-    name = f"TS{place}"
-    folder = _test_folder(root, name, work)
-    found = read_evaluation_poses(work.record(work.require(folder / "annot_data.mat", "annotation")))
-    camera, count = evaluation_cameras()[(place - 1) // 4], len(found.frame)
-    files = [f"imageSequence/img_{frame + 1:06d}.jpg" for frame in found.frame.tolist()]
-    pixels = project_from_camera(torch.from_numpy(found.poses.joints), camera).numpy()
-    return _labels(
-        skeleton=JOINTS,
-        images=Images(
-            path=np.array([relative_path(folder / file, work.out) for file in files], dtype=np.str_),
-            size=np.broadcast_to(camera.image_size.numpy().astype(np.int64), (count, 2)),
-            camera=np.zeros(count, dtype=np.int64),
-            sequence=np.full(count, name),
-            frame=found.frame,
-            moment=np.arange(count),
-            view=np.zeros(count, dtype=np.int64),
-        ),
-        split="test",
-        cameras=replace(camera[None], names=("0",)),
-        joints=camera_to_world(torch.from_numpy(found.poses.joints), camera).numpy(),
-        joints_universal=camera_to_world(torch.from_numpy(found.poses.universal), camera).numpy(),
-        box=person_boxes(pixels, [f"{name}/{file}" for file in files], boxes),
-        subject=np.full(count, name),
-        activity=found.activity,
-        scene=np.full(count, SCENES[(place - 1) // 2]),
-    )
-
-
-def _labels(*, skeleton: Skeleton, images: Images, split: str, cameras: Cameras, **values: Array) -> Labels:
-    """Labels of one person an image, joints (and universal joints) in the world."""
-    count = len(images)
-    return Labels(
-        name=NAME,
-        version=VERSION,
-        skeleton=skeleton,
-        images=images,
-        split=np.full(count, split),
-        image=np.arange(count),
-        person=np.zeros(count, dtype=np.int64),
-        values=values,
-        cameras=cameras,
-    )
 
 
 def _repeated(camera: Cameras, count: int) -> Cameras:
