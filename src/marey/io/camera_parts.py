@@ -159,6 +159,30 @@ def checked_size(where: str, size: Array) -> Array:
     return size
 
 
+def checked_entry(
+    where: str,
+    name: str,
+    *,
+    matrix: Array,
+    distortion: Array | None = None,
+    size: Array | None = None,
+    pose: tuple[Array, Array] | None = None,
+) -> CameraEntry:
+    """A camera of which matrix, distortion and size are checked; None: no distortion, an unknown size, no place.
+
+    Raises:
+        FormatError: one of them is not what it must be.
+        CalibrationError: as for `checked_matrix` and `checked_distortion`.
+    """
+    return CameraEntry(
+        name=name,
+        matrix=checked_matrix(where, matrix),
+        distortion=checked_distortion(where, np.zeros(0) if distortion is None else distortion),
+        size=_unknown_size() if size is None else checked_size(where, size),
+        pose=pose,
+    )
+
+
 def checked_rotation(where: str, rotation: Array) -> Array:
     """A rotation matrix (3, 3), of a Rodrigues vector or of a matrix.
 

@@ -20,11 +20,9 @@ from marey.io.camera_parts import (
     Array,
     CameraEntry,
     assemble,
-    checked_distortion,
-    checked_matrix,
+    checked_entry,
     checked_numbers,
     checked_rotation,
-    checked_size,
     disassemble,
     limited_distortion,
     parse_numbers,
@@ -84,16 +82,14 @@ def _camera(where: str, name: str, entries: dict[str, Value]) -> CameraEntry:
     matrix = _array(where, entries, f"K_{name}", (3, 3))
     if matrix is None:
         raise CalibrationError(f"{where}: 'K_{name}' is missing; give the folder that holds {INTRINSICS} too")
-    size = [entries.get(f"{key}_{name}") for key in "WH"]
-    return CameraEntry(
-        name=name,
-        matrix=checked_matrix(where, matrix),
-        distortion=checked_distortion(where, np.zeros(0) if distortion is None else distortion),
-        size=checked_size(where, np.array([parse_numbers(where, text, 1)[0] for text in size if isinstance(text, str)]))
-        if all(isinstance(text, str) for text in size)
-        else np.full(2, np.nan),
-        pose=_pose(where, name, entries),
-    )
+    pose = _pose(where, name, entries)
+    return checked_entry(where, name, matrix=matrix, distortion=distortion, size=_size(where, name, entries), pose=pose)
+
+
+def _size(where: str, name: str, entries: dict[str, Value]) -> Array | None:
+    """Width and height, unless one of the two is not told."""
+    told = [text for key in "WH" if isinstance(text := entries.get(f"{key}_{name}"), str)]
+    return np.array([parse_numbers(where, text, 1)[0] for text in told]) if len(told) == 2 else None
 
 
 def _pose(where: str, name: str, entries: dict[str, Value]) -> tuple[Array, Array] | None:

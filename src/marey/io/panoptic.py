@@ -22,11 +22,9 @@ from marey.io.camera_parts import (
     Array,
     CameraEntry,
     assemble,
-    checked_distortion,
-    checked_matrix,
+    checked_entry,
     checked_numbers,
     checked_rotation,
-    checked_size,
     disassemble,
     limited_distortion,
     placed,
@@ -83,13 +81,12 @@ def _entry(where: str, table: Mapping[str, Any]) -> CameraEntry:
         raise FormatError(f"{where}: 'name' is {name!r:.80}, expected a text")
     where = f"{where} '{name}'"
     size = table.get("resolution")
-    return CameraEntry(
-        name=str(name),
-        matrix=checked_matrix(where, checked_numbers(where, "K", table["K"], (3, 3))),
-        distortion=checked_distortion(where, checked_numbers(where, "distCoef", table.get("distCoef", []), None)),
-        size=np.full(2, np.nan)
-        if size is None
-        else checked_size(where, checked_numbers(where, "resolution", size, (2,))),
+    return checked_entry(
+        where,
+        str(name),
+        matrix=checked_numbers(where, "K", table["K"], (3, 3)),
+        distortion=checked_numbers(where, "distCoef", table.get("distCoef", []), None),
+        size=None if size is None else checked_numbers(where, "resolution", size, (2,)),
         pose=_pose(where, table),
     )
 
