@@ -10,14 +10,16 @@ _WITHOUT = 0.2
 
 
 def joint_weights(there: Tensor, known: Tensor) -> Tensor:
-    """(M, J) what each joint counts, with a mean of 1 where anything is known.
+    """(M, J) what each joint counts, with a mean of 1 over the joints of each person of whom enough is known.
+
+    No person's weight depends on the others', so that several processes learn what one would.
 
     Args:
         there: (M, J) boolean, the skeleton of the keypoints has the joint.
         known: (M,) boolean, enough is seen.
     """
-    weights = torch.where(there, 1.0, _WITHOUT) * known[:, None]
-    return weights / weights.mean().clamp_min(1e-6)
+    weights = torch.where(there, 1.0, _WITHOUT)
+    return weights / weights.mean(1, keepdim=True) * known[:, None]
 
 
 def distance(positions: Tensor, joints: Tensor, weights: Tensor) -> Tensor:
