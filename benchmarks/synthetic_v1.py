@@ -28,14 +28,14 @@ import torch
 from marey.core import Estimate, Estimator, Observation
 from marey.data.benchmark import CELLS, Benchmark, Cell
 from marey.data.benchmark.mean_pose import predict_mean_pose
-from marey.detect.lifting import WEIGHTS, lift_keypoints
+from marey.detect.lifting import WEIGHTS
 from marey.engine.evaluation import predict, read_predicted
 from marey.geometry.field_of_view import cameras_from_field_of_view
 from marey.io.predictions import PoseRows
 from marey.methods.classical import ClassicalEstimator, MonocularEstimator
-from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.metrics.comparison import paired_bootstrap
 from marey.metrics.protocols import protocol
+from marey.pipeline.evaluating import LiftedMonocular
 from measure import describe, write_json
 
 PROTOCOL, NUMBER = "synthetic", "mpjpe_mm"
@@ -59,24 +59,11 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lifted:
-    """The method for one camera with the lifter's guess in place of the one that a detector would make."""
-
-    estimator: MonocularEstimator = field(default_factory=lambda: MonocularEstimator(size=LIFTED_SIZE))
-
-    requires = MonocularEstimator.requires
-
-    def __call__(self, observation: Observation) -> Estimate:
-        """Lift the keypoints, then place them."""
-        assert observation.keypoints is not None
-        assert observation.cameras is not None
-        guess, covariance = lift_keypoints(observation.keypoints, observation.cameras)
-        return self.estimator(replace(observation, monocular=guess, monocular_covariance=covariance))
-
-
-@dataclass(frozen=True, kw_only=True)
 class FirstViewAssumed:
-    """The same on the first view alone, through a camera that nobody knows: what several views have to better."""
+    """The method for one camera on the first view, whose camera nobody knows: what several views have to better."""
+
+    said: dict[bytes, Estimate] = field(default_factory=dict)
+    """By keypoints: all cells of uncalibrated views have the same first view."""
 
     requires = replace(MonocularEstimator.requires, views=(1, None), calibration="none")
 
@@ -85,8 +72,17 @@ class FirstViewAssumed:
         source = observation.frames[0]
         assert source is not None
         assert observation.keypoints is not None
-        assumed = cameras_from_field_of_view(torch.tensor([source.size], dtype=torch.float32), CROP_DEGREES)
-        return Lifted()(Observation(keypoints=observation.keypoints[:1], cameras=assumed, start=observation.start))
+        keypoints = observation.keypoints[:1]
+        key = keypoints.positions.numpy().tobytes()
+        if key not in self.said:
+            assumed = cameras_from_field_of_view(torch.tensor([source.size], dtype=torch.float32), CROP_DEGREES)
+            self.said[key] = LiftedMonocular()(
+                Observation(keypoints=keypoints, cameras=assumed, start=observation.start)
+            )
+        return self.said[key]
+
+
+FIRST_VIEW = FirstViewAssumed()
 
 
 def lifter_weights() -> str:
@@ -111,14 +107,14 @@ METHODS = (
         name="monocular",
         title="`monocular` with the lifter",
         can=lambda cell: len(cell.views) == 1,
-        estimator=Lifted,
+        estimator=LiftedMonocular,
         weights=lifter_weights,
     ),
     Method(
         name="first_view",
         title="the same, first view, camera assumed",
         can=lambda cell: cell.cameras == "none",
-        estimator=FirstViewAssumed,
+        estimator=lambda: FIRST_VIEW,
         weights=lifter_weights,
     ),
 )

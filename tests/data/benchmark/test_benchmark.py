@@ -17,11 +17,6 @@ from marey.metrics.protocols import protocol
 QUICK = 16
 
 
-@pytest.fixture(scope="module")
-def benchmark(tmp_path_factory) -> Benchmark:
-    return Benchmark(tmp_path_factory.mktemp("none"), quick=True)
-
-
 @pytest.mark.parametrize("cell", ["single_easy", "single_hard", "calibrated_4", "uncalibrated_3", "occlusion_60"])
 def test_samples__tell_what_the_cell_tells(benchmark, cell):
     samples = list(benchmark.samples(cell))
