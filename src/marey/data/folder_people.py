@@ -137,8 +137,8 @@ def _nearest(projected: Array, keypoints: Array) -> Array:
 
 def _diagonal(points: Array) -> Array:
     """Of the box around points (..., J, 2); 0 where there are none."""
-    known = np.isfinite(points).all(-1, keepdims=True)
+    known = np.asarray(np.isfinite(points).all(-1))[..., None]
     low, high = np.where(known, points, np.inf).min(-2), np.where(known, points, -np.inf).max(-2)
     with np.errstate(invalid="ignore"):
         extent = np.linalg.norm(high - low, axis=-1)
-    return np.where(known.any((-1, -2)), extent, 0.0)
+    return np.where(known[..., 0].any(axis=-1), extent, 0.0)

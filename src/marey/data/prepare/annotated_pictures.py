@@ -92,9 +92,9 @@ def with_boxes_inside(people: PicturePeople, work: Work) -> PicturePeople:
     """The people whose boxes have an area within their pictures; how many are left out is noted."""
     whole = np.concatenate([np.zeros_like(people.sizes), people.sizes], axis=-1).astype(np.float64)[people.image]
     with np.errstate(invalid="ignore"):
-        seen = (intersect_boxes(people.box, whole)[:, 2:] > 0).all(axis=-1)
-    if len(outside := np.flatnonzero(~seen)):
-        work.note(f"{len(outside)} people were left out: their boxes are empty or lie outside of their pictures.")
+        seen = np.flatnonzero((intersect_boxes(people.box, whole)[:, 2:] > 0).all(axis=-1))
+    if outside := len(people) - len(seen):
+        work.note(f"{outside} people were left out: their boxes are empty or lie outside of their pictures.")
     return people[seen]
 
 
