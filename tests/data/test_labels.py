@@ -13,6 +13,7 @@ from marey.data.labels import (
     join_labels,
     joints_in_camera,
     read_labels,
+    rows_to_score,
     with_keypoints,
     write_labels,
 )
@@ -106,7 +107,7 @@ def test_joints_in_camera__without_cameras_is_an_error():
 
 
 def test_pose_rows__name_the_camera_where_several_see_the_person():
-    rows = example().pose_rows()
+    rows = rows_to_score(example())
     assert rows.sequence.tolist() == ["walk/left", "walk/left", "walk/right", "walk/left"]
     assert rows.frame.tolist() == [0, 0, 0, 5]
     assert rows.person.tolist() == [3, 1, 3, 3]
@@ -114,7 +115,7 @@ def test_pose_rows__name_the_camera_where_several_see_the_person():
     assert rows.joint_names == ("pelvis", "head")
     np.testing.assert_array_equal(rows.values["joints"], example().values["joints"])
     assert rows.values["subject"].tolist() == ["S3", "S1", "S3", "S3"]
-    left = example().of_cameras("left").pose_rows("camera")
+    left = rows_to_score(example().of_cameras("left"), "camera")
     assert left.sequence.tolist() == ["walk"] * 3
     np.testing.assert_allclose(left.values["joints"][1], [[0.2, 0, 2], [0.2, -0.5, 2]])
 
@@ -314,7 +315,7 @@ def test_write_labels__no_rows_and_no_text_survive(tmp_path):
     write_labels(tmp_path / "labels.npz", bare)
     assert len(read_labels(tmp_path / "labels.npz")) == 0
     assert bare.by_moment().shape == (0, 0)
-    assert len(bare.pose_rows()) == 0
+    assert len(rows_to_score(bare)) == 0
 
 
 # joining

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from marey.core import InputError, ShapeError
-from marey.data.square_crops import crop_image, crop_matrices, crop_points, outside_image, square_boxes
+from marey.data.square_crops import crop_image, crop_matrices, crop_points, outside_image, square_spans
 
 
 def test_square_boxes__the_longer_side():
-    found = square_boxes(np.array([[10.0, 20, 40, 100], [0, 0, 8, 2]]), 1.2)
+    found = square_spans(np.array([[10.0, 20, 40, 100], [0, 0, 8, 2]]), 1.2)
     np.testing.assert_allclose(found, [[-30, 10, 120, 120], [-0.8, -3.8, 9.6, 9.6]])
 
 

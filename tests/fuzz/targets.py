@@ -18,7 +18,7 @@ import numpy as np
 from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
 from marey.core import FormatError
-from marey.data.labels import read_labels, with_keypoints
+from marey.data.labels import read_labels, rows_to_score, with_keypoints
 from marey.io.amass import read_amass_npz
 from marey.io.asf_amc import read_asf_amc
 from marey.io.biocv import read_biocv
@@ -168,7 +168,7 @@ _LABEL_TEXTS = {"path": b"a.jpg\0b.jpg\0", "sequence": b"walk\0", "split": b"tra
 
 def _read_label_table(path: Path) -> object:
     labels = read_labels(path)
-    return labels.by_moment(), labels.pose_rows(), with_keypoints(labels)
+    return labels.by_moment(), rows_to_score(labels), with_keypoints(labels)
 
 
 def _read_outline(path: Path) -> object:

@@ -19,7 +19,7 @@ from marey.data.boxes import box_centers, boxes_around
 Array = npt.NDArray[Any]
 
 
-def square_boxes(boxes: Array, scale: float = 1.0) -> Array:
+def square_spans(boxes: Array, scale: float = 1.0) -> Array:
     """Boxes (..., 4) of left, top, width, height made square about their middles: `scale` times the longer side."""
     return boxes_around(box_centers(boxes), scale * boxes[..., 2:].max(-1, keepdims=True))
 

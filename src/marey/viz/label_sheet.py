@@ -78,9 +78,9 @@ def _draw(picture: Image, person: PersonMarks, skeleton: Skeleton, scale: float)
 
 def _fixed(points: Array) -> list[tuple[int, ...]]:
     """Points (N, 2) as OpenCV takes fractions of pixels; empty for those that are missing or far away."""
-    known = (np.abs(points) < _LARGEST).all(-1).tolist()
-    whole = np.where(np.array(known)[:, None], points * (1 << _SHIFT), 0).round().astype(int).tolist()
-    return [tuple(point) if there else () for point, there in zip(whole, known, strict=True)]
+    known = np.all(np.abs(points) < _LARGEST, axis=-1)
+    whole = np.where(known[:, None], points * (1 << _SHIFT), 0).round().astype(int).tolist()
+    return [tuple(point) if there else () for point, there in zip(whole, known.tolist(), strict=True)]
 
 
 def tiled(pictures: Sequence[Image], *, columns: int) -> Image:

@@ -11,6 +11,7 @@ import torch
 
 from data.prepare.h36m_files import CAMERAS, write_masks, write_metadata, write_poses_cdf, write_video
 from marey.core import FormatError, MissingAssetError
+from marey.data.labels import rows_to_score
 from marey.data.prepare.h36m import H36MOptions
 from marey.data.prepare.run import prepare_data_set
 from marey.data.prepare.sources import data_source
@@ -282,7 +283,7 @@ def test_official__second_protocol_as_human_data(root, tmp_path):
 
 def test_official__labels_are_scored_by_both_protocols(root, tmp_path):
     labels = prepared(root, tmp_path / "out", H36MOptions(**{**vars(OPTIONS), "images": "none"}))
-    rows = labels.of_split("test").pose_rows()
+    rows = rows_to_score(labels.of_split("test"))
     moved = replace(rows, values={**rows.values, "joints": rows.values["joints"] + np.float32([0.003, 0, 0.004])})
     assert MetrabsHuman36M().score(moved, rows).values["mpjpe_mm"] == pytest.approx(0, abs=1e-3)
     named = replace(rows, values={**rows.values, "action": rows.values["trial"]})

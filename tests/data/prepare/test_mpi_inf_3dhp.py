@@ -10,7 +10,7 @@ import torch
 from data.prepare.mat73 import write_mat73
 from marey.core import FormatError, InputError, MissingAssetError
 from marey.core.skeletons import skeleton
-from marey.data.labels import read_labels
+from marey.data.labels import read_labels, rows_to_score
 from marey.data.prepare import mpi_inf_3dhp_files as files
 from marey.data.prepare.mpi_inf_3dhp import Mpi3dhpOptions
 from marey.data.prepare.mpi_inf_3dhp_evaluation import person_boxes
@@ -378,7 +378,7 @@ def test_test_set__labels_have_scene_activity_and_the_cameras_of_its_documentati
     np.testing.assert_allclose(camera.intrinsics[0], [1500.172288, 0, 1017.387336], atol=1e-5)
     np.testing.assert_allclose(camera.intrinsics[1, 1:], [1500.832364, 1043.490916], atol=1e-5)
     np.testing.assert_allclose(camera.centers, [3.42728, 1.38786, 0.30942], atol=1e-9)
-    rows = found.pose_rows(frame="camera")
+    rows = rows_to_score(found, frame="camera")
     np.testing.assert_allclose(rows.values["joints"][1, 16], [0.050, 0.101, 3.152], atol=1e-6)
     stored = read_pose_rows(tmp_path / "o/protocols/3dhp.npz")
     assert (stored.sequence[1], stored.frame[1], stored.benchmark) == ("TS1", 2, "3dhp 1")

@@ -36,7 +36,8 @@ def test_formula__of_a_pixel_beside_the_centre(formula, expected):
 
 
 def test_formula__human36m_mixes_x_and_y_once():
-    # x = 0.2, y = 0.3, r^2 = 0.13, tangential only: x: 0.01 0.06 + 0.02 (0.04 + 0.13), y: 0.02 0.06 + 0.01 (0.09 + 0.13)
+    # x = 0.2, y = 0.3, r^2 = 0.13, tangential only,
+    # x: 0.01 0.06 + 0.02 (0.04 + 0.13), y: 0.02 0.06 + 0.01 (0.09 + 0.13)
     found = source_pixels(camera([0.0, 0.0, 0.01, 0.02, 0.0]), (60, 40), formula="h36m")
     assert found[30, 20] == pytest.approx((20.4, 30.34), abs=1e-12)
 

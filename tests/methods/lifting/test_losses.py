@@ -45,4 +45,3 @@ def test_weights__mean_one_of_every_person_and_less_without_the_joint():
     weights = joint_weights(there, torch.tensor([True, True, False]))
     torch.testing.assert_close(weights, torch.tensor([[1 / 0.6, 0.2 / 0.6], [1.0, 1.0], [0.0, 0.0]]))
     torch.testing.assert_close(joint_weights(there[:1], torch.tensor([True])), weights[:1])
-

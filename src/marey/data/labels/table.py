@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
 from marey.core import Cameras, InputError, ShapeError, Skeleton
 from marey.data.labels.columns import Array, check_integers, check_numbers, check_text, rows_named
-from marey.io.predictions import PoseRows, places_in_groups
+from marey.io.predictions import places_in_groups
 
 SPLITS = ("train", "validation", "test")
 
@@ -248,34 +247,3 @@ class Labels:
         table = np.full((int(group.max(initial=-1)) + 1, int(view.max(initial=-1)) + 1), -1)
         table[group, view] = np.arange(len(self))
         return table
-
-    def pose_rows(self, frame: Literal["world", "camera"] = "world", *, by_camera: bool | None = None) -> PoseRows:
-        """What protocols score: sequence, frame and person of each row, and its values.
-
-        Args:
-            frame: Of the joints. Where labels hold them in the other frame only, the cameras move them; where that is
-                unknown they are NaN.
-            by_camera: Whether the camera's name follows the sequence's (`walking/54138969`). None: if a person is
-                seen by several cameras in one frame of one sequence.
-
-        Raises:
-            CalibrationError: joints have to be moved, and the cameras' places are unknown.
-        """
-        from marey.data.labels.projection import joints_in_camera, joints_in_world
-
-        sequence, number = self.images.sequence[self.image], self.images.frame[self.image]
-        if by_camera is None:
-            by_camera = bool(places_in_groups(sequence, number, self.person).any())
-        if by_camera:
-            sequence = np.char.add(np.char.add(sequence, "/"), self.camera_names()[self.image])
-        values = {name: column for name, column in self.values.items() if name not in ("joints", "joints_camera")}
-        if {"joints", "joints_camera"} & set(self.values):
-            values["joints"] = joints_in_world(self) if frame == "world" else joints_in_camera(self)
-        return PoseRows(
-            joint_names=self.skeleton.joints,
-            sequence=sequence,
-            frame=number.astype(np.int64),
-            person=self.person.astype(np.int64),
-            values=values,
-            benchmark=f"{self.name} {self.version}".strip(),
-        )

@@ -18,7 +18,7 @@ from marey.core import BodyState, Cameras, InputError, MissingAssetError
 from marey.core.skeletons import Skeleton, skeleton
 from marey.data.boxes import boxes_of_points
 from marey.data.labels import Labels
-from marey.data.square_crops import square_boxes
+from marey.data.square_crops import square_spans
 from marey.geometry import project_from_camera, world_to_camera
 from marey.geometry.rotations import rotvec_to_matrix
 from marey.io.predictions import PoseRows, pose_rows
@@ -179,7 +179,7 @@ def rows_of_14(labels: Labels, joints: Array, boxes: Array) -> PoseRows:
     assert labels.cameras is not None
     cameras = labels.cameras[torch.from_numpy(labels.images.camera[labels.image])]
     pixels = project_from_camera(torch.from_numpy(joints), cameras).numpy()
-    crop = square_boxes(boxes)[:, None]
+    crop = square_spans(boxes)[:, None]
     inside = (pixels >= crop[..., :2]) & (pixels <= crop[..., :2] + crop[..., 2:])
     return pose_rows(
         joints,

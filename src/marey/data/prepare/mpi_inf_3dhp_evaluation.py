@@ -14,7 +14,7 @@ import torch
 from marey.core import Cameras, Skeleton
 from marey.data.boxes import box_iou, boxes_of_points, expand_boxes, hull_of_boxes
 from marey.data.human_data import write_labels_as_human_data
-from marey.data.labels import Images, Labels, with_keypoints
+from marey.data.labels import Images, Labels, rows_to_score, with_keypoints
 from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.mpi_inf_3dhp_files import JOINTS, SCENES, evaluation_cameras, read_evaluation_poses
 from marey.data.prepare.work import Work
@@ -116,7 +116,7 @@ def write_evaluation_files(out: Path, labels: Labels) -> None:
     Raises:
         InputError: they cannot be written.
     """
-    write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", labels.pose_rows("camera"))
+    write_pose_rows(check_writable(out / "protocols") / "3dhp.npz", rows_to_score(labels, "camera"))
     seen = with_keypoints(labels)
     values = {**seen.values, "joints": seen.values["joints_universal"]}
     folders = zip(labels.images.sequence.tolist(), labels.images.frame.tolist(), strict=True)

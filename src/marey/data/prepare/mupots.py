@@ -22,7 +22,7 @@ import torch
 from marey.core import Cameras, FormatError, InputError
 from marey.core.skeletons import skeleton
 from marey.data.boxes import boxes_of_points, expand_boxes
-from marey.data.labels import Images, Labels, write_labels
+from marey.data.labels import Images, Labels, rows_to_score, write_labels
 from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.matlab import numbers, read_matlab
 from marey.data.prepare.work import Work
@@ -227,7 +227,7 @@ def protocol_rows(labels: Labels) -> PoseRows:
 
     An image in which nobody is annotated is a row with person -1; detections there cost nothing either.
     """
-    rows = labels.pose_rows("camera")
+    rows = rows_to_score(labels, "camera")
     empty = np.setdiff1d(np.arange(len(labels.images)), labels.image)
     values = {
         name: np.concatenate([column, np.full((len(empty), *column.shape[1:]), _MISSING[column.dtype.kind])])

@@ -27,7 +27,7 @@ from marey.body.smpl_tree import SMPL_TREE
 from marey.core import Cameras, InputError, skeleton
 from marey.data.boxes import boxes_of_points, expand_boxes
 from marey.data.human_data import write_labels_as_human_data
-from marey.data.labels import Images, Labels
+from marey.data.labels import Images, Labels, rows_to_score
 from marey.data.labels.columns import Array
 from marey.data.prepare.gendered_bodies import GenderedBodies, read_gendered_bodies, rows_of_14
 from marey.data.prepare.outputs import emptied
@@ -188,7 +188,7 @@ def _write_protocols(out: Path, labels: Labels, joints: Array | None, options: P
 
 def _rows_of_24(labels: Labels) -> PoseRows:
     """The 24 joints in the camera's frame, and their orientations there."""
-    rows = labels.pose_rows("camera")
+    rows = rows_to_score(labels, "camera")
     values = {name: rows.values[name] for name in ("joints", "box", "gender")}
     return replace(rows, values={**values, "orientations": joint_orientations(labels.values)})
 

@@ -11,7 +11,7 @@ from marey.data.boxes import box_centers
 from marey.data.labels import Labels
 from marey.data.labels.columns import Array
 from marey.data.prepare.work import Work
-from marey.data.square_crops import crop_image, crop_matrices, square_boxes
+from marey.data.square_crops import crop_image, crop_matrices, square_spans
 from marey.io.atomic import atomic_path, check_writable
 from marey.io.images import read_image, write_image
 
@@ -37,7 +37,7 @@ def write_crops(out: Path, labels: Labels, work: Work, *, size: int, scale: floa
     labels = labels[np.flatnonzero(known)]
     folder = check_writable(out / FOLDER / "cropped_frames")
     names = _names(labels)
-    matrices = crop_matrices(square_boxes(labels.values["box"], scale), size)
+    matrices = crop_matrices(square_spans(labels.values["box"], scale), size)
 
     def cut(rows: Array) -> None:
         image = read_image(out / str(labels.images.path[labels.image[rows[0]]]))

@@ -22,7 +22,7 @@ from marey.data.labels.columns import Array
 from marey.data.masks import Mask, read_mask, write_mask
 from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.work import Work
-from marey.data.square_crops import crop_image, crop_matrices, crop_points, square_boxes
+from marey.data.square_crops import crop_image, crop_matrices, crop_points, square_spans
 from marey.io.atomic import check_writable
 from marey.io.image_headers import read_image_header
 from marey.io.images import read_image
@@ -185,7 +185,7 @@ def read_sample(labels: Labels, row: int, folder: Path, *, size: int = 256, scal
     mask = read_mask(folder / str(labels.values["mask"][row]))
     if mask.shape != image.shape[:2]:
         raise InputError(f"{labels.values['mask'][row]}: {mask.shape}, but its picture is {image.shape[:2]}")
-    matrix = crop_matrices(square_boxes(labels.values["box"][row], scale), size)
+    matrix = crop_matrices(square_spans(labels.values["box"][row], scale), size)
     return Ssp3dSample(
         image=crop_image(image, matrix, size),
         silhouette=crop_image(mask.astype(np.uint8), matrix, size, nearest=True) > 0,
