@@ -18,7 +18,7 @@ from marey.methods.triangulation.model import (
 )
 from marey.methods.triangulation.quirks import Quirks
 from marey.methods.triangulation.ransac import ransac, reprojection_errors
-from parity.filler import filled, shapes_of
+from published_weights import filled, shapes_of
 
 pytestmark = pytest.mark.realdata
 

@@ -9,7 +9,7 @@ from marey.nn.pose_resnet import PoseResNet
 from marey.nn.soft_argmax import soft_argmax_2d, soft_argmax_3d
 from marey.nn.v2v import V2V
 from marey.nn.volumes import rotate_grid, unproject
-from parity.filler import filled, shapes_of
+from published_weights import filled, shapes_of
 
 pytestmark = pytest.mark.realdata
 

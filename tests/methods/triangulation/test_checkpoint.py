@@ -8,7 +8,7 @@ from marey.methods.triangulation.checkpoint import load_backbone, load_official
 from marey.methods.triangulation.model import AlgebraicConfig, AlgebraicNet, RansacNet, VolumetricConfig, VolumetricNet
 from marey.methods.triangulation.quirks import Quirks
 from marey.nn.pose_resnet import PoseResNet
-from parity.filler import shapes_of
+from published_weights import shapes_of
 
 LISTS = {
     "ransac": RansacNet,
