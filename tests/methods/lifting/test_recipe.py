@@ -117,3 +117,10 @@ def validated(made, recipe):
         batch = next(iter(made.batches("validation", seed=recipe.training.seed, rank=0, world=1)))
         scores = made.validate(batch)
     return {"mpjpe_mm": scores["mpjpe_mm"] / scores["count"]}
+
+
+def test_preview__shows_keypoints_and_joints_from_three_sides():
+    task = small().task()
+    pictures = task.preview(next(iter(task.batches("train", seed=0, rank=0, world=4))))
+    assert list(pictures) == ["keypoints", "from_the_camera", "from_the_side", "from_above"]
+    assert all(picture.shape == (220, 220, 3) and (picture != 24).any() for picture in pictures.values())

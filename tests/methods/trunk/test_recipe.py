@@ -36,6 +36,17 @@ def test_splits_and_shares__have_no_picture_in_common(task):
         assert not (train_ones[:12, None] == images[None, :12]).flatten(2).all(-1).any()
 
 
+def test_preview__shows_labels_and_what_was_found(task):
+    batch = next(iter(task.batches("train", seed=0, rank=0, world=1)))
+    with torch.no_grad():
+        pictures = task.preview(batch)
+    assert list(pictures) == ["labels", "keypoints", "parts", "parts_found"]
+    assert all(picture.shape == (192, 192, 3) and picture.dtype == "uint8" for picture in pictures.values())
+    assert (pictures["labels"] != pictures["keypoints"]).any()
+    background = (pictures["parts"] == 24).all(-1)
+    assert 0.2 < background.mean() < 1
+
+
 @pytest.mark.slow
 def test_training__lowers_the_error(tmp_path):
     recipe = small()

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from marey.body.motion_splits import Split
 from marey.body.recorded_motions import find_motions, read_motion
-from marey.core import Batch, InputError
+from marey.core import Batch, Image, InputError
 from marey.data.synthetic.clips import Clips
 from marey.data.synthetic.random import Draws
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.methods.lifting.losses import distance, joint_weights, negative_log_likelihood, squared_deviation
 from marey.methods.lifting.motions import MixedPoses, PoseMix
+from marey.methods.lifting.preview import lifting_preview
 from marey.methods.lifting.samples import SampleMaker, Samples, Scene
 from marey.nn.lifter import LiftedJoints, Lifter, LifterConfig
 
@@ -131,6 +132,11 @@ class LiftingTask:
             "coverage_90": (inside * counted).sum(1).div(each).sum(),
             "count": samples.view.known.sum().to(each),
         }
+
+    def preview(self, batch: Batch) -> dict[str, Image]:
+        """Keypoints, and the joints that are true and guessed from three sides, of the first person."""
+        samples: Samples = batch["samples"]
+        return lifting_preview(samples, self._lifted(samples))
 
     def _lifted(self, samples: Samples) -> LiftedJoints:
         view = samples.view

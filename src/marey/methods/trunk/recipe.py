@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from marey.body.open_body import open_body
-from marey.core import Batch, InputError
+from marey.core import Batch, Image, InputError
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
@@ -25,6 +25,7 @@ from marey.methods.trunk.losses import (
     part_entropy,
     visibility_entropy,
 )
+from marey.methods.trunk.preview import trunk_preview
 from marey.methods.trunk.samples import TrunkSamples, keypoint_parts, trunk_samples
 from marey.nn.trunk import KEYPOINTS, Trunk, TrunkConfig, read_keypoints
 
@@ -183,6 +184,11 @@ class TrunkTask:
             "coverage_90": (squared <= CHI2_90)[counted].sum(),
             "count": counted.sum(),
         }
+
+    def preview(self, batch: Batch) -> dict[str, Image]:
+        """Labels, keypoints found and parts of the first picture with a person in the middle."""
+        samples: TrunkSamples = batch["samples"]
+        return trunk_preview(samples, self.model(_pictures(samples.images)))
 
 
 def _pictures(images: Tensor) -> Tensor:
