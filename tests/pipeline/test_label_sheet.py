@@ -58,3 +58,9 @@ def test_label_sheet__some_of_many(labels, tmp_path):
 def test_label_sheet__without_images_is_an_error(labels, tmp_path):
     with pytest.raises(InputError, match="got 0 images"):
         label_sheet(labels.of_images(np.zeros(2, bool)), tmp_path)
+
+
+def test_label_sheet__of_portraits_has_tall_tiles(labels, tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((90, 60, 3), 255, np.uint8))
+    cv2.imwrite(str(tmp_path / "gone.png"), np.full((90, 60, 3), 255, np.uint8))
+    assert label_sheet(labels, tmp_path, columns=2, width=40).shape == (60, 80, 3)

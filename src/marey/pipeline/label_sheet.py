@@ -14,6 +14,8 @@ from marey.viz.label_sheet import PersonMarks, labelled_picture, tiled
 _BLANK = (480, 480)
 """Width and height that stand for an image of unknown size."""
 _BLANK_GREY = 96
+_TALLEST = 2.0
+"""Height of a tile over its width."""
 
 
 def label_sheet(labels: Labels, folder: Path, *, count: int = 24, columns: int = 6, width: int = 256) -> Image:
@@ -26,7 +28,7 @@ def label_sheet(labels: Labels, folder: Path, *, count: int = 24, columns: int =
         folder: Of the labels: their paths begin there.
         count: Images, evenly over the table; fewer where there are fewer.
         columns: Images in a row.
-        width: Of each, in pixels; the height is three quarters of it.
+        width: Of each, in pixels; the height follows from the shape that the images have in the median.
 
     Raises:
         InputError: there are no images, or a number is not above 0.
@@ -39,10 +41,11 @@ def label_sheet(labels: Labels, folder: Path, *, count: int = 24, columns: int =
     shown = labels.of_images(chosen)
     if shown.cameras is not None and (shown.cameras.has_extrinsics or "joints_camera" in shown.values):
         shown = with_keypoints(shown)
-    size = width, max(1, round(width * 3 / 4))
+    images = [_picture(shown, image, folder) for image in range(len(shown.images))]
+    shape = float(np.median([image.shape[0] / image.shape[1] for image in images]))
+    size = width, max(1, round(width * min(shape, _TALLEST)))
     pictures = [
-        labelled_picture(_picture(shown, image, folder), _people(shown, image), shown.skeleton, size=size)
-        for image in range(len(shown.images))
+        labelled_picture(image, _people(shown, place), shown.skeleton, size=size) for place, image in enumerate(images)
     ]
     return tiled(pictures, columns=columns)
 
