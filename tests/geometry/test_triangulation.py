@@ -386,6 +386,18 @@ def test_triangulate_projections__finite_derivatives_of_a_view_without_weight():
     assert weights.grad.isfinite().all()
 
 
+def test_triangulate_projections__points_behind_the_cameras_are_found_too():
+    cameras = ring(4)
+    rotation, translation = cameras.extrinsics
+    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:2, None]
+    behind = cameras.centers[:2].mean(0) * 3  # of both
+    homogeneous = matrix[:, 0, :, :3] @ behind + matrix[:, 0, :, 3]
+    assert (homogeneous[:, 2] < 0).all()
+    pixels = (homogeneous[:, :2] / homogeneous[:, 2:])[:, None, None]
+    found = triangulate_projections(pixels, matrix).positions[0, 0]
+    torch.testing.assert_close(found, behind, rtol=0, atol=1e-6)
+
+
 def test_triangulate_projections__other_shapes():
     with pytest.raises(ShapeError, match=r"projections \(V, B, 3, 4\)"):
         triangulate_projections(torch.zeros(4, 2, 5, 2), torch.zeros(4, 3, 3, 4))

@@ -129,7 +129,8 @@ def triangulate_projections(
         covariance: (V, B, J, 2, 2) of the points in square pixels; None: 1 square pixel.
 
     Returns:
-        Positions (B, J, 3), their covariance (B, J, 3, 3) and the weights (V, B, J).
+        Positions (B, J, 3), their covariance (B, J, 3, 3) and the weights (V, B, J). NaN only where fewer than two views
+        count or leave the point open: early in training points lie behind their cameras, and are learned from too.
 
     Raises:
         ShapeError: the shapes do not fit together.
@@ -152,6 +153,7 @@ def triangulate_projections(
         _flat(spread.to(double), points.shape[:-1], trailing=2),
         None if weights is None else _flat(weights.to(double), points.shape[:-1], trailing=0),
         steps=EXACT_STEPS,
+        behind=True,
     )
     return Triangulation(
         positions=position.view(batch, joints, 3).to(points.dtype),

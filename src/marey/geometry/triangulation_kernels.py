@@ -77,6 +77,7 @@ def dlt(
     prior: Tensor | None,
     *,
     steps: int = 1,
+    behind: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise |A X| over homogeneous X of unit norm, the rows A in pixels; the covariance is that of this estimator.
 
@@ -84,6 +85,8 @@ def dlt(
     Newton step on that secular equation from s = 0, where s is orders below the eigenvalues of M, reaches it to a
     micrometre at 5 px of noise. Where rays meet nowhere such a step may go too far: several steps are Newton's on the
     characteristic polynomial det(M - s) (c - s + b' x), which rise to its smallest root and never pass it.
+
+    With `behind`, points behind their cameras are results like others.
     """
     axis, x, y = _rows(intrinsics, rotation, translation, observed)
     spoiled = spread.flatten(2).sum(2) * 0  # NaN where the covariance is: such a view is not seen
@@ -109,7 +112,8 @@ def dlt(
     spread = spread.permute(2, 3, 0, 1).masked_fill(trusted == 0, 0.0)
     noisy = (lever.unsqueeze(1) * spread).sum(2)
     covariance = _product(_product(inverse, _gram(lever, noisy)), inverse)
-    trusted = trusted * (depth > 0)
+    if not behind:
+        trusted = trusted * (depth > 0)
     return _points_first(step.neg(), covariance, trusted, trusted.sign().sum(0))
 
 
