@@ -106,8 +106,8 @@ def test_show__counts_and_a_sheet(download, capsys, tmp_path):
     assert "17 of h36m_17: pelvis, right_hip" in printed
     picture = cv2.imread(str(sheet))
     assert picture.shape == (128, 128, 3)
-    # 256 pixels become 96: the joints all lie at 128 * 0.375 = 48, and nothing else near
-    assert picture[48, 48].max() > 100
+    # 256 pixels become 128: the joints all lie at 64, and nothing else near
+    assert picture[64, 64].max() > 100
     assert picture[20, 20].max() == 0
     assert main(["data", "show", str(download / "marey" / "skipose" / "labels.npz"), "--split", "test"]) == 2
     assert "no split 'test'; there are: train" in capsys.readouterr().err

@@ -129,8 +129,9 @@ def triangulate_projections(
         covariance: (V, B, J, 2, 2) of the points in square pixels; None: 1 square pixel.
 
     Returns:
-        Positions (B, J, 3), their covariance (B, J, 3, 3) and the weights (V, B, J). NaN only where fewer than two views
-        count or leave the point open: early in training points lie behind their cameras, and are learned from too.
+        Positions (B, J, 3), their covariance (B, J, 3, 3) and the weights (V, B, J). NaN only where fewer than two
+        views count or leave the point open: early in training points lie behind their cameras, and are learned from
+        too.
 
     Raises:
         ShapeError: the shapes do not fit together.
