@@ -19,6 +19,7 @@ from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
 from marey.core import FormatError
 from marey.data.labels import read_labels, rows_to_score, with_keypoints
+from marey.data.render_sources import read_render_poses
 from marey.io.amass import read_amass_npz
 from marey.io.asf_amc import read_asf_amc
 from marey.io.biocv import read_biocv
@@ -35,6 +36,7 @@ from marey.io.coco_masks import mask_of_outline
 from marey.io.colmap import read_colmap
 from marey.io.easymocap import read_easymocap
 from marey.io.gltf_reader import read_gltf
+from marey.io.h36m_labels import read_h36m_labels
 from marey.io.human_data import read_human_data
 from marey.io.humanoid_clips import read_humanoid_clip
 from marey.io.images import ImageFrames
@@ -53,8 +55,10 @@ from marey.io.predictions_published import (
     read_triangulation_results,
 )
 from marey.io.qualisys import read_qualisys
+from marey.io.settings_toml import read_toml
 from marey.io.synchronisation_file import read_synchronisation
 from marey.io.table import read_joint_table
+from marey.io.torch_checkpoints import read_state_dict
 from marey.io.trc import read_trc
 from marey.io.unpickle import read_object_npz, restricted_load
 from marey.io.video import VideoFrames
@@ -289,6 +293,40 @@ def _miniatures(test: str) -> dict[str, Any]:
     return runpy.run_path(str(Path(__file__).parents[1] / "io" / test))
 
 
+def _h36m_labels() -> bytes:
+    """One moment of one trial seen by one camera: records of numbers within a pickled dictionary."""
+    camera = np.dtype([("R", "f4", (3, 3)), ("t", "f4", (3, 1)), ("K", "f4", (3, 3)), ("dist", "f4", (5,))])
+    numbers = [("subject_idx", "i1"), ("action_idx", "i1"), ("frame_idx", "i2")]
+    row = np.dtype([*numbers, ("keypoints", "f4", (17, 3)), ("bbox_by_camera_tlbr", "i2", (1, 4))])
+    content = {
+        "subject_names": ["S1"],
+        "camera_names": ["54138969"],
+        "action_names": ["Eating-1"],
+        "cameras": np.zeros((1, 1), camera),
+        "table": np.zeros(1, row),
+    }
+    return _object_array(content)
+
+
+def _object_array(content: object) -> bytes:
+    packed = io.BytesIO()
+    np.save(packed, np.array(content, dtype=object), allow_pickle=True)
+    return packed.getvalue()
+
+
+def _torch_checkpoint() -> bytes:
+    import torch
+
+    packed = io.BytesIO()
+    torch.save({"epoch": 3, "state_dict": {"module.weight": torch.ones(2, 3), "module.steps": torch.tensor(4)}}, packed)
+    return packed.getvalue()
+
+
+def _read_render_poses(path: Path) -> object:
+    found = read_render_poses(path)
+    return found.poses.sum(), found.names[:1]
+
+
 _C3D = _miniatures("test_c3d.py")
 _GLTF = _miniatures("test_gltf.py")
 _ASF = _miniatures("test_asf_amc.py")
@@ -448,6 +486,18 @@ READERS = (
         name="person boxes",
         read=read_person_boxes,
         files={"b.json": b'{"a/b.jpg": [[1.0, 2, 3.5, 4e0, 0.5], [5, 6, 7, 8, 1]], "c.jpg": []}'},
+    ),
+    Target(name="Human3.6M labels", read=read_h36m_labels, files={"h.npy": _h36m_labels()}),
+    Target(
+        name="render poses",
+        read=_read_render_poses,
+        files={"m.npz": _archive(poses=np.ones((2, 72)), fnames=np.array(["h36m_1", "3dpw_2"]))},
+    ),
+    Target(name="torch checkpoint", read=read_state_dict, files={"w.pth": _torch_checkpoint()}),
+    Target(
+        name="settings TOML",
+        read=read_toml,
+        files={"r.toml": b'batch = 8\n[training]\nsteps = 10\nschedule = { kind = "cosine", last = 0.1 }\n'},
     ),
     Target(name="images", read=_read_images, files={"i/0.png": _png(), "i/1.jpg": _jpg()}, argument="i"),
     Target(name="video", read=_read_video, files={"v.mp4": _mp4()}),
