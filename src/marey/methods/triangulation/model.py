@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from marey.core.errors import InputError, ShapeError
 from marey.geometry.triangulation import triangulate_projections
 from marey.methods.triangulation.quirks import Quirks
-from marey.methods.triangulation.ransac import Consensus, ransac
+from marey.methods.triangulation.ransac import ransac
 from marey.nn.pose_resnet import STRIDE, PoseMaps, PoseResNet
 from marey.nn.resnet import Style
 from marey.nn.soft_argmax import (
@@ -151,19 +151,30 @@ class AlgebraicNet(nn.Module):
             ShapeError: the shapes do not fit together.
         """
         _check(images, projections, least_views=2, method="algebraic")
-        config, views = self.config, images.shape[:2]
+        views = images.shape[:2]
         maps = _looked_at(self.backbone, images)
-        heatmaps = maps.heatmaps.unflatten(0, views)  # type: ignore[no-untyped-call]
+        confidences = None if maps.joint_confidence is None else maps.joint_confidence.view(*views, -1)
+        return self.from_heatmaps(_by_view(maps.heatmaps, views), projections, confidences)
+
+    def from_heatmaps(
+        self, heatmaps: Tensor, projections: Tensor, confidences: Tensor | None = None
+    ) -> AlgebraicOutput:
+        """Triangulate what heatmaps at a quarter of the images show.
+
+        Args:
+            heatmaps: (B, V, J, h, w), without activation.
+            projections: (B, V, 3, 4) from the world to pixels of the images, free of distortion.
+            confidences: (B, V, J) of the views, 0 or more; None, or 0 in all views: all count alike.
+        """
+        config = self.config
         if config.heatmap_normalisation == "softmax":
             heatmaps = heatmaps * config.heatmap_multiplier
         found = soft_argmax_2d(heatmaps, normalisation=config.heatmap_normalisation)
         keypoints = _image_pixels(found.positions, config.quirks)
         spread = _keypoint_covariance(found, config.covariance_scale)
-        if maps.joint_confidence is None:
-            confidences = torch.ones_like(keypoints[..., 0])
-        else:
-            confidences = maps.joint_confidence.view(*views, -1)
-        weights = confidences / confidences.sum(1, keepdim=True) + _LEAST_CONFIDENCE
+        confidences = torch.ones_like(keypoints[..., 0]) if confidences is None else confidences
+        total = confidences.sum(1, keepdim=True)
+        weights = confidences / torch.where(total > 0, total, 1.0) + _LEAST_CONFIDENCE
         points = triangulate_projections(
             keypoints.transpose(0, 1),
             projections.transpose(0, 1),
@@ -201,19 +212,23 @@ class RansacNet(nn.Module):
             ShapeError: the shapes do not fit together.
         """
         _check(images, projections, least_views=2, method="ransac")
-        quirks, views = self.config.quirks, images.shape[:2]
-        heatmaps = _looked_at(self.backbone, images).heatmaps.unflatten(0, views)  # type: ignore[no-untyped-call]
+        heatmaps = _by_view(_looked_at(self.backbone, images).heatmaps, images.shape[:2])
+        return self.from_heatmaps(heatmaps, projections, pairs)
+
+    def from_heatmaps(self, heatmaps: Tensor, projections: Tensor, pairs: Tensor | None = None) -> AlgebraicOutput:
+        """Triangulate what heatmaps (B, V, J, h, w) at a quarter of the images show, otherwise as `forward`."""
+        quirks, (batch, views, joints) = self.config.quirks, heatmaps.shape[:3]
         soft = soft_argmax_2d(heatmaps * self.config.heatmap_multiplier)
         keypoints = _maxima(heatmaps) * STRIDE if quirks.whole_pixel_maxima else _image_pixels(soft.positions, quirks)
         if pairs is None and quirks.random_pairs is not None:
-            pairs = _random_pairs(views[1], (views[0], heatmaps.shape[2], quirks.random_pairs), images.device)
-        found: Consensus = ransac(
+            pairs = _random_pairs(views, (batch, joints, quirks.random_pairs), heatmaps.device)
+        found = ransac(
             keypoints.transpose(0, 1),
             projections.transpose(0, 1),
             pairs=pairs,
             refine=self.config.direct_optimization,
         )
-        weights = found.inliers.to(images.dtype)
+        weights = found.inliers.to(heatmaps.dtype)
         spread = _keypoint_covariance(soft, 1.0)
         points = triangulate_projections(
             keypoints.transpose(0, 1), projections.transpose(0, 1), weights=weights, covariance=spread.transpose(0, 1)
@@ -261,7 +276,7 @@ class VolumetricNet(nn.Module):
             raise ShapeError(f"centers: expected {(views[0], 3)}, got {tuple(centers.shape)}")
         grid = self._grid(centers.to(images.dtype), turns)
         maps = _looked_at(self.backbone, images)
-        features = self.process_features(maps.features).unflatten(0, views)
+        features = _by_view(self.process_features(maps.features), views)
         confidences = None if maps.channel_confidence is None else maps.channel_confidence.view(*views, -1)
         if confidences is not None and config.aggregation == "conf_norm":
             confidences = confidences / confidences.sum(1, keepdim=True)
@@ -338,6 +353,11 @@ def _check(images: Tensor, projections: Tensor, *, least_views: int, method: str
             f"the method {method} needs {least_views} or more calibrated views and got {images.shape[1]}; for one "
             "view use volumetric or monocular"
         )
+
+
+def _by_view(maps: Tensor, views: torch.Size) -> Tensor:
+    """(B V, ...) as (B, V, ...)."""
+    return maps.reshape(*views, *maps.shape[1:])
 
 
 def _looked_at(backbone: PoseResNet, images: Tensor) -> PoseMaps:
