@@ -28,7 +28,7 @@ class Measure(NamedTuple):
     """A benchmark and the protocols that its predictions are scored by."""
 
     target: str
-    """`module:factory`, which takes nothing and returns a `marey.engine.evaluation.Benchmark`."""
+    """``module:factory``, which takes nothing and returns a `marey.engine.evaluation.Benchmark`."""
     protocols: tuple[str, ...]
 
 
@@ -40,7 +40,7 @@ ESTIMATORS: Mapping[str, str] = {
     "classical": "marey.methods.classical:ClassicalEstimator",
     "monocular": "marey.pipeline.evaluating:LiftedMonocular",
 }
-"""Method -> `module:factory`, which takes nothing and returns an `Estimator`, a dataclass of its settings."""
+"""Method -> ``module:factory``, which takes nothing and returns an `Estimator`, a dataclass of its settings."""
 
 CellResult = Mapping[str, Scores] | str
 """Scores by protocol, or why the method does not take the cell."""

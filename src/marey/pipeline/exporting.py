@@ -18,7 +18,7 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
     },
     "lifting": {"shipped": "marey.methods.lifting.network:shipped"},
 }
-"""Method -> recipe -> `module:factory`, which takes nothing and returns a `Network`; the first recipe
+"""Method -> recipe -> ``module:factory``, which takes nothing and returns a `Network`; the first recipe
 is the default."""
 
 _OPTIONS = ExportOptions()

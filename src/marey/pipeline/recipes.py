@@ -23,7 +23,7 @@ RECIPES: dict[str, dict[str, str]] = {
         "small": "marey.methods.trunk.recipe:small",
     },
 }
-"""Method -> recipe -> `module:factory`; called without arguments, the factory gives the recipe."""
+"""Method -> recipe -> ``module:factory``; called without arguments, the factory gives the recipe."""
 
 DEFAULT = "default"
 
@@ -46,7 +46,7 @@ class ChosenRecipe:
     """A recipe, and where it comes from."""
 
     method: str
-    """Its name in the table, or `module:factory`."""
+    """Its name in the table, or ``module:factory``."""
     name: str
     """In the table."""
     recipe: Any
@@ -62,7 +62,7 @@ def choose_recipe(method: str, recipe: str = DEFAULT, *, changes: Sequence[str] 
     """Find a recipe and change some of its fields.
 
     Args:
-        method: A name of `RECIPES`, or `module:factory` of your own.
+        method: A name of `RECIPES`, or ``module:factory`` of your own.
         recipe: One of the method's recipes, or a TOML file: fields with values, tables for nested ones
             (`[training]`), and `recipe`, the one that it changes, `default` if it does not say. What a run writes,
             recipe.toml, is one.

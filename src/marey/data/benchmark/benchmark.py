@@ -28,7 +28,7 @@ class Benchmark:
 
     A cell is a list of samples, each one person seen by some cameras, and what a method is told about these. Labels
     are made when a cell is first asked for (7 ms a picture), kept in a folder, and checked by SHA-256 against what is
-    committed. Pictures (25 ms each) are rendered when they are looked at and never kept.
+    committed. Pictures (25 ms each) are rendered when they are looked at and never kept::
 
         benchmark = Benchmark()
         for observation in benchmark.samples("calibrated_4"):

@@ -2,7 +2,7 @@
 
 The labels hold everybody in every frame whose camera fits them. The bodies' parameters are in the frame of the camera,
 the joints in the world. Without the user's SMPL there are the 24 joints of the files; with it (`--smpl FOLDER`) also
-the 14 joints that papers score, tight boxes, and the crops of HierarchicalProbabilistic3DHuman.
+the 14 joints that papers score, tight boxes, and the crops of HierarchicalProbabilistic3DHuman::
 
     protocols/SPLIT_24.npz   what `marey evaluate --protocol 3dpw-metrabs` and `3dpw-challenge` take as labels; `all`
                              is of all splits together, which MeTRAbs scores

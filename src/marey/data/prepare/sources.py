@@ -25,11 +25,11 @@ class DataSource:
     """Where it is described and downloaded."""
     licence: str
     files: tuple[str, ...]
-    """What to download, below the folder of the data set; `PATH: what it is`."""
+    """What to download, below the folder of the data set; path, colon, what it is."""
     writes: str
     """What preparing gives."""
     target: str
-    """`module:function`; the function is called with root, out, options and work."""
+    """``module:function``; the function is called with root, out, options and work."""
 
     def prepare(self) -> Callable[..., Any]:
         """Load the function that prepares the data set."""
