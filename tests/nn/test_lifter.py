@@ -1,7 +1,5 @@
 """The lifter's network: any joints missing, any batch shape, factors that are covariances."""
 
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -104,6 +102,7 @@ def test_lifter__as_large_as_asked_for():
 
 @pytest.mark.slow
 def test_lifter__exports_to_onnx_as_it_is(tmp_path):
+    onnx, onnxruntime = (pytest.importorskip(name) for name in ("onnx", "onnxruntime"))
     lifter, given, path = network(), inputs(2), tmp_path / "lifter.onnx"
     names = ("points", "deviation", "score", "size")
     torch.onnx.export(
