@@ -1,11 +1,16 @@
 """The trunk's task: its streams, and that it learns."""
 
+from dataclasses import replace
+from itertools import islice
+
 import pytest
 import torch
 
 from marey.core import InputError
 from marey.engine.training import train
-from marey.methods.trunk.recipe import Share, TrunkRecipe, small
+from marey.methods.trunk.recipe import TrunkRecipe, small
+from marey.methods.trunk.samples import keypoint_names
+from marey.methods.trunk.stream import Share
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +70,27 @@ def test_errors__say_what_was_expected(task, tmp_path):
         task.batches("train", seed=0, rank=0, world=5)
     with pytest.raises(InputError, match="leave out --data"):
         TrunkRecipe(shares=(Share(tier="easy", framing="person", pictures=2),)).task(tmp_path)
+
+
+def test_mirrored_batches__follow_those_that_are_rendered():
+    task = replace(small(), mirrored=True).task()
+    stream = iter(task.batches("train", seed=1, rank=0, world=1))
+    rendered, mirrored = (next(stream)["samples"] for _ in range(2))
+    assert torch.equal(mirrored.images, rendered.images.flip(-1))
+    nose, left, right = (keypoint_names().index(name) for name in ("nose", "left_wrist", "right_wrist"))
+    width = rendered.images.shape[-1]
+    for of, to in ((nose, nose), (left, right), (right, left)):
+        expected = width - 1 - rendered.keypoints[:12, of, 0]
+        torch.testing.assert_close(mirrored.keypoints[:12, to, 0], expected)
+    started = first(task.batches("train", seed=1, rank=0, world=1, start=1))
+    assert torch.equal(started.images, mirrored.images)
+
+
+@pytest.mark.slow
+def test_batches__are_the_same_from_workers():
+    kept = [
+        list(islice(replace(small(), workers=workers).task().batches("train", seed=1, rank=0, world=1), 5))
+        for workers in (0, 2)
+    ]
+    for alone, made in zip(*kept, strict=True):
+        assert torch.equal(alone["samples"].images, made["samples"].images)

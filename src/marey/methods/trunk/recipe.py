@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import count
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from marey.body.open_body import open_body
 from marey.core import Batch, Image, InputError
-from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
-from marey.engine.schedules import Cosine
+from marey.engine.schedules import Piecewise
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.methods.trunk.losses import (
     box_error,
@@ -26,21 +22,12 @@ from marey.methods.trunk.losses import (
     visibility_entropy,
 )
 from marey.methods.trunk.preview import trunk_preview
-from marey.methods.trunk.samples import TrunkSamples, keypoint_parts, trunk_samples
-from marey.nn.trunk import KEYPOINTS, Trunk, TrunkConfig, read_keypoints
+from marey.methods.trunk.samples import TrunkSamples
+from marey.methods.trunk.stream import Share, TrunkStream
+from marey.nn.trunk import Trunk, TrunkConfig, read_keypoints
 
-Framing = Literal["person", "scene"]
 CHI2_90 = 4.6052
 """90 % quantile of the chi-squared distribution with two degrees of freedom."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Share:
-    """Some of the pictures of every global batch."""
-
-    tier: str
-    framing: Framing
-    pictures: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +35,19 @@ class TrunkRecipe:
     """What is trained on what."""
 
     network: TrunkConfig = field(default_factory=TrunkConfig)
-    side: int = 192
+    side: int = 128
     """Of the pictures, pixels."""
     shares: tuple[Share, ...] = (
-        Share(tier="easy", framing="person", pictures=16),
-        Share(tier="medium", framing="person", pictures=16),
-        Share(tier="hard", framing="person", pictures=16),
-        Share(tier="hard", framing="scene", pictures=16),
+        Share(tier="easy", framing="person", pictures=12),
+        Share(tier="medium", framing="person", pictures=12),
+        Share(tier="hard", framing="person", pictures=12),
+        Share(tier="hard", framing="scene", pictures=12),
     )
     """Of a global batch."""
+    mirrored: bool = True
+    """Every batch is followed by its mirror images: on a processor making pictures takes as long as learning."""
+    workers: int = 1
+    """Processes that make pictures while the network learns; 0: the one that trains, as always on an accelerator."""
     validation: int = 16
     """Global batches."""
     heatmap_weight: float = 1.0
@@ -69,8 +60,9 @@ class TrunkRecipe:
         default_factory=lambda: TrainingSettings(
             steps=20_000,
             optimiser=Optimiser(learning_rate=2e-3, weight_decay=0.05, decay_vectors=False),
-            schedule=Cosine(),
-            warm_up=500,
+            # flat for as long as there is time, then down: a run that stops earlier needs only its last part anew
+            schedule=Piecewise(points=((0.0, 1.0), (0.75, 1.0), (1.0, 0.01))),
+            warm_up=300,
             clip=5.0,
             precision="bf16-mixed",
             ema_decay=0.999,
@@ -98,8 +90,6 @@ class TrunkTask:
 
     def __init__(self, recipe: TrunkRecipe) -> None:
         self.recipe, self.model = recipe, Trunk(recipe.network)
-        self._near = keypoint_parts(open_body("small"))
-        self._generators: dict[tuple[str, Framing, str], SyntheticGenerator] = {}
 
     def card(self) -> dict[str, Any]:
         """What the data are."""
@@ -113,41 +103,18 @@ class TrunkTask:
         """
         if split not in ("train", "validation"):
             raise InputError(f"split: expected train or validation, got '{split}'")
-        for share in self.recipe.shares:
-            if share.pictures % world:
-                raise InputError(f"shares: expected multiples of the {world} processes, got {share.pictures} pictures")
-        numbers = count(start) if split == "train" else range(start, self.recipe.validation)
-        return self._made(2 * seed + (split == "validation"), numbers, rank, world)
-
-    def _made(self, seed: int, numbers: Iterable[int], rank: int, world: int) -> Iterator[Batch]:
-        for number in numbers:
-            # seeds of splits and shares never meet: what has the same index would look alike
-            parts = [
-                self._share(share, seed * len(self.recipe.shares) + place, number, rank, world)
-                for place, share in enumerate(self.recipe.shares)
-            ]
-            yield {"samples": TrunkSamples.cat(_padded(parts))}
-
-    def _share(self, share: Share, seed: int, number: int, rank: int, world: int) -> TrunkSamples:
-        indices = torch.arange(number * share.pictures + rank, (number + 1) * share.pictures, world)
-        device = next(self.model.parameters()).device
-        batch = self._generator(share, device).sample(seed, indices)
-        return trunk_samples(batch, self._near.to(device), whole_scene=share.framing == "scene")
-
-    def _generator(self, share: Share, device: torch.device) -> SyntheticGenerator:
-        key = (share.tier, share.framing, str(device))
-        if key not in self._generators:
-            config = SyntheticConfig(
-                tier=share.tier,
-                framing=share.framing,
-                image_size=(self.recipe.side, self.recipe.side),
-                skeletons=(KEYPOINTS,),
-            )
-            on_processor = device.type == "cpu"
-            self._generators[key] = SyntheticGenerator(
-                config, device=device, scenes_at_once=16 if on_processor else 256
-            )
-        return self._generators[key]
+        recipe, train = self.recipe, split == "train"
+        stream = TrunkStream(
+            shares=recipe.shares,
+            side=recipe.side,
+            seed=2 * seed + (not train),
+            rank=rank,
+            world=world,
+            mirrored=recipe.mirrored and train,
+            device=next(self.model.parameters()).device,
+        )
+        made = stream.batches(start, None if train else recipe.validation, workers=recipe.workers if train else 0)
+        return ({"samples": samples} for samples in made)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted losses of the heads."""
@@ -195,15 +162,6 @@ def _pictures(images: Tensor) -> Tensor:
     return (images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
-def _padded(parts: list[TrunkSamples]) -> list[TrunkSamples]:
-    """As many places for people in each."""
-    most = max(part.boxes.shape[1] for part in parts)
-    return [
-        replace(part, boxes=functional.pad(part.boxes, (0, 0, 0, most - part.boxes.shape[1]), value=torch.nan))
-        for part in parts
-    ]
-
-
 def default() -> TrunkRecipe:
     """What the shipped weights are made with, on a processor."""
     return TrunkRecipe()
@@ -216,10 +174,11 @@ def small() -> TrunkRecipe:
         side=96,
         shares=(Share(tier="easy", framing="person", pictures=12), Share(tier="hard", framing="scene", pictures=4)),
         validation=2,
+        workers=0,
         training=TrainingSettings(
             steps=60,
             optimiser=Optimiser(learning_rate=4e-3),
-            schedule=Cosine(),
+            schedule=Piecewise(points=((0.0, 1.0), (1.0, 0.01))),
             warm_up=10,
             clip=5.0,
             validate_every=60,
