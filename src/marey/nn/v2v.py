@@ -109,15 +109,21 @@ class V2V(nn.Module):
         channels: of the features.
         joints: of the result.
         width: channels at full resolution, twice and four times as many below; 32 in the published network.
+        stem: channels after the first convolution; None: half the width, as published.
+        stem_kernel: side of the first convolution, odd; the 7 of the published network takes most of the time where
+            there are many channels.
     """
 
-    def __init__(self, channels: int, joints: int, *, width: int = 32) -> None:
+    def __init__(
+        self, channels: int, joints: int, *, width: int = 32, stem: int | None = None, stem_kernel: int = 7
+    ) -> None:
         super().__init__()
         if width < 2 or width % 2:
             raise InputError(f"width: expected an even number of channels, got {width}")
+        stem = width // 2 if stem is None else stem
         self.front_layers = nn.Sequential(
-            Basic3D(channels, width // 2, 7),
-            Residual3D(width // 2, width),
+            Basic3D(channels, stem, stem_kernel),
+            Residual3D(stem, width),
             Residual3D(width, width),
             Residual3D(width, width),
         )

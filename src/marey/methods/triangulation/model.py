@@ -150,7 +150,7 @@ class AlgebraicNet(nn.Module):
             InputError: there is one view.
             ShapeError: the shapes do not fit together.
         """
-        _check(images, projections, least_views=2, method="algebraic")
+        check_views(images, projections, least_views=2, method="algebraic")
         views = images.shape[:2]
         maps = _looked_at(self.backbone, images)
         confidences = None if maps.joint_confidence is None else maps.joint_confidence.view(*views, -1)
@@ -211,7 +211,7 @@ class RansacNet(nn.Module):
             InputError: there is one view.
             ShapeError: the shapes do not fit together.
         """
-        _check(images, projections, least_views=2, method="ransac")
+        check_views(images, projections, least_views=2, method="ransac")
         heatmaps = _by_view(_looked_at(self.backbone, images).heatmaps, images.shape[:2])
         return self.from_heatmaps(heatmaps, projections, pairs)
 
@@ -270,7 +270,7 @@ class VolumetricNet(nn.Module):
         Raises:
             ShapeError: the shapes do not fit together.
         """
-        _check(images, projections, least_views=1, method="volumetric")
+        check_views(images, projections, least_views=1, method="volumetric")
         config, views = self.config, images.shape[:2]
         if centers.shape != (views[0], 3):
             raise ShapeError(f"centers: expected {(views[0], 3)}, got {tuple(centers.shape)}")
@@ -283,7 +283,7 @@ class VolumetricNet(nn.Module):
         size = (features.shape[-2], features.shape[-1])
         volumes = unproject(
             features,
-            _map_projections(projections, config.quirks),
+            map_projections(projections, config.quirks),
             grid,
             aggregation=_AGGREGATIONS[config.aggregation],
             confidences=confidences,
@@ -343,7 +343,8 @@ def _backbone(config: BackboneConfig, *, joint_confidences: bool = False, channe
     )
 
 
-def _check(images: Tensor, projections: Tensor, *, least_views: int, method: str) -> None:
+def check_views(images: Tensor, projections: Tensor, *, least_views: int, method: str) -> None:
+    """Raise what `forward` of the networks raises for images and projections that do not fit."""
     if images.ndim != 5 or images.shape[2] != 3:
         raise ShapeError(f"images: expected (B, V, 3, H, W), got {tuple(images.shape)}")
     if projections.shape != (*images.shape[:2], 3, 4):
@@ -370,8 +371,8 @@ def _image_pixels(positions: Tensor, quirks: Quirks) -> Tensor:
     return (positions + 0.5) * STRIDE - 0.5 if quirks.half_pixels else positions * STRIDE
 
 
-def _map_projections(projections: Tensor, quirks: Quirks) -> Tensor:
-    """Projections to pixels of images as projections to pixels of maps."""
+def map_projections(projections: Tensor, quirks: Quirks) -> Tensor:
+    """Projections (..., 3, 4) to pixels of images as projections to pixels of maps at a quarter of their size."""
     shift = (1 - STRIDE) / (2 * STRIDE) if quirks.half_pixels else 0.0
     scaled = projections[..., :2, :] / STRIDE + shift * projections[..., 2:, :]
     return torch.cat((scaled, projections[..., 2:, :]), dim=-2)
