@@ -1,0 +1,70 @@
+"""The trunk as fast as a processor runs it: batch norms folded, channels last, bfloat16 where it is native."""
+
+from __future__ import annotations
+
+import copy
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from marey.core import InputError
+from marey.nn.resnet import BasicBlock
+from marey.nn.trunk import Trunk, TrunkMaps
+
+Precision = Literal["auto", "float32", "bfloat16"]
+"""`auto`: bfloat16 where the processor or the accelerator computes in it."""
+
+
+class TrunkRunner:
+    """Runs a trunk on pictures of 8 bits."""
+
+    def __init__(self, trunk: Trunk, *, device: torch.device | str = "cpu", precision: Precision = "auto") -> None:
+        """Copy the network, which stays as it is.
+
+        Raises:
+            InputError: there is no such precision.
+        """
+        if precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"precision: expected auto, float32 or bfloat16, got '{precision}'")
+        self.device = torch.device(device)
+        self._half = precision == "bfloat16" or (precision == "auto" and _native_bfloat16(self.device))
+        self._trunk = folded(trunk).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def __call__(self, pictures: npt.NDArray[np.uint8]) -> TrunkMaps:
+        """Look at pictures (N, H, W, 3); the maps are in single precision."""
+        images = torch.from_numpy(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            maps = self._trunk(images.contiguous(memory_format=torch.channels_last))
+        return TrunkMaps(*(values.float() for values in maps))
+
+
+def folded(trunk: Trunk) -> Trunk:
+    """A copy for inference: every batch norm becomes part of the convolution before it."""
+    copied = copy.deepcopy(trunk).eval().requires_grad_(False)
+    for parent, first, second in _neighbours(copied):
+        convolution, norm = getattr(parent, first), getattr(parent, second)
+        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            setattr(parent, first, fuse_conv_bn_eval(convolution, norm))
+            setattr(parent, second, nn.Identity())
+    return copied
+
+
+def _neighbours(module: nn.Module) -> list[tuple[nn.Module, str, str]]:
+    """Modules, and the names of two parts of them that follow each other."""
+    blocks = [part for part in module.modules() if isinstance(part, BasicBlock)]
+    rows = [part for part in module.modules() if isinstance(part, nn.Sequential)]
+    return [(block, f"conv{place}", f"bn{place}") for block in blocks for place in (1, 2)] + [
+        (row, first, second) for row in rows for first, second in pairwise(name for name, _ in row.named_children())
+    ]
+
+
+def _native_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,0 +1,97 @@
+"""Where people are, read off the trunk's maps of centres and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from marey.nn.trunk import STRIDE, TrunkMaps
+
+_NEIGHBOURS = 3
+"""Side of the square of the maps in which a centre is the highest one."""
+
+
+class Candidates(NamedTuple):
+    """People that there may be in N images, M in all."""
+
+    frame: Tensor
+    """(M,) int64, which image."""
+    boxes: Tensor
+    """(M, 4) left, top, right, bottom in pixels."""
+    score: Tensor
+    """(M,) in 0..1."""
+
+    def pick(self, chosen: Tensor) -> Candidates:
+        """Some of them."""
+        return Candidates(self.frame[chosen], self.boxes[chosen], self.score[chosen])
+
+
+def nobody() -> Candidates:
+    """No candidates."""
+    return Candidates(torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0))
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """All in a row."""
+    frame, boxes, score = zip(*parts, strict=True)
+    return Candidates(torch.cat(frame), torch.cat(boxes), torch.cat(score))
+
+
+def read_centers(maps: TrunkMaps, *, least_score: float, most: int) -> Candidates:
+    """The centres that are higher than their neighbours, and the boxes around them, in pixels of the network's input.
+
+    Args:
+        maps: of N images.
+        least_score: of a centre.
+        most: in one image, the highest.
+    """
+    logits = maps.centers.float()
+    height, width = logits.shape[-2:]
+    around = functional.max_pool2d(logits[:, None], _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)[:, 0]
+    peaks = torch.where(logits == around, logits.sigmoid(), 0.0).flatten(1)
+    score, place = peaks.topk(min(most, height * width), dim=1)
+    frame, rank = torch.nonzero(score > least_score, as_tuple=True)
+    place = place[frame, rank]
+    return Candidates(frame, boxes_at(maps, frame, place), score[frame, rank])
+
+
+def boxes_at(maps: TrunkMaps, frame: Tensor, place: Tensor) -> Tensor:
+    """Boxes (M, 4) that images (M,) say are around places (M,) of the flattened maps."""
+    width = maps.centers.shape[-1]
+    distance = maps.boxes.float().flatten(2)[frame, :, place]
+    x, y = ((place % width + 0.5) * STRIDE - 0.5, (place // width + 0.5) * STRIDE - 0.5)
+    middle = torch.stack((x, y), -1).to(distance)
+    return torch.cat((middle - distance[:, :2], middle + distance[:, 2:]), -1)
+
+
+def suppress(candidates: Candidates, most_overlap: float) -> Tensor:
+    """Indices of candidates that overlap no better one of the same image too much, best first.
+
+    Greedy, over all images at once.
+
+    Args:
+        candidates: M.
+        most_overlap: intersection over union of boxes.
+    """
+    order = candidates.score.argsort(descending=True, stable=True)
+    boxes, frame = candidates.boxes[order], candidates.frame[order]
+    rivals = (box_overlap(boxes, boxes) > most_overlap) & (frame[:, None] == frame)
+    rivals = rivals.triu(1).cpu()
+    kept = torch.ones(len(order), dtype=torch.bool)
+    for place in range(len(order)):
+        if kept[place]:
+            kept &= ~rivals[place]
+    return order[kept.to(order.device)]
+
+
+def box_overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both have no area."""
+    low = torch.maximum(first[:, None, :2], second[:, :2])
+    high = torch.minimum(first[:, None, 2:], second[:, 2:])
+    common = (high - low).clamp_min(0).prod(-1)
+    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(-1) for boxes in (first, second)]
+    return common / (areas[0][:, None] + areas[1] - common).clamp_min(1e-9)
