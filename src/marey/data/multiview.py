@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from marey.core import CalibrationError, Cameras, InputError, ShapeError
+from marey.core import Cameras, InputError, ShapeError
 from marey.core.skeletons import skeleton as known_skeleton
 from marey.core.tensors import TensorFields, Trailing
 from marey.data.labels import Labels, rows_to_score
 from marey.data.labels.columns import Array
 from marey.data.labels.joining import with_skeleton
 from marey.data.labels.projection import joints_in_world
-from marey.data.multiview_rows import first_rows, sample_rows
+from marey.data.multiview_rows import first_rows, sample_rows, usable_rows
 from marey.data.prepare.pelvis import pelvis_for_labels, pelvis_of_rows
 from marey.data.square_boxes import edges_to_spans
 from marey.data.view_crops import ViewCropRule, crop_edges, crop_projections, cut_view
@@ -161,7 +161,7 @@ class MultiViewLabels:
         self.rule = self.options.crop_rule(labels.name)
         self.table = sample_rows(
             self.labels,
-            usable=_usable_rows(self.labels, boxed=self.options.crop),
+            usable=usable_rows(self.labels, boxed=self.options.crop),
             cameras=self.options.cameras,
             ignored_cameras=self.options.ignore_cameras,
             every=self.options.retain_every_n,
@@ -340,26 +340,6 @@ class MultiViewLabels:
         camera = _cameras_of(self.labels, np.array([cuts[0].row]))[0]
         for cut in cuts:
             yield cut, cut_view(pixels, cut.edges, camera, self.rule)
-
-
-def _usable_rows(labels: Labels, *, boxed: bool) -> Array:
-    """(R,) rows that have a file, a placed camera and, if people are cut out, a box."""
-    if labels.cameras is None or not labels.cameras.has_extrinsics:
-        raise CalibrationError(f"{labels.name}: several views are brought together by cameras whose places are known")
-    if boxed and "box" not in labels.values:
-        raise InputError(f"{labels.name}: these labels have no boxes to cut people out by; pass crop=False")
-    filed = labels.images.path != ""
-    if not filed.any():
-        raise InputError(
-            f"{labels.name}: these labels have no image files; prepare them with images (marey data folder --images)"
-        )
-    rotation, _ = labels.cameras.extrinsics
-    placed = np.append((rotation.isfinite() & labels.cameras.intrinsics.isfinite()).all(-1).all(-1).numpy(), False)
-    usable = (filed & placed[labels.images.camera])[labels.image]
-    if boxed:
-        box = labels.values["box"]
-        usable &= np.isfinite(box).all(-1) & (box[:, 2:] >= 1).all(-1)
-    return np.asarray(usable)
 
 
 def _joints(labels: Labels, rows: Array) -> Array:

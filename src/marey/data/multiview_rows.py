@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from marey.core import InputError
+from marey.core import CalibrationError, InputError
 from marey.data.labels import SPLITS, Labels
 from marey.data.labels.columns import Array
 from marey.data.prepare.cmu_sequences import camera_id
@@ -59,6 +59,35 @@ def sample_rows(
             f"{labels.name}: nobody is left whom one of these cameras shows; see splits, cameras and boxes"
         )
     return table
+
+
+def usable_rows(labels: Labels, *, boxed: bool) -> Array:
+    """(R,) rows that have an image file, a camera whose place is known and, if people are cut out, a box.
+
+    Args:
+        labels: Of any data set.
+        boxed: Whether people are cut out.
+
+    Raises:
+        CalibrationError: the cameras are unknown, or the places of all of them.
+        InputError: there are no boxes although they are needed, or no image files at all.
+    """
+    if labels.cameras is None or not labels.cameras.has_extrinsics:
+        raise CalibrationError(f"{labels.name}: several views are brought together by cameras whose places are known")
+    if boxed and "box" not in labels.values:
+        raise InputError(f"{labels.name}: these labels have no boxes to cut people out by; pass crop=False")
+    filed = labels.images.path != ""
+    if not filed.any():
+        raise InputError(
+            f"{labels.name}: these labels have no image files; prepare them with images (marey data folder --images)"
+        )
+    rotation, _ = labels.cameras.extrinsics
+    placed = np.append((rotation.isfinite() & labels.cameras.intrinsics.isfinite()).all(-1).all(-1).numpy(), False)
+    usable = (filed & placed[labels.images.camera])[labels.image]
+    if boxed:
+        box = labels.values["box"]
+        usable &= np.isfinite(box).all(-1) & (box[:, 2:] >= 1).all(-1)
+    return np.asarray(usable)
 
 
 def first_rows(table: Array) -> Array:
