@@ -111,5 +111,5 @@ def test_pack_detections__views_must_agree_on_the_frames():
 
 
 def test_open_detector__unknown_name():
-    with pytest.raises(InputError, match="no detector 'yolo'; expected mediapipe, or the path"):
+    with pytest.raises(InputError, match="no detector 'yolo'; expected marey, mediapipe, or the path"):
         open_detector("yolo")

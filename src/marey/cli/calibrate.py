@@ -68,7 +68,7 @@ class Options:
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""
     detector: str = _DEFAULTS.detector
-    """Of people: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
+    """Of people: auto, marey, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class CheckOptions:
     fps: float | None = _DEFAULTS.fps
     """Frames per second, if the inputs do not say it."""
     detector: str = _DEFAULTS.detector
-    """Of people: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
+    """Of people: auto, marey, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,9 @@ from marey.core.results import Estimate, Joints3D
 from marey.metrics.joints import joint_errors, known_share, mpjpe_mm
 from marey.metrics.uncertainty import coverage
 
+_SKELETONS = {"simulated": "body_25b", "marey": "halpe_26", "mediapipe": "mediapipe_33"}
+"""Of each detector: what the truth is given for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -32,8 +35,8 @@ class Options:
     """Cameras; 2 or more."""
     size: str = "480x360"
     """Width and height of the pictures, pixels."""
-    detector: Literal["simulated", "mediapipe"] = "simulated"
-    """mediapipe looks at the pictures, if it is installed."""
+    detector: Literal["simulated", "marey", "mediapipe"] = "simulated"
+    """marey and mediapipe look at the pictures, the latter if it is installed."""
     seed: int = 9
     """Another number is another recording; in this one somebody walks, stops and waves."""
 
@@ -47,7 +50,7 @@ def run(options: Options) -> None:
 
     simulated = options.detector == "simulated"
     config = RecordingConfig(
-        skeleton="body_25b" if simulated else "mediapipe_33",
+        skeleton=_SKELETONS[options.detector],
         frames=options.frames,
         people=options.people,
         views=options.views,

@@ -34,7 +34,8 @@ class Options:
     refine: Refinement = _DEFAULTS.refine
     """none; smooth: fill gaps and smooth; bones: smooth, with constant bone lengths."""
     detector: str = _DEFAULTS.detector
-    """For images: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
+    """For images: auto (mediapipe if it is installed, otherwise marey), marey, mediapipe, or POSE.onnx, or
+    POSE.onnx,PERSON.onnx."""
     people: int | None = _DEFAULTS.people
     """How many people to follow; if not given, everyone but bystanders, whom few of the views see."""
     format: str = ",".join(_DEFAULTS.formats)

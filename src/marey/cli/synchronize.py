@@ -24,7 +24,7 @@ class Options:
     out: Path | None = None
     """Folder for synchronisation.json, which `marey estimate --sync` takes, and a picture of the aligned motion."""
     detector: str = "auto"
-    """For images: auto, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
+    """For images: auto, marey, mediapipe, or POSE.onnx, or POSE.onnx,PERSON.onnx."""
     skeleton: str | None = None
     """Of the keypoint files, if their joint count does not say it; see `marey info skeletons`."""
     unit: Unit | float | None = None

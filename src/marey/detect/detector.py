@@ -10,9 +10,21 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from marey.core import Boxes, Detections2D, FrameSource, Image, InputError, Keypoints2D, Recording, ShapeError, Skeleton
+from marey.core import (
+    Boxes,
+    Detections2D,
+    FrameSource,
+    Image,
+    InputError,
+    Keypoints2D,
+    MissingDependencyError,
+    Recording,
+    ShapeError,
+    Skeleton,
+)
 
 DETECTORS = {
+    "marey": "marey.detect.trunk:MareyPose",
     "mediapipe": "marey.detect.mediapipe:MediaPipePose",
     "onnx": "marey.detect.onnx:OnnxPose",
 }
@@ -42,7 +54,7 @@ def open_detector(spec: str, **options: Any) -> Detector:
     """Open a detector by its name in `DETECTORS`, or by the path of an ONNX file.
 
     Args:
-        spec: `mediapipe`; or `pose.onnx`; or `pose.onnx,person.onnx`, the second one finding the people.
+        spec: `marey`; or `mediapipe`; or `pose.onnx`; or `pose.onnx,person.onnx`, the second one finding the people.
         **options: of the detector's class.
 
     Raises:
@@ -56,8 +68,22 @@ def open_detector(spec: str, **options: Any) -> Detector:
             options = {"person": Path(second.strip()), **options}
         return cast(Detector, _load("onnx")(Path(first), **options))
     if spec not in DETECTORS or spec == "onnx":
-        raise InputError(f"no detector '{spec}'; expected mediapipe, or the path of a pose model that ends in .onnx")
+        raise InputError(
+            f"no detector '{spec}'; expected marey, mediapipe, or the path of a pose model that ends in .onnx"
+        )
     return cast(Detector, _load(spec)(**options))
+
+
+def open_default_detector() -> tuple[Detector, tuple[str, ...]]:
+    """Open `mediapipe` if it is installed, otherwise `marey`, which needs nothing; and say so in a note."""
+    try:
+        return open_detector("mediapipe"), ()
+    except MissingDependencyError:
+        note = (
+            "MediaPipe is not installed: Marey's own detector was taken, which was trained on synthetic pictures alone; "
+            "--detector chooses another one."
+        )
+        return open_detector("marey"), (note,)
 
 
 def detect_recording(

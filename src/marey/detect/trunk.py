@@ -89,6 +89,8 @@ class MareyPose:
     """
 
     name = "marey"
+    fingerprint: str
+    """Another one finds other things: of the weights, the settings and the precision."""
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class MareyPose:
         self._runner = TrunkRunner(trunk or shipped_trunk(), device=device, precision=precision)
         self._search = search or SearchSettings()
         self._frames_at_once = frames_at_once
+        self.fingerprint = f"{self._runner.fingerprint} {self._search}"
 
     def __call__(self, frames: Iterable[Image], boxes: Boxes | None = None) -> Iterator[Detections2D]:
         """Yield the detections of each frame, best first; with boxes, one for each box in their order; see `Detector`.

@@ -67,7 +67,7 @@ class CalibrateConfig:
     fps: float | None = None
     """Frames per second, where the inputs do not say it."""
     detector: str = "auto"
-    """Of people, in videos and images: `auto`, `mediapipe`, or the path of an ONNX model."""
+    """Of people, in videos and images: `auto`, `marey`, `mediapipe`, or the path of an ONNX model."""
     people: int | None = None
     """How many people to follow. None: everyone but bystanders."""
 

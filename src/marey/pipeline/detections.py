@@ -14,7 +14,7 @@ import torch
 
 from marey._version import __version__
 from marey.core import Boxes, Detections2D, FormatError, InputError, Keypoints2D, Recording, Skeleton
-from marey.detect.detector import detect_recording, open_detector
+from marey.detect.detector import detect_recording, open_default_detector, open_detector
 from marey.io.atomic import atomic_path
 
 CHUNK = 300
@@ -60,11 +60,11 @@ def find_detections(
         return FoundKeypoints(detections=recording.detections[:, span.start : span.stop], detector="openpose", notes=())
     if any(source is None for source in recording.frames):
         raise InputError(f"detector {detector}: some views have keypoints only; give videos or images for every view")
-    spec = "mediapipe" if detector == "auto" else detector
-    opened = open_detector(spec)
+    opened, notes = open_default_detector() if detector == "auto" else (open_detector(detector), ())
+    spec = opened.name if detector == "auto" else detector
     most = None if people is None else people + 2
     chunks = [range(at, min(at + CHUNK, span.stop)) for at in range(span.start, span.stop, CHUNK)]
-    key = _key(recording, spec, most)
+    key = _key(recording, spec, most, getattr(opened, "fingerprint", ""))
     parts: list[Detections2D] = []
     for chunk in chunks:
         file = None if folder is None else folder / KEPT / f"{key}_{chunk.start}_{chunk.stop}.npz"
@@ -82,7 +82,7 @@ def find_detections(
             progress(len(chunk) * len(recording.names))
         parts.append(part)
     note = f"Keypoints by {opened.name}, {len(opened.skeleton)} joints ({opened.skeleton.name})."
-    return FoundKeypoints(detections=_concatenated(parts), detector=opened.name, notes=(note,))
+    return FoundKeypoints(detections=_concatenated(parts), detector=opened.name, notes=(note, *notes))
 
 
 def _kept(parts: list[Detections2D], folder: Path | None) -> str:
@@ -93,15 +93,15 @@ def _kept(parts: list[Detections2D], folder: Path | None) -> str:
     return f"the keypoints of {frames} frames are kept in {folder / KEPT}; the same command goes on from there"
 
 
-def _key(recording: Recording, spec: str, most: int | None) -> str:
-    """A name for the work: another detector, version, model or image is other work."""
+def _key(recording: Recording, spec: str, most: int | None, fingerprint: str) -> str:
+    """A name for the work: another detector, version, model, weights or image is other work."""
     models = [Path(part.strip()) for part in spec.split(",") if part.strip().lower().endswith(".onnx")]
     sources = [
         (name, [_stamp(file) for file in source.files])
         for name, source in zip(recording.names, recording.frames, strict=True)
         if source is not None
     ]
-    text = json.dumps([__version__, spec, [_stamp(model) for model in models], most, CHUNK, sources])
+    text = json.dumps([__version__, spec, [_stamp(model) for model in models], fingerprint, most, CHUNK, sources])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
