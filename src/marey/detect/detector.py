@@ -80,8 +80,8 @@ def open_default_detector() -> tuple[Detector, tuple[str, ...]]:
         return open_detector("mediapipe"), ()
     except MissingDependencyError:
         note = (
-            "MediaPipe is not installed: Marey's own detector was taken, which was trained on synthetic pictures alone; "
-            "--detector chooses another one."
+            "MediaPipe is not installed: Marey's own detector was taken, which was trained on synthetic pictures "
+            "alone; --detector chooses another one."
         )
         return open_detector("marey"), (note,)
 

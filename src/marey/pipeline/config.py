@@ -35,8 +35,8 @@ class EstimateConfig:
     by fewer than 0.6 of the views that see the best seen person. The notes name them. With one view: everyone seen for
     0.3 s or more, and a number keeps those who are seen longest."""
     detector: str = "auto"
-    """For images: `auto` (`mediapipe` if it is installed, otherwise `marey`), `marey`, `mediapipe`, or the path of an ONNX
-    model. Keypoint files need none."""
+    """For images: `auto` (`mediapipe` if it is installed, otherwise `marey`), `marey`, `mediapipe`, or the path of an
+    ONNX model. Keypoint files need none."""
     cameras: CameraUse = "adjusted"
     """`adjusted`: within the accuracy of a calibration (about 0.3 degrees, 1 cm), and only if that lowers the median
     reprojection error by a tenth or more; the notes say so. `as-given`: never."""
