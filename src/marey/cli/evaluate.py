@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from marey.core import InputError
+from marey.data.labelled_benchmark import DataChoice
+from marey.data.moment_table import MomentOptions, Split
+from marey.data.precomputed_centers import CenterFile
 from marey.engine.evaluation import Metric, comparison_document
 from marey.io.atomic import atomic_write_text
 from marey.metrics.protocols import Scores
@@ -27,7 +33,8 @@ from marey.pipeline.scoring import (
 class Options:
     """Measure a method on a benchmark, score predictions by a published protocol, or compare two files of them.
 
-    METHOD --benchmark B --out DIR predicts to files, then scores them; it goes on where it was interrupted.
+    METHOD --benchmark B --out DIR predicts to files, then scores them; it goes on where it was interrupted. On a data
+    set it also writes the results.pkl and metric.json of Learnable Triangulation.
     --predictions F --protocol P scores a file in seconds and says what the numbers mean. --compare A B gives the
     difference of two with its 95 % interval.
     """
@@ -35,9 +42,30 @@ class Options:
     method: Positional[str | None] = None
     """Such as classical; a wrong name lists them all."""
     benchmark: str | None = None
-    """Such as synthetic."""
+    """synthetic; or a data set that was prepared: h36m, cmu, or the folder of any labels.npz."""
     cell: tuple[str, ...] = ()
     """Cells of the benchmark; none: all that the method takes."""
+    split: Split = "val"
+    """Of a data set. val: its images for validation, or those for test if it has none for validation."""
+    views: str | None = None
+    """Cameras of a data set, such as 0,1,2: by name or place, CMU Panoptic's by name or number; all if not given."""
+    ignore_views: str | None = None
+    """Those that are left out, given likewise."""
+    every: int = 1
+    """Only every so many moments of a data set, but of its split train: retain_every_n_frames_in_test."""
+    damaged: bool = True
+    """Whether the three actions of Human3.6M's S9 with displaced labels are measured too, with_damaged_actions."""
+    centers: Path | None = None
+    """Predicted poses whose pelvis volumes are put around, the original's pred_results_path: rows of poses (npz), or
+    results.pkl."""
+    centers_labels: Path | None = None
+    """Human3.6M: the label file (npy) that a results.pkl of --centers was predicted with, if it is another one."""
+    weights: Path | None = None
+    """Of a method that has some: short for --set weights=PATH."""
+    set: Annotated[
+        tuple[tuple[str, ...], ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="FIELD=VALUE ...")
+    ] = ()
+    """Change settings of the method, such as triangulation=dlt."""
     limit: int | None = None
     """Only so many samples of each cell, the first."""
     predictions: Path | None = None
@@ -71,10 +99,37 @@ def _measure(options: Options) -> None:
         raise InputError("a method is measured on a benchmark, and leaves files: pass --benchmark and --out")
     assert options.method is not None  # run has seen to it
     found = evaluate_method(
-        options.method, options.benchmark, options.out, cells=options.cell, limit=options.limit, progress=True
+        options.method,
+        options.benchmark,
+        options.out,
+        cells=options.cell,
+        choice=_choice(options),
+        changes=(*chain(*options.set), *([] if options.weights is None else [f"weights={options.weights}"])),
+        limit=options.limit,
+        progress=True,
     )
     print("\n".join(_table(found)))
     print(f"wrote {options.out}")
+
+
+def _choice(options: Options) -> DataChoice:
+    if options.centers is None and options.centers_labels is not None:
+        raise InputError("--centers-labels goes with --centers: it says what the numbers in that file mean")
+    return DataChoice(
+        moments=MomentOptions(
+            split=options.split,
+            views=comma_separated(options.views),
+            ignored_views=comma_separated(options.ignore_views),
+            every=options.every,
+            damaged=options.damaged,
+        ),
+        centers=None if options.centers is None else CenterFile(path=options.centers, labels=options.centers_labels),
+    )
+
+
+def comma_separated(words: str | None) -> tuple[str, ...]:
+    """`0,1,2` as its parts; none for nothing."""
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
 
 
 def _score(options: Options) -> None:
@@ -131,6 +186,9 @@ def _table(found: Mapping[str, CellResult]) -> list[str]:
         lines.append(f"{cell}: not run: {result}" if isinstance(result, str) else f"{cell}:")
         if not isinstance(result, str):
             for protocol, scores in result.items():
+                if isinstance(scores, str):
+                    lines.append(f"  {protocol}: not scored: {scores}")
+                    continue
                 lines += [f"  {protocol:<12} {name:<22} {value:10.3f}" for name, value in scores.values.items()]
                 lines += [f"  - {note}" for note in scores.notes]
     return lines

@@ -43,6 +43,8 @@ class Observation:
     """(V, T, P, J, 3, 3) of the root-relative joints, square metres; None or NaN where whoever guessed states none."""
     cameras: Cameras | None = None
     """(V,), with intrinsics only or full."""
+    centers: Tensor | None = None
+    """(T, P, 3) where people are already known to be in the world, metres, such as their pelvis; NaN: not known."""
     timestamps: Tensor | None = None
     """(V, T) seconds."""
     start: int = 0

@@ -11,16 +11,20 @@ Pickles are read without running anybody's code (`marey.io.unpickle`).
 from __future__ import annotations
 
 import os
+import pickle
+import pickletools
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from marey.core.errors import FormatError, InputError
+from marey.core.errors import FormatError, InputError, ShapeError
 from marey.core.skeletons import skeleton
+from marey.io.atomic import atomic_path
 from marey.io.coco import CocoAnnotations, read_coco_annotations, read_coco_results
 from marey.io.predictions import PoseRows, pose_rows
 from marey.io.unpickle import read_object_npz, restricted_load
@@ -126,6 +130,60 @@ def _projected(path: Path, joints: Array, sequence: Array, intrinsics: Mapping[s
     return pixels
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TriangulationResults:
+    """What a `results.pkl` holds, in its order and unit."""
+
+    joints: Array
+    """(N, J, 3) in the unit of its labels: millimetres with Human3.6M, centimetres with CMU Panoptic."""
+    indices: Array
+    """(N,) places in its data set."""
+    views: Mapping[str, Array] = field(default_factory=dict)
+    """By `PoseRows`' names: `view_keypoints` (N, V, J, 2) pixels and `view_weights` (N, V, J), if the file has them as
+    `keypoints_2d` and `confidences`."""
+
+
+def read_triangulation_file(path: str | os.PathLike[str]) -> TriangulationResults:
+    """Read a `results.pkl` of Learnable Triangulation as it is.
+
+    Raises:
+        InputError: the file cannot be read.
+        FormatError: it is no such pickle.
+    """
+    path = Path(path)
+    document = restricted_load(path)
+    if not isinstance(document, dict) or not {"keypoints_3d", "indexes"} <= set(document):
+        raise FormatError(f"{path}: expected a dict with 'keypoints_3d' and 'indexes', as results.pkl holds it")
+    joints, indices = _array(path, document, "keypoints_3d"), _array(path, document, "indexes")
+    if joints.ndim != 3 or joints.shape[2] not in (3, 4) or joints.dtype.kind not in "fiu":
+        raise FormatError(f"{path}: 'keypoints_3d': expected (N, J, 3), got {joints.shape} of {joints.dtype}")
+    if indices.shape != joints.shape[:1] or indices.dtype.kind not in "iu":
+        raise FormatError(f"{path}: 'indexes': expected ({len(joints)},) integers, got {indices.shape}")
+    return TriangulationResults(
+        joints=joints[..., :3].astype(np.float64), indices=indices, views=_views(path, document, joints.shape[:2])
+    )
+
+
+def _array(path: Path, document: Mapping[str, Any], key: str) -> Array:
+    try:
+        return np.asarray(document[key])
+    except ValueError as error:
+        raise FormatError(f"{path}: '{key}' is no array: {error}") from error
+
+
+def _views(path: Path, document: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Array]:
+    """What the file tells of single views, by our names."""
+    found = {}
+    for theirs, ours, tail in (("keypoints_2d", "view_keypoints", (2,)), ("confidences", "view_weights", ())):
+        if theirs in document:
+            array = _array(path, document, theirs)
+            if (array.shape[:1] + array.shape[2:]) != (*shape, *tail) or array.dtype.kind not in "fiu":
+                wanted = ", ".join(map(str, (shape[0], "V", shape[1], *tail)))
+                raise FormatError(f"{path}: '{theirs}': expected ({wanted}), got {array.shape} of {array.dtype}")
+            found[ours] = array.astype(np.float64)
+    return found
+
+
 def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *, millimetres: bool = True) -> PoseRows:
     """Predictions of Learnable Triangulation, `results.pkl` of an epoch's folder.
 
@@ -139,29 +197,63 @@ def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *
         InputError: the file cannot be read.
         FormatError: it is no such pickle, or its indices are beyond the labels.
     """
-    path = Path(path)
-    document = restricted_load(path)
-    if not isinstance(document, dict) or not {"keypoints_3d", "indexes"} <= set(document):
-        raise FormatError(f"{path}: expected a dict with 'keypoints_3d' and 'indexes', as results.pkl holds it")
-    joints = np.asarray(document["keypoints_3d"])
-    indices = np.asarray(document["indexes"])
-    if joints.ndim != 3 or joints.shape[2] not in (3, 4) or joints.dtype.kind not in "fiu":
-        raise FormatError(f"{path}: 'keypoints_3d': expected (N, J, 3), got {joints.shape} of {joints.dtype}")
-    if indices.shape != joints.shape[:1] or indices.dtype.kind not in "iu":
-        raise FormatError(f"{path}: 'indexes': expected ({len(joints)},) integers, got {indices.shape}")
+    found = read_triangulation_file(path)
+    indices = found.indices
     if len(bad := np.flatnonzero((indices < 0) | (indices >= len(labels)))):
         raise FormatError(
             f"{path}: rows {bad[:5].tolist()} have indices such as {indices[bad[0]]}, the labels have {len(labels)} "
             "rows; are they of another version, or thinned?"
         )
     return pose_rows(
-        joints[..., :3].astype(np.float64) / (1000 if millimetres else 100),
-        joint_names=_triangulation_names(path, joints.shape[1], labels),
+        found.joints / (1000 if millimetres else 100),
+        joint_names=_triangulation_names(Path(path), found.joints.shape[1], labels),
         sequence=labels.sequence[indices],
         frame=labels.frame[indices],
         person=labels.person[indices],
         benchmark=labels.benchmark,
+        **dict[str, Any](found.views),
     )
+
+
+def write_triangulation_results(
+    path: str | os.PathLike[str], predictions: PoseRows, indices: Array, *, millimetres: bool = True
+) -> None:
+    """Write predictions as the `results.pkl` that Learnable Triangulation writes and reads, in pickle protocol 4.
+
+    Human3.6M's 17 joints, and the 16 of `mpii`, come in its order; other joints in theirs.
+
+    Args:
+        path: The file.
+        predictions: N rows.
+        indices: (N,) their places in the data set.
+        millimetres: The unit; otherwise centimetres, as it has them with CMU Panoptic.
+
+    Raises:
+        InputError: the file cannot be written.
+        ShapeError: there is not one place a row.
+    """
+    if indices.shape != (len(predictions),):
+        raise ShapeError(f"indices: expected ({len(predictions)},), one a row, got {indices.shape}")
+    names = predictions.joint_names
+    order = [name for name in TRIANGULATION_JOINTS if name in names]
+    places = [names.index(name) for name in (order if len(order) == len(names) in (16, 17) else names)]
+    joints = predictions.values["joints"][:, places] * (1000 if millimetres else 100)
+    document = {"keypoints_3d": joints.astype(np.float32), "indexes": indices.astype(np.int64)}
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_for_old_numpy(pickle.dumps(document, protocol=4)))
+
+
+def _for_old_numpy(stream: bytes) -> bytes:
+    """The pickle with arrays that NumPy 1 finds too: NumPy 2 calls `numpy._core` what both know as `numpy.core`."""
+    found = [(opcode.name, argument, start or 0) for opcode, argument, start in pickletools.genops(stream)]
+    ends = [*(start for *_, start in found[1:]), len(stream)]
+    parts = []
+    for (name, argument, start), end in zip(found, ends, strict=True):
+        if name == "SHORT_BINUNICODE" and argument == "numpy._core.multiarray":
+            parts.append(b"\x8c\x15numpy.core.multiarray")
+        elif name != "FRAME":  # frames are optional, and their lengths would no longer hold
+            parts.append(stream[start:end])
+    return b"".join(parts)
 
 
 def _triangulation_names(path: Path, count: int, labels: PoseRows) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The tables of what can be measured on what, and the evaluation of a method by name."""
+"""The tables of what can be measured on what, and the evaluation of a method by name.
+
+A benchmark is one of `BENCHMARKS`, or a data set that `marey data prepare` or `marey data folder` has prepared.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,17 @@ from typing import Any, NamedTuple
 import torch
 
 from marey._version import __version__
-from marey.core import Estimate, Estimator, InputError, MareyError, Observation
+from marey.core import Estimate, Estimator, InputError, MareyError, MissingAssetError, Observation
+from marey.data.labelled_benchmark import DataChoice, LabelledBenchmark, prepared_folder
 from marey.detect.lifting import lift_keypoints
 from marey.engine.evaluation import SCORES, Benchmark, predict, score
 from marey.io.atomic import atomic_write_text, check_writable
+from marey.io.settings_toml import assigned, changed
 from marey.methods.classical import MonocularEstimator
 from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.metrics.protocols import Scores
 from marey.pipeline.progress import Stages
+from marey.pipeline.published_results import write_published_results
 
 
 class Measure(NamedTuple):
@@ -36,14 +42,22 @@ BENCHMARKS: Mapping[str, Measure] = {
     "synthetic": Measure("marey.data.benchmark:Benchmark", ("synthetic", "uncertainty")),
 }
 
+DATA_PROTOCOLS: Mapping[str, tuple[str, ...]] = {
+    "h36m": ("h36m", "h36m-valid", "common-joints", "uncertainty"),
+    "cmu": ("cmu-panoptic", "common-joints", "uncertainty"),
+}
+"""Prepared data set -> the protocols that predictions on it are scored by."""
+OWN_PROTOCOLS = ("common-joints", "uncertainty")
+"""Those of every other data set."""
+
 ESTIMATORS: Mapping[str, str] = {
     "classical": "marey.methods.classical:ClassicalEstimator",
     "monocular": "marey.pipeline.evaluating:LiftedMonocular",
 }
 """Method -> ``module:factory``, which takes nothing and returns an `Estimator`, a dataclass of its settings."""
 
-CellResult = Mapping[str, Scores] | str
-"""Scores by protocol, or why the method does not take the cell."""
+CellResult = Mapping[str, Scores | str] | str
+"""Scores by protocol, or why it does not fit the predictions; or why the method does not take the cell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,43 +84,96 @@ def evaluate_method(
     out: str | os.PathLike[str],
     *,
     cells: Sequence[str] = (),
+    choice: DataChoice | None = None,
+    changes: Sequence[str] = (),
     limit: int | None = None,
     progress: bool = False,
 ) -> dict[str, CellResult]:
     """Predict and score cells of a benchmark; write `OUT/CELL/` and `OUT/scores.json`.
 
+    On a data set there are also `results.pkl` and `metric.json` of Learnable Triangulation in the folder of the cell.
+
     Args:
         method: of `ESTIMATORS`.
-        benchmark: of `BENCHMARKS`.
+        benchmark: of `BENCHMARKS`, the name of a prepared data set (`h36m`, `cmu`), or the folder of one.
         out: folder. A run that was interrupted goes on from what it kept there.
         cells: which; none: all, and those that the method does not take are told.
+        choice: which samples and views of a data set.
+        changes: `field=value` with dotted names: settings of the method.
         limit: only so many samples of each, the first.
         progress: show bars.
 
     Raises:
-        InputError: there is no such method, benchmark or cell, or the folder holds other predictions; and what the
-            method raises on a cell that was asked for by name.
+        InputError: there is no such method, setting, benchmark or cell, or the folder holds other predictions; and what
+            the method raises on a cell that was asked for by name, or on the only one.
+        MissingAssetError: there is no such data set, or it has no pictures.
     """
-    estimator, measure = _made(ESTIMATORS, method, "method"), _measure(benchmark)
-    ruler: Benchmark = _load(measure.target)()
+    estimator = made_estimator(method, changes)
+    ruler, protocols = _ruler(benchmark, choice)
     if unknown := [name for name in cells if name not in ruler.cells]:
         raise InputError(f"cell: no {', '.join(unknown)} in {benchmark}; there are: {', '.join(ruler.cells)}")
+    settings = {"method": method, "torch": torch.__version__, "estimator": _settings(estimator)}
+    if isinstance(ruler, LabelledBenchmark):
+        settings["data"] = _settings(ruler.choice)
     folder, found = check_writable(out), dict[str, CellResult]()
     for cell in cells or ruler.cells:
-        settings = {"method": method, "torch": torch.__version__, "estimator": _settings(estimator)}
         try:
             with Stages(progress).bar(cell, total=limit or len(ruler.labels(cell))) as done:
                 predict(estimator, ruler, cell, folder / cell, settings=settings, limit=limit, done=done)
         except MareyError as error:
-            if cells:
+            if cells or len(ruler.cells) == 1:
                 raise
             found[cell] = str(error)
             continue
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"{folder} keeps what is predicted; run the same again to go on") from None
-        found[cell] = score(folder / cell, measure.protocols)
+        found[cell] = scores = _scores(folder / cell, protocols)
+        if isinstance(ruler, LabelledBenchmark):
+            write_published_results(folder / cell, ruler.name, scores, sequences=ruler.sequences)
     write_results(folder / SCORES, method, benchmark, found)
     return found
+
+
+def _scores(folder: Path, protocols: Sequence[str]) -> dict[str, Scores | str]:
+    """By protocol, or why it does not fit; raises the first error if none fits."""
+    found, errors = dict[str, Scores | str](), list[MareyError]()
+    for name in protocols:
+        try:
+            found |= score(folder, (name,))
+        except MareyError as error:
+            found[name] = str(error)
+            errors.append(error)
+    if len(errors) == len(protocols):
+        raise errors[0]
+    return found
+
+
+def made_estimator(method: str, changes: Sequence[str] = ()) -> Estimator:
+    """A method of `ESTIMATORS` with some of its settings changed by `field=value`.
+
+    Raises:
+        InputError: there is no such method or setting, or a value does not fit.
+    """
+    made = _made(ESTIMATORS, method, "method")
+    for change in changes:
+        made = changed(made, assigned(change), where=f"{method}: --set {change}")
+    return made
+
+
+def _ruler(name: str, choice: DataChoice | None) -> tuple[Benchmark, tuple[str, ...]]:
+    """What is measured on, and by which protocols."""
+    if name not in BENCHMARKS:
+        try:
+            folder = prepared_folder(name)
+        except MissingAssetError as error:
+            raise MissingAssetError(f"{error}. Benchmarks of their own: {', '.join(BENCHMARKS)}") from None
+        ruler = LabelledBenchmark(folder, choice)
+        return ruler, DATA_PROTOCOLS.get(ruler.name, OWN_PROTOCOLS)
+    if choice is not None and choice != DataChoice():
+        raise InputError(f"{name}: split, views and centers are those of a data set; this benchmark has cells instead")
+    measure = BENCHMARKS[name]
+    made: Benchmark = _load(measure.target)()
+    return made, measure.protocols
 
 
 def write_results(path: Path, method: str, benchmark: str, found: Mapping[str, CellResult]) -> None:
@@ -114,7 +181,10 @@ def write_results(path: Path, method: str, benchmark: str, found: Mapping[str, C
     cells = {
         cell: {"not_run": result}
         if isinstance(result, str)
-        else {name: scores.asdict() for name, scores in result.items()}
+        else {
+            name: {"not_scored": scores} if isinstance(scores, str) else scores.asdict()
+            for name, scores in result.items()
+        }
         for cell, result in found.items()
     }
     document = {"marey": __version__, "method": method, "benchmark": benchmark, "cells": cells}
@@ -124,13 +194,7 @@ def write_results(path: Path, method: str, benchmark: str, found: Mapping[str, C
 def protocols_of(benchmark: str) -> tuple[str, ...]:
     """The protocols for predictions that say they were made for `NAME vVERSION`; none: it is no benchmark of ours."""
     name = benchmark.partition(" ")[0]
-    return BENCHMARKS[name].protocols if name in BENCHMARKS else ()
-
-
-def _measure(name: str) -> Measure:
-    if name not in BENCHMARKS:
-        raise InputError(f"benchmark: expected one of {', '.join(BENCHMARKS)}, got '{name}'")
-    return BENCHMARKS[name]
+    return BENCHMARKS[name].protocols if name in BENCHMARKS else DATA_PROTOCOLS.get(name, ())
 
 
 def _made(table: Mapping[str, str], name: str, what: str) -> Estimator:
@@ -145,6 +209,8 @@ def _load(target: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def _settings(estimator: Any) -> Any:
-    """The fields of a dataclass; the words for anything else."""
-    return dataclasses.asdict(estimator) if dataclasses.is_dataclass(type(estimator)) else repr(estimator)
+def _settings(settings: Any) -> Any:
+    """The fields of a dataclass as JSON can hold them; the words for anything else."""
+    if not dataclasses.is_dataclass(type(settings)):
+        return repr(settings)
+    return json.loads(json.dumps(dataclasses.asdict(settings), default=str))

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from marey.core import InputError
 from marey.metrics.protocols.bodies import PW3D, SSP3D, Bodies
 from marey.metrics.protocols.coco import CocoKeypoints
+from marey.metrics.protocols.common_joints import CommonJoints
 from marey.metrics.protocols.contract import Protocol, ProtocolCard, Scores
 from marey.metrics.protocols.human36m import MetrabsHuman36M, TriangulationHuman36M
 from marey.metrics.protocols.lsp14 import SCENES_3DPW_OCC, Lsp14
@@ -60,6 +61,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
         PanopticAP(),
         PartsOfActors(),
         PartsOfActors(name="campus"),
+        CommonJoints(),
         SyntheticCaptures(),
         Uncertainty(),
     )
