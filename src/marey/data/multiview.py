@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marey.core import Cameras, InputError, ShapeError
+from marey.core import Cameras, FormatError, InputError, ShapeError
 from marey.core.skeletons import skeleton as known_skeleton
 from marey.core.tensors import TensorFields, Trailing
 from marey.data.labels import Labels, rows_to_score
@@ -31,9 +31,17 @@ from marey.data.labels.projection import joints_in_world
 from marey.data.multiview_rows import first_rows, sample_rows, usable_rows
 from marey.data.prepare.pelvis import pelvis_for_labels, pelvis_of_rows
 from marey.data.square_boxes import edges_to_spans
-from marey.data.view_crops import ViewCropRule, crop_edges, crop_projections, cut_view
+from marey.data.view_crops import (
+    ViewCropRule,
+    crop_edges,
+    crop_projections,
+    cut_view,
+    on_grid,
+    reductions,
+    with_h36m_lenses,
+)
 from marey.io.image_headers import read_image_header
-from marey.io.images import read_image
+from marey.io.images import Reduction, read_image_bgr
 from marey.io.predictions import PoseRows
 
 
@@ -53,6 +61,9 @@ class MultiViewOptions:
     """Whether the lens is taken out of pictures that have one. False: they stay bent, and projections ignore it."""
     lens_formula: Literal["opencv", "h36m"] | None = None
     """None: Human3.6M's own for labels of that name, else OpenCV's."""
+    reduced_decoding: bool = False
+    """Whether JPEG images of which a crop shows at least 2, 4 or 8 times as many pixels as it has are decoded so many
+    times smaller: much faster for small crops of large images, and a little softer."""
     published_pixels: bool = False
     """Whether the cameras of crops are scaled as published, without the half pixel between corner and centre; official
     checkpoints were trained so."""
@@ -80,16 +91,17 @@ class MultiViewOptions:
         if self.retain_every_n < 1:
             raise InputError(f"retain_every_n: expected 1 or more, got {self.retain_every_n}")
 
-    def crop_rule(self, labels: str) -> ViewCropRule:
-        """How views of labels of some name are cut."""
+    @property
+    def crop_rule(self) -> ViewCropRule:
+        """How views are cut."""
         height, width = self.image_shape
         return ViewCropRule(
             size=(width, height),
             square=self.square_bbox and self.crop,
             scale=self.scale_bbox if self.crop else 1.0,
             straighten=self.undistort,
-            formula=self.lens_formula or ("h36m" if labels == "h36m" else "opencv"),
             half_pixels=not self.published_pixels,
+            reduce=self.reduced_decoding,
         )
 
 
@@ -117,6 +129,9 @@ class MultiViewSamples(TensorFields):
     """About the pelvis, metres, single precision; NaN where none is known."""
     index: Annotated[Tensor, Trailing()]
     """int64, place of the sample in the data set."""
+
+
+_REDUCTIONS: dict[int, Reduction] = {1: 1, 2: 2, 4: 4, 8: 8}
 
 
 class _Cut(NamedTuple):
@@ -156,9 +171,8 @@ class MultiViewLabels:
         self.options = options or MultiViewOptions()
         self.folder = Path(folder)
         self.threads = threads or os.cpu_count() or 1
-        wanted = self.options.skeleton
-        self.labels = with_skeleton(labels, known_skeleton(wanted)) if wanted else labels
-        self.rule = self.options.crop_rule(labels.name)
+        self.labels = _prepared(labels, self.options)
+        self.rule = self.options.crop_rule
         self.table = sample_rows(
             self.labels,
             usable=usable_rows(self.labels, boxed=self.options.crop),
@@ -312,7 +326,7 @@ class MultiViewLabels:
         if self.options.crop:
             return crop_edges(self.labels.values["box"][rows].astype(np.float64), cameras, self.rule)
         sizes = np.array([self._size(int(image)) for image in self.labels.image[rows]]).reshape(-1, 2)
-        return np.concatenate((np.zeros_like(sizes), sizes), axis=-1)
+        return on_grid(np.concatenate((np.zeros_like(sizes), sizes), axis=-1), self.rule)
 
     def _size(self, image: int) -> tuple[int, int]:
         """Width and height; what the labels do not know is read from the file's header."""
@@ -328,18 +342,38 @@ class MultiViewLabels:
 
         def make(image: int) -> None:
             for cut, pixels in self._crops(image, cuts[image]):
-                images[cut.sample, cut.view] = pixels.transpose(2, 0, 1)
+                images[cut.sample, cut.view] = pixels.transpose(2, 0, 1)[::-1]  # blue green red
 
         with ThreadPoolExecutor(min(self.threads, max(len(cuts), 1))) as pool:
             for _ in pool.map(make, cuts):
                 pass
 
-    def _crops(self, image: int, cuts: list[_Cut]) -> Iterator[tuple[_Cut, Any]]:
-        path = self.folder / str(self.labels.images.path[image])
-        pixels = read_image(path)
+    def _crops(self, image: int, cuts: list[_Cut]) -> Iterator[tuple[_Cut, Array]]:
+        """The crops (H, W, 3) of one image, blue green red."""
+        reduction = int(reductions(np.stack([cut.edges for cut in cuts]), self.rule).min())
+        pixels = read_image_bgr(self.folder / str(self.labels.images.path[image]), reduction=_REDUCTIONS[reduction])
+        self._check_size(image, pixels, reduction)
         camera = _cameras_of(self.labels, np.array([cuts[0].row]))[0]
         for cut in cuts:
-            yield cut, cut_view(pixels, cut.edges, camera, self.rule)
+            yield cut, cut_view(pixels, cut.edges, camera, self.rule, reduction=reduction)
+
+    def _check_size(self, image: int, pixels: Array, reduction: int) -> None:
+        """See that an image is as large as the labels say, if they do: else boxes and cameras are of other pixels."""
+        size = self.labels.images.size[image]
+        if size.all() and (pixels.shape[1::-1] != -(-size // reduction)).any():
+            raise FormatError(
+                f"{self.folder / str(self.labels.images.path[image])}: the labels are of an image of {size[0]} x "
+                f"{size[1]} pixels, and this one is another; prepare the data set again"
+            )
+
+
+def _prepared(labels: Labels, options: MultiViewOptions) -> Labels:
+    """The labels with the wanted joints, and lenses in OpenCV's form."""
+    if options.skeleton:
+        labels = with_skeleton(labels, known_skeleton(options.skeleton))
+    if labels.cameras is None or (options.lens_formula or labels.name) != "h36m":
+        return labels
+    return replace(labels, cameras=with_h36m_lenses(labels.cameras))
 
 
 def _joints(labels: Labels, rows: Array) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -21,6 +22,15 @@ from marey.io.pixels import MAX_PIXELS, check_pixels
 _MOST_PIXELS_A_BYTE = 8 * 1032
 """Of a PNG: deflate packs at most 1032 bytes into one, and a byte holds eight pixels of one bit."""
 
+Reduction = Literal[1, 2, 4, 8]
+
+_REDUCED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Image:
     """Read an image as (height, width, 3) red green blue, 8 bits, turned as its EXIF orientation says.
@@ -31,20 +41,57 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) ->
         InputError: the file cannot be read, or its header claims more than `max_pixels`.
         FormatError: it is not an image, or a damaged one.
     """
+    stored = np.ascontiguousarray(read_image_bgr(path, max_pixels=max_pixels))
+    image: Image = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    return image
+
+
+def read_image_bgr(
+    path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS, reduction: Reduction = 1
+) -> npt.NDArray[np.uint8]:
+    """Read an image as (height, width, 3) blue green red, otherwise as `read_image`.
+
+    Without the copy that `read_image` makes it is two to four times as fast where only a part of the image is used.
+
+    Args:
+        path: The file.
+        max_pixels: Larger images are refused before they are decoded.
+        reduction: How many times smaller, sizes rounded up; a pixel of the result is about the mean of a square of
+            pixels. JPEG is decoded at that scale, up to six times as fast.
+
+    Raises:
+        InputError: the file cannot be read, or its header claims more than `max_pixels`.
+        FormatError: it is not an image, or a damaged one.
+    """
     path = Path(path)
     header = read_image_header(path)
     check_pixels(path, header.width, header.height, max_pixels)
+    if reduction == 1 or (header.kind == "jpeg" and header.orientation == 1):
+        return _decoded(path, header, reduction)
+    return _reduced(_decoded(path, header, 1), reduction)  # decoders do not round up, or from the wrong side
+
+
+def _decoded(path: Path, header: ImageHeader, reduction: Reduction) -> npt.NDArray[np.uint8]:
     data = np.fromfile(path, np.uint8)
     if header.kind == "png":
         _check_png(path, header, data.tobytes())
     try:
         # the orientation is applied here, because OpenCV applies it for some formats and versions only
-        stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        stored = cv2.imdecode(data, _REDUCED[reduction] | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise FormatError(f"{path}: damaged image: {error}") from error
     if stored is None:
         raise FormatError(f"{path}: damaged {header.kind} image: its pixels cannot be decoded")
-    return _oriented(path, header, stored)
+    return _oriented(path, header, stored, reduction)
+
+
+def _reduced(image: npt.NDArray[np.uint8], reduction: int) -> npt.NDArray[np.uint8]:
+    """The means of squares of pixels; those that reach beyond the image repeat its border."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((0, -height % reduction), (0, -width % reduction), (0, 0)), mode="edge")
+    size = (padded.shape[1] // reduction, padded.shape[0] // reduction)
+    smaller: npt.NDArray[np.uint8] = cv2.resize(padded, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return smaller
 
 
 def _check_png(path: Path, header: ImageHeader, data: bytes) -> None:
@@ -58,18 +105,17 @@ def _check_png(path: Path, header: ImageHeader, data: bytes) -> None:
             raise FormatError(f"{path}: damaged png image: a part of it is longer than the file")
 
 
-def _oriented(path: Path, header: ImageHeader, stored: npt.NDArray[np.uint8]) -> Image:
-    """Turn blue green red pixels as stored into red green blue as displayed."""
-    turned = stored[..., ::-1]
+def _oriented(path: Path, header: ImageHeader, stored: npt.NDArray[np.uint8], reduction: int) -> npt.NDArray[np.uint8]:
+    """Turn pixels as stored into pixels as displayed."""
+    turned = stored
     if header.kind != "tiff":  # OpenCV always turns TIFF itself
         if header.orientation in (2, 4, 5, 7):
             turned = turned[:, ::-1]
         turned = np.rot90(turned, {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(header.orientation, 0))
     height, width = turned.shape[:2]
-    if (width, height) != header.size:
-        raise FormatError(f"{path}: {width} x {height} pixels, but its header says {header.size}")
-    image: Image = np.ascontiguousarray(turned)
-    return image
+    if (width, height) != tuple(-(-side // reduction) for side in header.size):
+        raise FormatError(f"{path}: {width} x {height} pixels at 1/{reduction}, but its header says {header.size}")
+    return turned
 
 
 def write_image(path: str | os.PathLike[str], image: Image) -> None:
