@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count as counted
+from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from marey.core import InputError
 from marey.engine.seeding import mixed_seed
+
+Item = TypeVar("Item")
 
 
 def shuffled(count: int, batch: int, *, seed: int, rank: int = 0, world: int = 1, start: int = 0) -> Iterator[Tensor]:
@@ -62,3 +67,33 @@ def in_order(count: int, batch: int, *, rank: int = 0, world: int = 1) -> Iterat
     if batch < 1 or not 0 <= rank < world:
         raise InputError(f"expected 1 or more rows and a rank below the world, got {batch}, {rank} and {world}")
     return (torch.arange(first, min(first + batch, count)) for first in range(rank * batch, count, world * batch))
+
+
+def made_ahead(
+    prepare: Callable[[], Callable[[int], Item]], start: int = 0, stop: int | None = None, *, workers: int = 0
+) -> Iterator[Item]:
+    """Give item `start`, `start + 1`, ... each a function of its number, made while others are used.
+
+    Args:
+        prepare: Gives the function that makes an item; called once in each process that makes any.
+        start: The first number.
+        stop: Where to end; None: nowhere.
+        workers: Processes that make items; 0: the one that asks, when it asks. What comes, and in which order, does not
+            depend on it.
+    """
+    dataset = _Made(prepare, start)
+    items = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4) if workers else dataset
+    return islice(items, None if stop is None else max(stop - start, 0))
+
+
+class _Made(IterableDataset[Item]):
+    """Endless items; each worker of a loader makes every so many-th, and loaders take from one after the other."""
+
+    def __init__(self, prepare: Callable[[], Callable[[int], Item]], start: int) -> None:
+        self.prepare, self.start = prepare, start
+
+    def __iter__(self) -> Iterator[Item]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        make = self.prepare()
+        return (make(number) for number in counted(self.start + worker, workers))

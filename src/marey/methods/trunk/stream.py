@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Literal
 
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from marey.body.open_body import open_body
 from marey.core import InputError
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator, flipped, mirror_vertices
+from marey.engine.streams import made_ahead
 from marey.methods.trunk.samples import TrunkSamples, keypoint_parts, trunk_samples
 from marey.nn.trunk import KEYPOINTS
 
@@ -57,24 +57,9 @@ class TrunkStream:
         """This process's shards of the global batches from `start` to before `stop`; None: without end."""
         each = 2 if self.mirrored else 1
         first, skipped = divmod(start, each)
-        rounds = _Rounds(self, first)
-        workers = 0 if self.device.type != "cpu" else workers
-        made = DataLoader(rounds, batch_size=None, num_workers=workers, prefetch_factor=4) if workers else rounds
-        whole = chain.from_iterable(made)
+        workers = workers if self.device.type == "cpu" else 0
+        whole = chain.from_iterable(made_ahead(lambda: _Maker(self).round, first, workers=workers))
         return islice(whole, skipped, None if stop is None else max(stop - start, 0) + skipped)
-
-
-class _Rounds(IterableDataset[list[TrunkSamples]]):
-    """Endless rounds of batches; each worker of a loader makes every so many-th."""
-
-    def __init__(self, stream: TrunkStream, first: int) -> None:
-        self.stream, self.first = stream, first
-
-    def __iter__(self) -> Iterator[list[TrunkSamples]]:
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        maker = _Maker(self.stream)
-        return (maker.round(number) for number in count(self.first + worker, workers))
 
 
 class _Maker:
