@@ -79,7 +79,7 @@ def case(name):
         return people(names, seed=1, score=np.linspace(1, 0.5, 6)), people(names)
     if name in ("shelf", "campus"):
         return people(LSP, seed=1), people(LSP)
-    if name in ("synthetic", "uncertainty"):
+    if name in ("synthetic", "uncertainty", "common-joints"):
         names = skeleton("coco_17").joints
         return people(names, seed=1, joints_covariance=SPREAD), people(names)
     raise AssertionError(f"no case for {name}")
@@ -93,7 +93,7 @@ def renamed(rows, sequence):
 
 DETECTIONS = ("mupots", "coco-keypoints", "panoptic-ap", "shelf", "campus")
 """Which find people in a frame, so that not finding one is no error."""
-MISSING_ALLOWED = ("synthetic", "uncertainty")
+MISSING_ALLOWED = ("synthetic", "uncertainty", "common-joints")
 """Which take NaN for a joint that is not known, count it and tell it."""
 ONE_TO_ONE = [name for name in PROTOCOLS if name not in DETECTIONS]
 

@@ -5,11 +5,20 @@ import json
 import numpy as np
 import pytest
 
-from marey.core import CalibrationError, InputError, Observation, skeleton
+from marey.core import CalibrationError, InputError, MissingAssetError, Observation, skeleton
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.io.predictions import pose_rows
+from marey.metrics.protocols import PROTOCOLS
 from marey.pipeline import evaluating
-from marey.pipeline.evaluating import BENCHMARKS, ESTIMATORS, Measure, evaluate_method, protocols_of
+from marey.pipeline.evaluating import (
+    BENCHMARKS,
+    DATA_PROTOCOLS,
+    ESTIMATORS,
+    OWN_PROTOCOLS,
+    Measure,
+    evaluate_method,
+    protocols_of,
+)
 
 
 class Figures:
@@ -59,13 +68,18 @@ def test_evaluate__a_cell_that_was_asked_for_must_work(figures, tmp_path):
     ("method", "benchmark", "cells", "message"),
     [
         ("clasical", "figures", (), r"method: expected one of classical, monocular.*, got 'clasical'"),
-        ("classical", "figure", (), r"benchmark: expected one of figures, got 'figure'"),
         ("classical", "figures", ("five",), r"cell: no five in figures; there are: four, blind"),
     ],
 )
 def test_evaluate__names_that_are_not_there(figures, tmp_path, method, benchmark, cells, message):
     with pytest.raises(InputError, match=message):
         evaluate_method(method, benchmark, tmp_path / "out", cells=cells)
+    assert not (tmp_path / "out").exists()
+
+
+def test_evaluate__a_benchmark_that_is_not_there(figures, tmp_path):
+    with pytest.raises(MissingAssetError, match=r"there is no figure.labels\.npz.* Benchmarks of their own: figures"):
+        evaluate_method("classical", "figure", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -83,4 +97,7 @@ def test_tables__lead_somewhere():
     for target in (*ESTIMATORS.values(), *(measure.target for measure in BENCHMARKS.values())):
         assert callable(evaluating._load(target))
     assert protocols_of("synthetic v1") == ("synthetic", "uncertainty")
+    assert protocols_of("h36m official, steps 5/64")[0] == "h36m"
     assert protocols_of("") == ()
+    for protocols in (*DATA_PROTOCOLS.values(), OWN_PROTOCOLS):
+        assert set(protocols) <= set(PROTOCOLS)

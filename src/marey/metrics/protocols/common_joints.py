@@ -54,14 +54,19 @@ class CommonJoints:
         labelled = truth.isfinite().all(-1)
         missing = labelled & errors["mpjpe_mm"].isnan()
         if bool((missing == labelled).all()):
-            raise InputError("predictions: 'joints' are never known where labels are, in any row")
+            raise InputError(f"predictions: 'joints' are never known where labels are, in rows 0 to {len(labels) - 1}")
         known = {name: error for name, error in found.items() if not bool(error.isnan().all())}
         return Scores(
             card=self.card,
             values={name: float(error.nanmean()) for name, error in known.items()},
             groups=_groups(pair.labels, known),
             per_row={name: error.numpy() for name, error in known.items()},
-            counts={"rows": len(labels), "joints": len(names), "missing": int(missing.sum())},
+            counts={
+                "rows": len(labels),
+                "joints": len(names),
+                "labelled": int(labelled.sum()),
+                "missing": int(missing.sum()),
+            },
             notes=_notes(pair.predictions, labels.joint_names, names, missing),
         )
 
