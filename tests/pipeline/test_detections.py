@@ -1,5 +1,6 @@
 """Detections are kept in chunks while they are made, and an interrupted run goes on from there."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +122,22 @@ def test_find_detections__other_images_are_other_work(recording, monkeypatch, tm
     again = Counting()
     find(recording, again, monkeypatch, tmp_path)
     assert again.seen == 50
+
+
+def test_find_detections__auto_without_mediapipe_takes_the_own_detector_and_says_so(recording, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "mediapipe"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "mediapipe", None)
+    found = find_detections(recording, range(2), detector="auto", people=1, folder=None)
+    assert found.detector == "marey"
+    assert found.detections.keypoints.skeleton.name == "halpe_26"
+    assert any("MediaPipe is not installed" in note for note in found.notes)
+
+
+def test_find_detections__other_weights_are_other_work(recording, monkeypatch, tmp_path):
+    first, same, other = Counting(), Counting(), Counting()
+    first.fingerprint = same.fingerprint = "weights of Monday"
+    other.fingerprint = "weights of Tuesday"
+    for detector in (first, same, other):
+        find(recording, detector, monkeypatch, tmp_path)
+    assert (first.seen, same.seen, other.seen) == (50, 0, 50)

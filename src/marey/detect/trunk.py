@@ -136,7 +136,8 @@ class MareyPose:
             if boxes is None:
                 seen = self._best(self._look(images, self._candidates(images)))
             else:
-                seen = self._look(images, _given(boxes, start, len(images)))
+                given = _given(boxes, start, len(images))
+                seen = self._look(images, given)._replace(candidates=given)
             for number, image in enumerate(images):
                 yield self._detections(seen.pick(seen.candidates.frame == number), image)
 
