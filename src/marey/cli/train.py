@@ -32,7 +32,7 @@ class Options:
     out: Path
     """Folder of the run: checkpoints, weights, metrics.jsonl, pictures for TensorBoard, recipe.toml."""
     recipe: str = "default"
-    """One of the method's recipes, or a TOML file with what differs from one."""
+    """One of the method's recipes, a TOML file with what differs from one, or its original program's YAML file."""
     data: Path | None = None
     """Folder of the data, for methods that learn from some."""
     set: Annotated[

@@ -18,12 +18,32 @@ RECIPES: dict[str, dict[str, str]] = {
         "default": "marey.methods.lifting.recipe:default",
         "small": "marey.methods.lifting.recipe:small",
     },
+    "triangulation": {
+        "default": "marey.methods.triangulation.recipe:volumetric_softmax",
+        "algebraic": "marey.methods.triangulation.recipe:algebraic",
+        "algebraic-no-confidence": "marey.methods.triangulation.recipe:algebraic_no_confidence",
+        "volumetric-softmax": "marey.methods.triangulation.recipe:volumetric_softmax",
+        "volumetric-sum": "marey.methods.triangulation.recipe:volumetric_sum",
+        "volumetric-max": "marey.methods.triangulation.recipe:volumetric_max",
+        "volumetric-conf": "marey.methods.triangulation.recipe:volumetric_conf",
+        "volumetric-conf-norm": "marey.methods.triangulation.recipe:volumetric_conf_norm",
+        "cmu-algebraic": "marey.methods.triangulation.recipe:cmu_algebraic",
+        "cmu-volumetric-softmax": "marey.methods.triangulation.recipe:cmu_volumetric_softmax",
+        "cmu-volumetric-sum": "marey.methods.triangulation.recipe:cmu_volumetric_sum",
+        "cmu-volumetric-max": "marey.methods.triangulation.recipe:cmu_volumetric_max",
+        "cmu-volumetric-conf": "marey.methods.triangulation.recipe:cmu_volumetric_conf",
+        "cmu-volumetric-conf-norm": "marey.methods.triangulation.recipe:cmu_volumetric_conf_norm",
+    },
     "trunk": {
         "default": "marey.methods.trunk.recipe:default",
         "small": "marey.methods.trunk.recipe:small",
     },
 }
 """Method -> recipe -> ``module:factory``; called without arguments, the factory gives the recipe."""
+
+READERS = {"triangulation": "marey.methods.triangulation.yaml_recipe:read_yaml_recipe"}
+"""Method -> ``module:function`` that reads a YAML file of the program which the method is from: it gives the name of
+the recipe that the file is a variant of, and the recipe."""
 
 DEFAULT = "default"
 
@@ -65,12 +85,12 @@ def choose_recipe(method: str, recipe: str = DEFAULT, *, changes: Sequence[str] 
         method: A name of `RECIPES`, or ``module:factory`` of your own.
         recipe: One of the method's recipes, or a TOML file: fields with values, tables for nested ones
             (`[training]`), and `recipe`, the one that it changes, `default` if it does not say. What a run writes,
-            recipe.toml, is one.
+            recipe.toml, is one. Or a YAML file of the program that the method is from (`READERS`).
         changes: `field=value` with dotted names, such as `training.steps=500`; they come after the file.
 
     Raises:
         InputError: no such method, recipe, file or field, or a value that does not fit.
-        FormatError: the file is not TOML.
+        FormatError: the file is not TOML, or not YAML.
     """
     values: dict[str, Any] = {}
     if recipe.endswith(".toml"):
@@ -79,12 +99,24 @@ def choose_recipe(method: str, recipe: str = DEFAULT, *, changes: Sequence[str] 
         if stated != method:
             raise InputError(f"{recipe}: a recipe of the method '{stated}', not of '{method}'")
         where, recipe = recipe, values.pop("recipe", DEFAULT)
-    made = _made(method, recipe)
+    if recipe.endswith((".yaml", ".yml")):
+        recipe, made = _read_foreign(method, recipe)
+    else:
+        made = _made(method, recipe)
     if values:
         made = changed(made, values, where=where)
     for change in changes:
         made = changed(made, assigned(change), where=f"--set {change}")
     return ChosenRecipe(method=method, name=recipe, recipe=made)
+
+
+def _read_foreign(method: str, path: str) -> tuple[str, Any]:
+    """Name and recipe of a file of another program."""
+    if method not in READERS:
+        raise InputError(f"{path}: recipes of {method} are TOML files; YAML is read for: {', '.join(READERS)}")
+    module, _, attribute = READERS[method].partition(":")
+    name, made = getattr(import_module(module), attribute)(path)
+    return name, made
 
 
 def _made(method: str, recipe: str) -> Any:
