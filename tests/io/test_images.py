@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from marey.core import FormatError, FrameSource, InputError, MareyError
 from marey.io.image_headers import read_image_header
-from marey.io.images import ImageFrames, read_image, write_image
+from marey.io.images import ImageFrames, read_image, read_image_bgr, write_image
 
 # 3 wide, 2 high, all six pixels of another colour
 PICTURE = np.array(
@@ -263,3 +263,24 @@ def test_read_image_header__details_cut_off(tmp_path, length):
 def test_read_image_header__no_focal_length(tmp_path):
     (tmp_path / "a.png").write_bytes(png(PICTURE, (b"eXIf", exif(6))))
     assert read_image_header(tmp_path / "a.png").film_focal is None
+
+
+@pytest.mark.parametrize(("suffix", "orientation"), [("jpg", 1), ("jpg", 6), ("png", 1)])
+@pytest.mark.parametrize("reduction", [1, 2, 4, 8])
+def test_read_image_bgr__smaller_is_the_mean_of_squares(tmp_path, suffix, orientation, reduction):
+    """45 x 37 pixels: the last square of a row and a column is cut off by the border."""
+    y, x = np.mgrid[:37, :45]
+    blue_green_red = np.stack((4 * x, 5 * y, 100 + x - y), axis=-1).astype(np.uint8)
+    _, encoded = cv2.imencode(f".{suffix}", blue_green_red, [cv2.IMWRITE_JPEG_QUALITY, 100])
+    content = encoded.tobytes()
+    if orientation != 1:
+        segment = b"Exif\0\0" + exif(orientation)
+        content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + content[2:]
+    (tmp_path / f"a.{suffix}").write_bytes(content)
+    found = read_image_bgr(tmp_path / f"a.{suffix}", reduction=reduction)
+    whole = blue_green_red if orientation == 1 else blue_green_red[::-1].transpose(1, 0, 2)
+    rows, columns = (-(-side // reduction) for side in whole.shape[:2])
+    assert found.shape == (rows, columns, 3)
+    inside = whole[: whole.shape[0] // reduction * reduction, : whole.shape[1] // reduction * reduction].astype(float)
+    squares = inside.reshape(len(inside) // reduction, reduction, -1, reduction, 3).mean((1, 3))
+    assert np.abs(found[: squares.shape[0], : squares.shape[1]] - squares).mean() < 2
