@@ -124,6 +124,28 @@ def test_predict__gone_on_with_in_other_chunks__has_every_row_once(figures, pred
     np.testing.assert_array_equal(first.values["joints"], second.values["joints"])
 
 
+def test_predict__keeps_keypoints_and_weights_of_views__as_many_as_the_widest_sample_has(figures, tmp_path):
+    class Blinded(Figures):
+        """The last frames are seen by two cameras only."""
+
+        def samples(self, cell, start=0, stop=None):
+            for observation in super().samples(cell, start, stop):
+                pair = replace(observation, keypoints=observation.keypoints[:2], cameras=observation.cameras[:2])
+                yield pair if observation.start >= 8 else observation
+
+    predict(ClassicalEstimator(), Blinded(), "four", tmp_path / "four", settings=SETTINGS, chunk=5)
+    rows, _ = read_predicted(tmp_path / "four")
+    names = list(figures.capture.cameras.names)
+    assert rows.values["view_names"].tolist() == [names] * 8 + [[*names[:2], "", ""]] * 4
+    found = rows.values["view_keypoints"]
+    expected = figures.capture.detections.keypoints.positions[:, :, 0].transpose(0, 1).numpy()
+    np.testing.assert_array_equal(found[:8], expected[:8])
+    np.testing.assert_array_equal(found[8:, :2], expected[8:, :2])
+    assert np.isnan(found[8:, 2:]).all()
+    assert np.isnan(rows.values["view_weights"][8:, 2:]).all()
+    assert np.nanmax(rows.values["view_weights"][8:, :2]) <= 1
+
+
 def test_predict__finished__is_not_made_again(figures, predicted):
     estimator, done = Counting(), []
     predict(estimator, figures, "four", predicted, settings=SETTINGS, chunk=5, done=done.append)

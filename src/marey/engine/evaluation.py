@@ -87,7 +87,8 @@ def predict(
     The file is whole or absent. Chunks lie in `OUT/parts` until then; a run that was interrupted goes on from them.
 
     Args:
-        estimator: called with each observation; of its result the joints and their covariance are kept.
+        estimator: called with each observation; of its result the joints and their covariance are kept, and keypoints
+            of the same joints with their weights.
         benchmark: gives evidence and labels.
         cell: of the benchmark.
         out: folder; it is made if it is absent.
@@ -159,9 +160,49 @@ def rows_of(estimates: Sequence[Estimate], labels: PoseRows) -> PoseRows:
         sequence=labels.sequence,
         frame=labels.frame,
         person=labels.person,
-        values={"joints": positions, COVARIANCE: covariance},
+        values={"joints": positions, COVARIANCE: covariance, **_of_views(estimates)},
         benchmark=labels.benchmark,
     )
+
+
+def _of_views(estimates: Sequence[Estimate]) -> dict[str, npt.NDArray[Any]]:
+    """For pictures of the result: `view_keypoints` (N, V, J, 2), `view_weights` (N, V, J) and `view_names` (N, V).
+
+    V is the most that any estimate has; the others are filled with NaN and empty names. Nothing where some estimate has
+    no keypoints of its own joints, or cameras without names.
+    """
+    parts = []
+    for found in estimates:
+        keypoints, told = found.keypoints, found.diagnostics
+        if keypoints is None or told is None or keypoints.skeleton.joints != found.joints.skeleton.joints:
+            return {}
+        names = found.cameras.names if found.cameras is not None else ()
+        if len(names) != keypoints.batch_shape[0] or told.weights.shape != keypoints.score.shape:
+            return {}
+        parts.append(
+            {
+                "view_keypoints": keypoints.positions[:, :, 0].transpose(0, 1).detach().cpu().float().numpy(),
+                "view_weights": told.weights[:, :, 0].transpose(0, 1).detach().cpu().float().numpy(),
+                "view_names": np.broadcast_to(np.array(names, dtype=np.str_), (keypoints.batch_shape[1], len(names))),
+            }
+        )
+    return {key: _stacked([part[key] for part in parts]) for key in parts[0]}
+
+
+def _stacked(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Arrays (n, V, ...) of views one after another; all get as many views as the widest has."""
+    widths = {part.shape[1] for part in parts}
+    if len(widths) > 1:
+        nothing = "" if parts[0].dtype.kind == "U" else np.nan
+        parts = [
+            np.pad(
+                part,
+                [(0, 0), (0, max(widths) - part.shape[1]), *[(0, 0)] * (part.ndim - 2)],
+                constant_values=nothing,
+            )
+            for part in parts
+        ]
+    return np.concatenate(parts)
 
 
 def score(folder: str | os.PathLike[str], protocols: Sequence[str]) -> dict[str, Scores]:
@@ -297,7 +338,11 @@ def _joined(parts: Sequence[PoseRows]) -> PoseRows:
         sequence=np.concatenate([part.sequence for part in parts]),
         frame=np.concatenate([part.frame for part in parts]),
         person=np.concatenate([part.person for part in parts]),
-        values={key: np.concatenate([part.values[key] for part in parts]) for key in first.values},
+        values={
+            key: (_stacked if key.startswith("view_") else np.concatenate)([part.values[key] for part in parts])
+            for key in first.values
+            if all(key in part.values for part in parts)
+        },
         benchmark=first.benchmark,
     )
 
