@@ -308,3 +308,15 @@ def test_options__that_make_no_sense():
         CMUOptions(test_sequences=("171204_pose5",))
     with pytest.raises(InputError, match="step"):
         CMUOptions(step=0)
+
+
+def test_cmu__frames_of_a_list_of_ones_own(root, tmp_path):
+    """Ranges end before their second number: of the first sequence 349 stays; the second is not listed, and whole."""
+    path = tmp_path / "frames.yaml"
+    path.write_text(f"train:\n  - {FIRST}:\n    - [300, 350]\n", encoding="utf-8")
+    labels = prepared(root, tmp_path / "out", CMUOptions(**{**vars(OPTIONS), "frames_file": str(path)}))
+    images = set(zip(labels.images.sequence.tolist(), labels.images.frame.tolist(), strict=True))
+    assert images == {(FIRST, 349), (SECOND, 400)}
+    assert labels.version.startswith("frames of frames.yaml, step 1")
+    with pytest.raises(InputError, match="frames_file"):
+        CMUOptions(frames="all", frames_file=str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Literal
 
 from marey.core import InputError
@@ -21,6 +22,8 @@ class CMUOptions:
     """Names of their folders."""
     frames: Literal["listed", "all"] = "listed"
     """Those of the fork's list, where it lists the sequence, or all with poses."""
+    frames_file: str = ""
+    """YAML file of ranges in the form of the fork's `cmu_frames.yaml`, which takes the place of its list."""
     step: int = 1
     """Every so many of them."""
     cameras: tuple[int, ...] = ()
@@ -36,6 +39,8 @@ class CMUOptions:
         chosen = self.sequences
         if not chosen or len(set(chosen)) < len(chosen):
             raise InputError(f"sequences: expected each once, got {', '.join(chosen) or 'none'}")
+        if self.frames_file and self.frames == "all":
+            raise InputError("frames_file: lists frames, and --frames all takes all; pass one of them")
         if self.step < 1:
             raise InputError(f"step: expected 1 or more, got {self.step}")
 
@@ -60,5 +65,6 @@ class CMUOptions:
         """Of the labels: what decides about their numbers."""
         used = f"cameras {', '.join(map(str, self.cameras))}" if self.cameras else "all cameras"
         left = f" without {', '.join(map(str, self.ignored_cameras))}" if self.ignored_cameras else ""
-        words = [f"{self.frames} frames, step {self.step}", used + left, f"boxes of {self.boxes}"]
+        frames = f"frames of {PurePath(self.frames_file).name}" if self.frames_file else f"{self.frames} frames"
+        words = [f"{frames}, step {self.step}", used + left, f"boxes of {self.boxes}"]
         return "; ".join([*words, *((f"confidence {self.least_confidence:g}",) if self.least_confidence else ())])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,9 @@ from marey.data.prepare.cmu_files import (
     read_hd_cameras,
     read_people,
 )
+from marey.data.prepare.cmu_frames import read_frame_lists
 from marey.data.prepare.cmu_options import CMUOptions
-from marey.data.prepare.cmu_sequences import FRAMES, frames_in
+from marey.data.prepare.cmu_sequences import FRAMES, Ranges, frames_in
 from marey.data.prepare.h36m_boxes import boxes_of_joints
 from marey.data.prepare.work import Work
 from marey.data.square_boxes import edges_to_spans
@@ -73,7 +75,7 @@ def people_of_sequence(files: SequenceFiles, cameras: Cameras, options: CMUOptio
     """
     name = files.folder.name
     frames = numbered_files(work.require(files.poses, f"folder of poses of {name}"))
-    chosen = frames[frames_in(FRAMES.get(name, ()) if options.frames == "listed" else (), frames)][:: options.step]
+    chosen = frames[frames_in(_listed(name, options, work), frames)][:: options.step]
     read = list(
         work.map(read_people, [files.pose(frame) for frame in chosen.tolist()], len(chosen), f"poses of {name}")
     )
@@ -97,6 +99,16 @@ def people_of_sequence(files: SequenceFiles, cameras: Cameras, options: CMUOptio
         "sizes": sizes,
         "filmed": filmed,
     }
+
+
+def _listed(sequence: str, options: CMUOptions, work: Work) -> Ranges:
+    """The frames of a sequence that are wanted; all if it is not listed."""
+    if options.frames == "all":
+        return ()
+    if not options.frames_file:
+        return FRAMES.get(sequence, ())
+    lists = read_frame_lists(work.record(work.require(Path(options.frames_file), "list of frames")))
+    return tuple(pair for sequences in lists.values() for pair in sequences.get(sequence, ()))
 
 
 def _recorded(files: SequenceFiles, cameras: Cameras, frame: Array, work: Work) -> tuple[Array, Array, Array]:
