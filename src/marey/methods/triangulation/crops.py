@@ -64,7 +64,7 @@ class People:
     start: int
     """First frame."""
     corners: Tensor
-    """(V, T, P, 4) of the boxes, pixels of the pictures; NaN where somebody is not seen."""
+    """(V, T, P, 4) of the boxes' parts within the pictures, pixels; NaN where somebody is not seen."""
 
     @classmethod
     def of(cls, observation: Observation, method: str) -> People:
@@ -83,8 +83,9 @@ class People:
                 f"expected cameras, frames and people of the same views, got {cameras.batch_shape}, {len(sources)} and "
                 f"{views}"
             )
-        _check_sizes(cameras, sources)
-        return cls(cameras=cameras.to(torch.float64), frames=sources, start=observation.start, corners=corners)
+        sizes = _checked_sizes(cameras, sources)
+        within = _within(corners, sizes[:, None, None])
+        return cls(cameras=cameras.to(torch.float64), frames=sources, start=observation.start, corners=within)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -168,7 +169,15 @@ def _around(keypoints: Keypoints2D) -> Tensor:
     return torch.from_numpy(np.concatenate((spans[..., :2], spans[..., :2] + spans[..., 2:]), axis=-1))
 
 
-def _check_sizes(cameras: Cameras, sources: tuple[FrameSource, ...]) -> None:
+def _within(corners: Tensor, sizes: Tensor) -> Tensor:
+    """The parts of boxes (..., 4) within pictures of sizes (..., 2); NaN where there is none."""
+    low = corners[..., :2].clamp_min(-0.5)
+    high = torch.minimum(corners[..., 2:], sizes - 0.5)
+    return torch.where((high > low).all(-1, keepdim=True), torch.cat((low, high), dim=-1), torch.nan)
+
+
+def _checked_sizes(cameras: Cameras, sources: tuple[FrameSource, ...]) -> Tensor:
+    """Widths and heights (V, 2)."""
     sizes = torch.tensor([source.size for source in sources], dtype=torch.float64)
     calibrated = cameras.image_size.double()
     for view, other in enumerate(((sizes != calibrated) & calibrated.isfinite()).any(-1).tolist()):
@@ -178,6 +187,7 @@ def _check_sizes(cameras: Cameras, sources: tuple[FrameSource, ...]) -> None:
                 f"view {view}: its images are {given[0]}x{given[1]} and its calibration is for "
                 f"{expected[0]}x{expected[1]}; adapt it with marey.geometry.views.fit_to_image or resize_cameras"
             )
+    return sizes
 
 
 def crop_batches(
@@ -240,7 +250,7 @@ def _planned(people: People, convention: ImageConvention, frames: range) -> _Pla
     edges = crop_edges(spans, cameras, convention.rule)
     if convention.inside:
         whole = _whole(people, convention)
-        edges = _moved_inside(edges, whole.repeat(len(edges) // len(whole), axis=0))
+        edges = _moved_inside(edges, whole.repeat(len(edges) // len(whole), axis=0), convention.box_scale)
     projections = crop_projections(cameras, edges, convention.rule)
     return _Plan(torch.from_numpy(edges).reshape(*shape, 4), projections.reshape(*shape, 3, 4))
 
@@ -252,13 +262,17 @@ def _whole(people: People, convention: ImageConvention) -> Array:
     return crop_edges(spans, replace(people.cameras, names=()), replace(convention.rule, square=False, scale=1.0))
 
 
-def _moved_inside(edges: Array, whole: Array) -> Array:
-    """Edges (R, 4) moved into pictures (R, 4) along each axis in which they fit."""
+def _moved_inside(edges: Array, whole: Array, margin: float) -> Array:
+    """Squares (R, 4) with a margin about people, made to fit into pictures (R, 4) by moving, or by less of a margin."""
     low, high = edges[:, :2], edges[:, 2:]
-    fits = (high > low) & (high - low <= whole[:, 2:] - whole[:, :2])
-    shift = np.maximum(whole[:, :2] - low, 0) + np.minimum(whole[:, 2:] - high, 0)
-    moved = np.where(fits, shift, 0)
-    return np.concatenate((low + moved, high + moved), axis=-1)
+    side, room = (high - low)[:, :1], whole[:, 2:] - whole[:, :2]
+    least = np.ceil(side / margin).astype(np.int64)
+    side = np.minimum(side, np.maximum(least, room.min(-1, keepdims=True)))
+    low = (low + high - side) // 2
+    fits = (side > 0) & (side <= room)
+    shift = np.maximum(whole[:, :2] - low, 0) + np.minimum(whole[:, 2:] - low - side, 0)
+    low = low + np.where(fits, shift, 0)
+    return np.concatenate((low, low + side), axis=-1)
 
 
 def _cut(
