@@ -64,6 +64,48 @@ def test_unproject__equals_sampling_every_view(monkeypatch, aggregation, block):
     torch.testing.assert_close(found.flatten(2), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("skip_unseen", [False, True])
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("views", [1, 3])
+def test_unproject__the_same_with_and_without_a_derivative(monkeypatch, views, aggregation, skip_unseen):
+    monkeypatch.setattr(room, "BLOCK", 31)
+    features, projections, _ = scene(views=views)
+    grid = cuboid_grid(torch.tensor([[0.3, -0.2, 0.1], [2.5, 0.0, 0.0]], dtype=torch.float64), side=4.0, size=6)
+    confidences = torch.rand(2, views, 4, dtype=torch.float64) if aggregation == "confidence" else None
+    options = {"aggregation": aggregation, "confidences": confidences, "skip_unseen": skip_unseen}
+    found = unproject(features, projections, grid, **options)
+    recorded = unproject(features.clone().requires_grad_(), projections, grid, **options)
+    assert recorded.requires_grad
+    torch.testing.assert_close(found, recorded.detach(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 60.0, 80.0, 1e4])
+def test_softmax__of_values_however_large(scale):
+    _, projections, _ = scene(batch=1, dtype=torch.float32)
+    values = scale * torch.tensor([[-1.0, 0.3, 1.0, 0.9], [-0.99, -0.4, -1.0, 0.9], [-0.98, 0.1, 0.0, -0.9]])
+    grid = cuboid_grid(torch.zeros(1, 3), side=0.4, size=3)  # seen everywhere by all
+    found = unproject(values[None, :, :, None, None].expand(1, 3, 4, 16, 20), projections, grid)
+    expected = (values.double() * values.double().softmax(0)).sum(0)
+    assert found.shape == (1, 4, 3, 3, 3)
+    torch.testing.assert_close(
+        found.double(), expected[:, None, None, None].expand_as(found), rtol=1e-5, atol=1e-6 * scale
+    )
+
+
+def test_softmax__of_features_that_are_not_numbers():
+    features, projections, grid = scene(batch=1)
+    features[:, 1, 2] = torch.nan
+    found = unproject(features, projections, grid)
+    assert found[:, 2].isnan().any()
+    assert found[:, [0, 1, 3]].isfinite().all()
+
+
+def test_result__lies_channels_last():
+    features, projections, grid = scene()
+    found = unproject(features, projections, grid)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+
+
 @pytest.mark.parametrize("aggregation", ["mean", "max", "softmax"])
 def test_view_that_sees_nothing__changes_nothing(aggregation):
     features, projections, grid = scene(batch=1, views=3)
@@ -90,11 +132,21 @@ def test_projections_that_are_not_numbers__are_views_that_see_nothing():
     torch.testing.assert_close(found, expected)
 
 
-def test_derivatives__in_double_precision():
+def test_derivatives__in_double_precision(monkeypatch):
+    monkeypatch.setattr(room, "BLOCK", 3)
     features, projections, grid = scene(batch=1, views=2, channels=1, size=2)
     features = features.requires_grad_()
     turned = (grid + 0.013).requires_grad_()
-    assert torch.autograd.gradcheck(lambda maps, places: unproject(maps, projections, places), (features, turned))
+    cameras = projections.clone().requires_grad_()
+    assert torch.autograd.gradcheck(unproject, (features, cameras, turned))
+
+
+def test_derivatives__with_voxels_behind_a_camera():
+    features, projections, grid = scene(batch=1, views=2, channels=1, size=4)
+    features, near = features.requires_grad_(), (3 * grid).requires_grad_()
+    assert (project_voxels(near.flatten(1, 3), projections).in_front.logical_not()).any()
+    gradients = torch.autograd.grad(unproject(features, projections, near).sum(), (features, near))
+    assert all(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_order_of_views__does_not_matter():
