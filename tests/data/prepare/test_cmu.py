@@ -301,6 +301,10 @@ def test_published__labels_of_the_fork(tmp_path):
     assert labels.split.tolist() == ["train", "train", "validation", "validation"]
     assert labels.values["box"][0].tolist() == [10, 20, 30, 60]
     assert labels.values["joints"][0, 0] == pytest.approx([0.01, 0.01, 0.01])
+    lists = {"test": {FIRST: ((300, 351),)}}
+    listed = read_published_cmu_labels(tmp_path / "labels.npy", frames=lists)
+    assert listed.images.frame.tolist() == [350, 350]
+    assert set(listed.split) == {"test"}
 
 
 def test_options__that_make_no_sense():

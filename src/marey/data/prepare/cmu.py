@@ -20,6 +20,7 @@ from marey.core import Cameras
 from marey.data.labels import Labels
 from marey.data.prepare.annotated_pictures import relative_path
 from marey.data.prepare.cmu_files import SKELETON, SequenceFiles, image_name
+from marey.data.prepare.cmu_frames import FrameLists, with_frame_lists
 from marey.data.prepare.cmu_options import CMUOptions
 from marey.data.prepare.cmu_people import chosen_rig, completed_rig, people_of_sequence
 from marey.data.prepare.cmu_sequences import VALIDATION_SEQUENCES
@@ -146,7 +147,11 @@ _way = lru_cache(maxsize=4096)(relative_path)
 
 
 def read_published_cmu_labels(
-    path: str | os.PathLike[str], *, images: str = "", validation: Sequence[str] = VALIDATION_SEQUENCES
+    path: str | os.PathLike[str],
+    *,
+    images: str = "",
+    validation: Sequence[str] = VALIDATION_SEQUENCES,
+    frames: FrameLists | None = None,
 ) -> Labels:
     """The labels of a file `cmu-multiview-labels-*.npy` that the fork prepared.
 
@@ -154,9 +159,10 @@ def read_published_cmu_labels(
         path: The file.
         images: Folder of the sequences, relative to where the labels will be written.
         validation: These sequences are for validation, the others for training.
+        frames: Listed ranges that are kept, with the splits that they say, such as `cmu_frames.FORK`. None: all frames.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or none of its frames is listed.
         FormatError: it is no such file.
     """
     found = read_cmu_labels(path)
@@ -169,4 +175,5 @@ def read_published_cmu_labels(
         split={("", name): "validation" if name in validation else "train" for name in found.actions},
     )
     sizes = np.zeros((*found.cameras.batch_shape, 2), dtype=np.int64)
-    return labels_of_moments(found, naming, sizes=sizes, skeleton=SKELETON)
+    labels = labels_of_moments(found, naming, sizes=sizes, skeleton=SKELETON)
+    return labels if frames is None else with_frame_lists(labels, frames)
