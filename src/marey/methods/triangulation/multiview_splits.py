@@ -65,6 +65,8 @@ def open_split(
     if split is None:
         there = ", ".join(np.unique(labels.split).tolist()) or "none"
         raise InputError(f"{path}: no images of the splits {', '.join(options.splits)}; there are: {there}")
+    if joints and not set(joints) & set(labels.skeleton.joints):
+        raise InputError(f"joints: {path} has none of them; it has: {', '.join(labels.skeleton.joints)}")
     wanted = _with_joints(labels.of_split(split), joints, centers)
     folder = find_file(options.images, data, what="images", hint="see 'images'") if options.images else path.parent
     return MultiViewLabels(wanted, folder, _with_known_cameras(options.samples, wanted))
@@ -126,6 +128,10 @@ def _read(path: Path, options: SplitOptions) -> Labels:
 
 def _with_joints(labels: Labels, joints: Sequence[str], centers: Sequence[str]) -> Labels:
     own = labels.skeleton
+    if absent := [name for name in centers if name not in own]:
+        raise InputError(
+            f"cuboid_center: {labels.name} labels no joint '{absent[0]}'; there are: {', '.join(own.joints)}"
+        )
     names = (*(joints or own.joints),)
     names += tuple(name for name in centers if name not in names)
     places = {name: place for place, name in enumerate(names)}

@@ -63,6 +63,9 @@ class TriangulationTask:
         self.splits = {name: self._opened(name) for name in SPLITS}
         self.skeleton = self._network_skeleton()
         """The joints that the network learns."""
+        if recipe.base_joint not in self.skeleton:
+            names = ", ".join(self.skeleton.joints)
+            raise InputError(f"base_joint: expected one of the network's {names}; got '{recipe.base_joint}'")
         self._base = self.skeleton.index(recipe.base_joint)
         self.image = _convention(recipe)
         self.model, self.start = _network(recipe, data)
@@ -89,6 +92,8 @@ class TriangulationTask:
         """
         if split not in SPLITS:
             raise InputError(f"split: expected train or validation, got '{split}'")
+        if split == "train" and self.recipe.batch % world:
+            raise InputError(f"batch: expected a multiple of the {world} processes, got {self.recipe.batch}")
         samples = self.splits[split].samples
         options = self.recipe.train if split == "train" else self.recipe.validation
         if split == "train":
@@ -169,8 +174,6 @@ class TriangulationTask:
         """Endless samples (B / world,) and their views (B / world, n)."""
         samples, usable = self.splits["train"]
         size = self.recipe.batch
-        if size % world:
-            raise InputError(f"batch: expected a multiple of the {world} processes, got {size}")
         if self.recipe.train.shuffle:
             places = shuffled(len(usable), size, seed=seed, start=start)
         else:
