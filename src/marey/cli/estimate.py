@@ -56,6 +56,8 @@ class Options:
     """One camera without calibration: its field of view along the larger side of the image, degrees."""
     stature: float | None = _DEFAULTS.stature
     """One camera: how tall the people are, metres; their distance is known as well as this is."""
+    weights: Path | None = _DEFAULTS.weights
+    """Of the method's network: a checkpoint, or a folder that `marey train` wrote; if not given, what is shipped."""
     overlay: bool = _DEFAULTS.overlay
     """Draw the result over the images as a video."""
 
@@ -82,6 +84,7 @@ def run(options: Options) -> None:
             fps=options.fps,
             field_of_view=options.fov,
             stature=options.stature,
+            weights=options.weights,
             overlay=options.overlay,
         ),
         out=options.out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from marey.core import InputError
@@ -60,6 +61,8 @@ class EstimateConfig:
     stature: float | None = None
     """Of the people before a single camera, metres: their distance is known as well as this is. None: adults of unknown
     stature."""
+    weights: Path | None = None
+    """Of the method's network: a checkpoint, or a folder that `marey train` wrote. None: what is shipped."""
     overlay: bool = True
     """Write a video of every view with the estimate drawn over it."""
 

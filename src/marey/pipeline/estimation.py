@@ -24,7 +24,7 @@ from marey.pipeline.assumed_camera import KnownCamera, single_camera
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import FoundKeypoints
 from marey.pipeline.evidence import Evidence, gather_evidence
-from marey.pipeline.methods import build_estimator, choose_method, requirements
+from marey.pipeline.methods import build_estimator, choose_method
 from marey.pipeline.monocular_evidence import gather_monocular_evidence
 from marey.pipeline.outputs import DEFAULT_FPS, write_outputs
 from marey.pipeline.progress import Stages
@@ -111,7 +111,7 @@ class _Opened:
     method: str
     why: str
     single: KnownCamera | None
-    """The camera of the methods for one view; None: the method is for several."""
+    """The camera of a recording of one view; None: there are several."""
     span: range
     """Frames to work on."""
     rate: float
@@ -141,8 +141,10 @@ def _open(
         fps=config.fps,
         mixed_rates=config.sync != "none",
     )
-    name, why = choose_method(method, views=len(recording.names), cameras=recording.cameras)
-    single = single_camera(recording, config.field_of_view) if requirements(name).views == (1, 1) else None
+    views = len(recording.names)
+    images = all(source is not None for source in recording.frames)
+    name, why = choose_method(method, views=views, cameras=recording.cameras, images=images)
+    single = single_camera(recording, config.field_of_view) if views == 1 else None
     if single is not None:
         recording = dataclasses.replace(recording, cameras=single.cameras)
     span = frame_range(frames, common_length(recording))
@@ -189,6 +191,7 @@ def _placed(opened: _Opened, evidence: Evidence, config: EstimateConfig, times: 
         monocular=evidence.monocular,
         monocular_covariance=evidence.monocular_covariance,
         frames=opened.recording.frames,
+        boxes=evidence.boxes,
         cameras=evidence.cameras,
         timestamps=times,
         start=opened.span.start,
@@ -278,7 +281,7 @@ def _provenance(opened: _Opened, config: EstimateConfig, evidence: Evidence, up:
         "views": list(opened.recording.names),
         "method": opened.method,
         "method_reason": opened.why,
-        "config": dataclasses.asdict(config),
+        "config": {**dataclasses.asdict(config), "weights": None if config.weights is None else str(config.weights)},
         "noise": dataclasses.asdict(evidence.noise),
         "world_up": up,
     }

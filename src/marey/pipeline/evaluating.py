@@ -53,6 +53,9 @@ OWN_PROTOCOLS = ("common-joints", "uncertainty")
 ESTIMATORS: Mapping[str, str] = {
     "classical": "marey.methods.classical:ClassicalEstimator",
     "monocular": "marey.pipeline.evaluating:LiftedMonocular",
+    "algebraic": "marey.methods.triangulation.estimator:AlgebraicEstimator",
+    "volumetric": "marey.methods.triangulation.estimator:VolumetricEstimator",
+    "ransac": "marey.methods.triangulation.estimator:RansacEstimator",
 }
 """Method -> ``module:factory``, which takes nothing and returns an `Estimator`, a dataclass of its settings."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from marey.calibrate.adjust import adjust_cameras
-from marey.core import Cameras, Detections2D, InputError, Keypoints2D
+from marey.core import Boxes, Cameras, Detections2D, InputError, Keypoints2D
 from marey.detect.association import associate, take_slots
 from marey.detect.noise import NoiseModel, default_noise, with_noise
 from marey.detect.prepare import prepare_keypoints
@@ -30,6 +31,8 @@ class Evidence:
     """(V, T, P, J, 3, 3) of the guess, square metres, where it states one."""
     lifted: bool = False
     """The guess is the lifter's: made from the keypoints, it knows nothing of the person's size."""
+    boxes: Boxes | None = None
+    """(V, T, P) of the people, if the detector says them."""
 
 
 def gather_evidence(
@@ -74,5 +77,21 @@ def gather_evidence(
             cameras, notes = adjusted.cameras, (*notes, *adjusted.notes)
             prepared = prepare_keypoints(detected, cameras, model, first_frame=first_frame)
     return Evidence(
-        keypoints=prepared.keypoints, cameras=cameras, noise=prepared.noise, notes=(*notes, *prepared.notes)
+        keypoints=prepared.keypoints,
+        cameras=cameras,
+        noise=prepared.noise,
+        notes=(*notes, *prepared.notes),
+        boxes=taken_boxes(detections.boxes, association.slots),
+    )
+
+
+def taken_boxes(boxes: Boxes | None, slots: Tensor) -> Boxes | None:
+    """The boxes of people: of the slots (V, T, P') of (V, T, P); NaN with score 0 where a slot is -1."""
+    if boxes is None or not boxes.batch_shape[2]:
+        return None
+    there, index = slots >= 0, slots.clamp(min=0)
+    corners = boxes.corners.gather(2, index[..., None].expand(*index.shape, 4))
+    return Boxes(
+        corners=torch.where(there[..., None], corners, torch.nan),
+        score=torch.where(there, boxes.score.gather(2, index), 0.0),
     )

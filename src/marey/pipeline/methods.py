@@ -12,9 +12,14 @@ from marey.pipeline.config import EstimateConfig
 METHODS = {
     "classical": "marey.methods.classical:ClassicalEstimator",
     "monocular": "marey.methods.classical:MonocularEstimator",
+    "algebraic": "marey.methods.triangulation.estimator:AlgebraicEstimator",
+    "volumetric": "marey.methods.triangulation.estimator:VolumetricEstimator",
+    "ransac": "marey.methods.triangulation.estimator:RansacEstimator",
 }
 """Name -> where the estimator lives; its package is imported when the method is used. `auto` takes the first that the
 evidence suffices for."""
+
+_ALONE = "; for one view there are the methods monocular and volumetric"
 
 
 def build_estimator(name: str, config: EstimateConfig, **known: Any) -> Estimator:
@@ -32,13 +37,15 @@ def requirements(name: str) -> Requirements:
     return needs
 
 
-def choose_method(name: str, *, views: int, cameras: Cameras | None) -> tuple[str, str]:
+def choose_method(name: str, *, views: int, cameras: Cameras | None, images: bool = True) -> tuple[str, str]:
     """Pick the method for a recording and say why.
 
     Args:
         name: a method's name, or `auto`.
         views: number of views.
-        cameras: what is known of them. A method that needs no more than the intrinsics can do with assumed ones.
+        cameras: what is known of them. A method that needs no more than the intrinsics can do with assumed ones, and
+            so does any method for one view, whose frame is the world then.
+        images: whether all views have images, not only keypoints.
 
     Returns:
         The name and a sentence.
@@ -50,7 +57,9 @@ def choose_method(name: str, *, views: int, cameras: Cameras | None) -> tuple[st
     if name not in ("auto", *METHODS):
         raise InputError(f"method: expected auto or one of {', '.join(METHODS)}, got '{name}'")
     asked = tuple(METHODS) if name == "auto" else (name,)
-    lacks = {method: _lack(method, requirements(method), views=views, cameras=cameras) for method in asked}
+    lacks = {
+        method: _lack(method, requirements(method), views=views, cameras=cameras, images=images) for method in asked
+    }
     for method, lack in lacks.items():
         if lack is None:
             return method, f"Method {method}, {'as asked' if name != 'auto' else _reason(views)}."
@@ -68,18 +77,23 @@ def _fits(needs: Requirements, views: int) -> bool:
 
 
 def _lack(
-    name: str, needs: Requirements, *, views: int, cameras: Cameras | None
+    name: str, needs: Requirements, *, views: int, cameras: Cameras | None, images: bool
 ) -> InputError | CalibrationError | None:
     """What a method lacks, in words that help; None: nothing."""
     least, most = needs.views
     if views < least:
         return InputError(
             f"the method {name} needs {least} or more views, and the recording has {views}: give the videos or the "
-            "keypoint folders of the other cameras too"
+            f"keypoint folders of the other cameras too{_ALONE if views == 1 else ''}"
         )
     if most is not None and views > most:
         return InputError(f"the method {name} takes {most} view, and the recording has {views}: give one of them")
-    if needs.calibration != "full":
+    if needs.evidence == "images" and not images:
+        return InputError(
+            f"the method {name} looks at images, and the recording has keypoints only in some views: give videos or "
+            "images, or use the method classical"
+        )
+    if needs.calibration != "full" or views == 1:
         return None
     if cameras is None:
         return CalibrationError("the cameras are unknown: pass their calibration file (--calibration FILE)")

@@ -14,7 +14,7 @@ from marey.detect.lifting import lift_keypoints
 from marey.detect.noise import default_noise, is_seen, with_noise
 from marey.detect.settings import AssociationConfig
 from marey.detect.swaps import correct_swaps_in_view, exchange_sides
-from marey.pipeline.evidence import Evidence
+from marey.pipeline.evidence import Evidence, taken_boxes
 
 
 def gather_monocular_evidence(
@@ -50,7 +50,13 @@ def gather_monocular_evidence(
         )
     own = take_slots(noisy, association.slots)
     keypoints, swaps = correct_swaps_in_view(own, cameras.names)
-    evidence = Evidence(keypoints=keypoints, cameras=cameras, noise=model, notes=(*association.notes, *swaps.notes))
+    evidence = Evidence(
+        keypoints=keypoints,
+        cameras=cameras,
+        noise=model,
+        notes=(*association.notes, *swaps.notes),
+        boxes=taken_boxes(detections.boxes, association.slots),
+    )
     if detections.monocular is None:
         return _with_lifted(evidence)
 

@@ -72,7 +72,8 @@ class People:
 
         Raises:
             InputError: views have no images, or there are neither boxes nor keypoints.
-            CalibrationError: the cameras or their places are unknown, or the images have another size.
+            CalibrationError: the cameras or their places are unknown, or the images have another size. The place of a
+                single camera need not be known: its own frame is the world then.
             ShapeError: the parts have different shapes.
         """
         sources, cameras = _sources(observation, method), _calibrated(observation.cameras, method)
@@ -137,6 +138,9 @@ def _calibrated(cameras: Cameras | None, method: str) -> Cameras:
         raise CalibrationError(
             f"the method {method} needs calibrated cameras; pass a calibration file, or make one with marey calibrate"
         )
+    if not cameras.has_extrinsics and cameras.batch_shape == (1,):  # its own frame is the world
+        eye = torch.eye(3, dtype=cameras.dtype, device=cameras.device)[None]
+        return replace(cameras, rotation=eye, translation=torch.zeros_like(eye[:, 0]))
     if not cameras.has_extrinsics:
         raise CalibrationError(
             f"the method {method} needs the places of the cameras, and these have intrinsics only; calibrate them with "

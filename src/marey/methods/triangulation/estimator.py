@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from marey.core import Estimate, InputError, Observation, Requirements, ShapeErr
 from marey.methods.triangulation.crops import CropBatch, People, crop_batches
 from marey.methods.triangulation.cuboid import Frame, Starts, find_starts, find_vertical
 from marey.methods.triangulation.gathered import Gathered, Said
-from marey.methods.triangulation.networks import Kind, LoadedNetwork, Weights, load_network, prepare_images
+from marey.methods.triangulation.networks import Kind, LoadedNetwork, load_network, prepare_images
 
 DISTANCE_DEVIATION = 0.08
 """Relative, of the distance of a person whom one view sees: by the unknown size of the body."""
@@ -37,7 +38,7 @@ _ROOM = 0.5
 class _ImageEstimator:
     """What the estimators have in common."""
 
-    weights: Weights | None = None
+    weights: Path | None = None
     """An official checkpoint or a folder of `marey train`; None: what is shipped."""
     joints: str | None = None
     """Skeleton of an official checkpoint that does not say it; see `load_network`."""
@@ -103,12 +104,11 @@ class VolumetricEstimator(_ImageEstimator):
         """The network, loaded when it is first needed."""
         return load_network(self.kind, self.weights, joints=self.joints, aggregation=self.aggregation)
 
-    def __call__(self, observation: Observation, *, centers: Tensor | None = None) -> Estimate:
+    def __call__(self, observation: Observation) -> Estimate:
         """Estimate every person in every frame; see `fill_volumes`."""
         return fill_volumes(
             observation,
             self.network,
-            centers=centers,
             focal_deviation=self.focal_deviation,
             at_once=self.internal_batch_size,
             device=self.device,
@@ -153,20 +153,19 @@ def fill_volumes(
     observation: Observation,
     network: LoadedNetwork,
     *,
-    centers: Tensor | None = None,
     focal_deviation: float = 0.0,
     at_once: int = 8,
     device: str | None = None,
 ) -> Estimate:
     """Estimate the joints of every person in every frame by the volumetric network.
 
-    The cuboid is put about the pelvis as triangulated from the observation's keypoints, or placed by its keypoints in
-    one view, and put anew about the pelvis that the network finds if that is far from the middle.
+    The cuboid is put about the observation's centre; without one, about the pelvis as triangulated from its keypoints,
+    or placed by its keypoints in one view; and put anew about the pelvis that the network finds if that is far from the
+    middle.
 
     Args:
         observation: With images, full cameras, and boxes or keypoints of associated people.
         network: Volumetric.
-        centers: (T, P, 3) metres in the world, where the cuboids are put; NaN: nowhere. None: found as above.
         focal_deviation: Relative standard deviation of the focal length, for people whom one view sees.
         at_once: People times frames in one run.
         device: Of the network; None: an accelerator if there is one.
@@ -182,8 +181,8 @@ def fill_volumes(
     """
     people = People.of(observation, network.kind)
     starts = find_starts(observation, people.cameras, people.corners)
-    if centers is not None:
-        starts = _given(starts, centers)
+    if observation.centers is not None:
+        starts = _given(starts, observation.centers)
     frame = Frame.of(people.cameras, find_vertical(starts, people.cameras), network.up)
     found = Gathered.nothing(people.shape, len(network.skeleton))
     deviation = (DISTANCE_DEVIATION**2 + focal_deviation**2) ** 0.5
@@ -199,17 +198,21 @@ def fill_volumes(
         found.put_outside(batch, outside)
     estimate = found.of_volumes(people.cameras, network, observation.keypoints)
     notes = (*_unplaced(people, wanted), *found.notes(people.seen, 1))
-    alone = people.shape[0] == 1 and centers is None
-    shared = {_DISTANCE: [deviation] * people.shape[2]} if alone else {}
+    guessed_all = people.shape[0] == 1 and bool(starts.by_one_view.any())
+    shared = {_DISTANCE: [deviation] * people.shape[2]} if guessed_all else {}
     return _told(estimate, observation, network, notes, shared)
 
 
 def _given(starts: Starts, centers: Tensor) -> Starts:
-    """With the centres that the caller knows."""
+    """With the centres that are known already."""
     if centers.shape != starts.centers.shape:
         raise ShapeError(f"centers: expected {tuple(starts.centers.shape)}, got {tuple(centers.shape)}")
-    known = torch.zeros_like(starts.by_one_view)
-    return replace(starts, centers=centers.to(starts.centers), by_one_view=known)
+    known = centers.isfinite().all(-1)
+    return replace(
+        starts,
+        centers=torch.where(known[..., None], centers.to(starts.centers), starts.centers),
+        by_one_view=starts.by_one_view & ~known,
+    )
 
 
 def _run(network: LoadedNetwork, batch: CropBatch, frame: Frame, device: str | None, *centers: Tensor) -> Said:
