@@ -6,6 +6,7 @@ published files of predictions (`indexes`) refer to; the rule is `marey.data.mul
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -89,7 +90,7 @@ def moment_table(labels: Labels, options: MomentOptions, *, boxed: bool = True) 
         chosen,
         usable=usable_rows(chosen, boxed=boxed),
         cameras=_cameras(chosen, names, options.views),
-        ignored_cameras=_cameras(chosen, names, options.ignored_views),
+        ignored_cameras=_cameras(chosen, names, options.ignored_views, lenient=True),
         every=options.every,
         damaged=options.damaged,
     )
@@ -109,17 +110,27 @@ def view_names(labels: Labels) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(name for name in np.unique(names[views == view]).tolist() if name) for view in range(count))
 
 
-def _cameras(labels: Labels, views: Sequence[tuple[str, ...]], words: Sequence[str]) -> tuple[str, ...]:
-    """Names of cameras, of words that are names, numbers of CMU Panoptic's, or places of views."""
+def _cameras(
+    labels: Labels, views: Sequence[tuple[str, ...]], words: Sequence[str], *, lenient: bool = False
+) -> tuple[str, ...]:
+    """Names of cameras, of words that are names, numbers of CMU Panoptic's, or places of views.
+
+    Lenient: one that is not there is warned of only, since data sets are prepared without bad cameras, too.
+    """
     names = {name for view in views for name in view}
     known = names | {str(camera_id(name)) for name in names}
     places = {str(place): view for place, view in enumerate(views)}
-    if absent := [word for word in words if word not in known and (word not in places or labels.name == "cmu")]:
-        raise InputError(
+    absent = [word for word in words if word not in known and (word not in places or labels.name == "cmu")]
+    if absent:
+        message = (
             f"views: {labels.name} has no '{absent[0]}'; there are: {', '.join(sorted(names)) or 'none'}, also by place"
             f" from 0 to {len(views) - 1}"
         )
-    return tuple(name for word in words for name in ((word,) if word in known else places[word]))
+        if not lenient:
+            raise InputError(message)
+        warnings.warn(message, stacklevel=3)
+    there = [word for word in words if word not in absent]
+    return tuple(name for word in there for name in ((word,) if word in known else places[word]))
 
 
 def _column_names(labels: Labels, rows: Array) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ def _draw_all(estimate: Estimate, sources: Sequence[FrameSource | None], mosaic:
                 part = tile.of(canvas)
                 _paste(part, next(images[view]))
                 draw_view(part, tile.scale, estimate, projection, view, offset)
-                _label(part, f"{names[view]}  frame {number}")
+                label_tile(part, f"{names[view]}  frame {number}")
             yield canvas
 
 
@@ -224,8 +224,8 @@ def _scaled(pixels: Array, scale: float) -> Array:
     return np.where((np.abs(moved) < _LARGEST).all(-1, keepdims=True), moved, np.nan)
 
 
-def _label(image: Image, words: str) -> None:
-    """Write into the top of a tile, on a darkened strip."""
+def label_tile(image: Image, words: str) -> None:
+    """Write into the top of a tile, on a darkened strip; the image is changed in place."""
     import cv2
 
     image[:26] //= 2
