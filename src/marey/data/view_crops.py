@@ -23,8 +23,6 @@ from marey.geometry.projection import normalised_to_pixels, pixels_to_normalised
 
 Array = npt.NDArray[Any]
 
-_OUTSIDE = 4
-"""Pixels around the part of an image that a warp reads, for its interpolation."""
 _MOST_SIDE = 1 << 14
 """Pixels: a box that is larger after the lens is taken out lies where the lens has next to no inverse."""
 
@@ -144,16 +142,8 @@ def cut_view(image: Image, edges: Array, camera: Cameras, rule: ViewCropRule, *,
 
 
 def _straightened(image: Image, edges: Array, camera: Cameras, reduction: int) -> Image:
-    places = lens_places(edges, camera, reduction)
-    (left, top), (right, bottom) = (
-        np.clip(bound, 0, image.shape[1::-1]).astype(np.int64).tolist()
-        for bound in (np.floor(places.min((0, 1))) - _OUTSIDE, np.ceil(places.max((0, 1))) + _OUTSIDE + 1)
-    )
-    part = np.ascontiguousarray(image[top:bottom, left:right])
-    if not part.size:
-        return np.zeros((*places.shape[:2], 3), dtype=np.uint8)
-    moved = (places - (left, top)).astype(np.float32)
-    straight: Image = cv2.remap(part, moved, None, cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+    places = lens_places(edges, camera, reduction).astype(np.float32, copy=False)
+    straight: Image = cv2.remap(np.ascontiguousarray(image), places, None, cv2.INTER_CUBIC).astype(np.uint8, copy=False)
     return straight
 
 
