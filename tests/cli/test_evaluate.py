@@ -1,14 +1,19 @@
 import json
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from labelled_set import moments_set, pose_of
 from marey.cli.evaluate import Options, run
 from marey.cli.main import main
-from marey.core import InputError
+from marey.core import Estimate, InputError, Joints3D
 from marey.core.skeletons import skeleton
 from marey.io.predictions import pose_rows, write_pose_rows
 from marey.metrics.protocols.pw3d import JOINTS
+from marey.pipeline import evaluating
 
 
 def test_run__prints_numbers_and_card_and_writes_json(tmp_path, capsys):
@@ -81,3 +86,80 @@ def test_run__what_is_asked_for_must_be_one_thing(tmp_path, given, message):
         given = given | {"predictions": tmp_path / given["predictions"]}
     with pytest.raises(InputError, match=message):
         run(Options(**given))
+
+
+@pytest.fixture
+def data_set(tmp_path, monkeypatch):
+    """Three moments of a data set, and a method that knows it."""
+    moments = [("S9", "Walking-1", 0), ("S9", "Walking-1", 5), ("S11", "Posing-2", 7)]
+    monkeypatch.setattr(evaluating, "ESTIMATORS", {"still": f"{__name__}:Still"})
+    return moments_set(tmp_path / "set", moments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Still:
+    """Knows the truth by the place of the box, but for `away_mm` along z."""
+
+    away_mm: float = 0.0
+    weights: Path | None = None
+
+    def __call__(self, observation):
+        samples = (observation.boxes.corners[0, :, 0, 0] - 2).long().tolist()
+        poses = np.stack([pose_of(sample) for sample in samples])[:, None] + np.array([0, 0, self.away_mm / 1000])
+        shape = (len(samples), 1, 17)
+        joints = Joints3D(
+            positions=torch.from_numpy(poses),
+            covariance=1e-4 * torch.eye(3, dtype=torch.float64).expand(*shape, 3, 3),
+            score=torch.ones(shape, dtype=torch.float64),
+            filled=torch.zeros(shape, dtype=torch.bool),
+            skeleton=skeleton("h36m_17"),
+        )
+        return Estimate(joints=joints, cameras=observation.cameras)
+
+
+def test_run__a_data_set_with_its_options(data_set, tmp_path, capsys):
+    given = ["evaluate", "still", "--benchmark", str(data_set), "--out", str(tmp_path / "out")]
+    chosen = ["--split", "val", "--views", "1", "--every", "2", "--set", "away_mm=20", "--weights", "net.pth"]
+    assert main([*given, *chosen]) == 0
+    assert "h36m         mpjpe_mm                   20.000" in capsys.readouterr().out
+    cell = tmp_path / "out" / "val_views_cam1"
+    assert {path.name for path in cell.iterdir()} == {
+        "labels.npz", "metric.json", "predictions.npz", "predictions.npz.json", "results.pkl",
+    }  # fmt: skip
+    table = json.loads((cell / "metric.json").read_text("utf-8"))["per_pose_error"]
+    assert table["Average"]["Average"] == pytest.approx(20)
+    settings = json.loads((cell / "predictions.npz.json").read_text("utf-8"))["settings"]
+    assert settings["estimator"] == {"away_mm": 20.0, "weights": "net.pth"}
+    assert settings["data"]["moments"]["views"] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--views", "7"], "views: h36m has no '7'"),
+        (["--every", "0"], "every: expected 1 or more, got 0"),
+        (["--centers-labels", "a.npy"], "--centers-labels goes with --centers FILE"),
+        (["--centers", "none.npz"], "none.npz does not exist"),
+        (["--set", "far=1"], "still: --set far=1: unknown setting 'far'"),
+    ],
+)
+def test_run__options_of_a_data_set_that_are_wrong(data_set, tmp_path, capsys, arguments, message):
+    given = ["evaluate", "still", "--benchmark", str(data_set), "--out", str(tmp_path / "out")]
+    assert main([*given, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_run__centers_of_the_labels(data_set, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Still, "__call__", _noting(Still.__call__, seen))
+    given = ["evaluate", "still", "--benchmark", str(data_set), "--out", str(tmp_path / "out")]
+    assert main([*given, "--centers", "labels"]) == 0
+    assert torch.cat(seen)[:, 0].tolist() == [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [2.0, 0.0, 0.0]]
+
+
+def _noting(call, seen):
+    def noted(self, observation):
+        seen.append(observation.centers)
+        return call(self, observation)
+
+    return noted

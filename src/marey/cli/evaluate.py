@@ -57,7 +57,7 @@ class Options:
     """Whether the three actions of Human3.6M's S9 with displaced labels are measured too, with_damaged_actions."""
     centers: Path | None = None
     """Predicted poses whose pelvis volumes are put around, the original's pred_results_path: rows of poses (npz), or
-    results.pkl."""
+    results.pkl. Or the word labels: around the labelled pelvis, the original's use_gt_pelvis."""
     centers_labels: Path | None = None
     """Human3.6M: the label file (npy) that a results.pkl of --centers was predicted with, if it is another one."""
     weights: Path | None = None
@@ -113,8 +113,10 @@ def _measure(options: Options) -> None:
 
 
 def _choice(options: Options) -> DataChoice:
-    if options.centers is None and options.centers_labels is not None:
-        raise InputError("--centers-labels goes with --centers: it says what the numbers in that file mean")
+    labelled = options.centers == Path("labels")
+    predicted = None if labelled else options.centers
+    if predicted is None and options.centers_labels is not None:
+        raise InputError("--centers-labels goes with --centers FILE: it says what the numbers in that file mean")
     return DataChoice(
         moments=MomentOptions(
             split=options.split,
@@ -123,7 +125,8 @@ def _choice(options: Options) -> DataChoice:
             every=options.every,
             damaged=options.damaged,
         ),
-        centers=None if options.centers is None else CenterFile(path=options.centers, labels=options.centers_labels),
+        centers=None if predicted is None else CenterFile(path=predicted, labels=options.centers_labels),
+        labelled_centers=labelled,
     )
 
 

@@ -16,6 +16,7 @@ from marey.data.labels import read_labels
 from marey.data.labels.columns import Array
 from marey.data.moment_table import MomentOptions, MomentTable, moment_table, rows_of_moments
 from marey.data.precomputed_centers import CenterFile, centers_of_samples
+from marey.data.prepare.pelvis import pelvis_of_rows
 from marey.data.prepare.work import LABELS
 from marey.io.images import ImageFrames
 from marey.io.predictions import PoseRows
@@ -34,6 +35,12 @@ class DataChoice:
     moments: MomentOptions = field(default_factory=MomentOptions)
     centers: CenterFile | None = None
     """Predicted poses, whose pelvis a volume is put around; None: the method finds it."""
+    labelled_centers: bool = False
+    """Whether it is put around the labelled pelvis instead, the original's `use_gt_pelvis`: no fair measurement."""
+
+    def __post_init__(self) -> None:
+        if self.centers is not None and self.labelled_centers:
+            raise InputError("centers: expected those of a file or those of the labels, got both")
 
 
 def prepared_folder(benchmark: str) -> Path:
@@ -166,6 +173,8 @@ class LabelledBenchmark:
     def _centers(self) -> Array | None:
         """Metres, (N, 3)."""
         file = self.choice.centers
+        if self.choice.labelled_centers:
+            return pelvis_of_rows(self._rows)
         return None if file is None else centers_of_samples(self._whole, self.table, self.choice.moments, file)
 
 
