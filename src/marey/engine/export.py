@@ -110,7 +110,7 @@ def traced(network: Network) -> torch.export.ExportedProgram:
     Raises:
         InputError: the module branches on data, or holds for one size of an open dimension only.
     """
-    dimensions = {name: torch.export.Dim(name, min=network.least.get(name, 1)) for name in network.sizes}
+    dimensions = {name: _dimension(network, name) for name in network.sizes}
     shapes = tuple(
         {axis: dimensions[name] for axis, name in enumerate(port.shape) if isinstance(name, str)}
         for port in network.inputs
@@ -127,6 +127,14 @@ def traced(network: Network) -> torch.export.ExportedProgram:
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     return program
+
+
+def _dimension(network: Network, name: str) -> Any:
+    """An open dimension, as a multiple of a free one where it has to be."""
+    multiple = network.multiple(name)
+    if multiple == 1:
+        return torch.export.Dim(name, min=network.smallest(name))
+    return multiple * torch.export.Dim(f"{name}_by_{multiple}", min=-(-network.smallest(name) // multiple))
 
 
 def _write(
@@ -163,7 +171,9 @@ def _card(network: Network, options: ExportOptions) -> dict[str, Any]:
         "weights_sha256": weights_hash(network.module),
         "inputs": [asdict(port) for port in network.inputs],
         "outputs": [asdict(port) for port in network.outputs],
-        "open_dimensions": {name: network.least.get(name, 1) for name in network.sizes},
+        "open_dimensions": {name: network.smallest(name) for name in network.sizes},
+        **({"multiples": dict(network.multiples)} if network.multiples else {}),
+        **network.facts,
     }
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ class Port:
 
     name: str
     shape: tuple[int | str, ...]
-    """Fixed sizes, and names of the dimensions that stay open, such as ("batch", "joints", 3)."""
+    """Fixed sizes, and names of the dimensions that stay open, such as ("batch", "joints", 3). Outputs may have a part
+    of one: "height/4"."""
     unit: str = ""
     frame: str = ""
     """Of coordinates, such as "world" or "image, x right and y down"."""
@@ -40,7 +42,11 @@ class Network:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     least: Sizes = field(default_factory=dict)
-    """The smallest size of an open dimension, where that is not 1."""
+    """The smallest size of an open dimension, where that is not the smallest multiple."""
+    multiples: Sizes = field(default_factory=dict)
+    """What the size of an open dimension is a multiple of, where that is not 1."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Plain values that the card of an export holds besides, such as the names of the joints."""
 
     def __post_init__(self) -> None:
         names = [port.name for port in (*self.inputs, *self.outputs)]
@@ -50,8 +56,10 @@ class Network:
             raise ShapeError(f"example: expected {len(self.inputs)} tensors, one an input, got {len(self.example)}")
         for port, tensor in zip(self.inputs, self.example, strict=True):
             check_shape(port, tensor, self.sizes)
-        if small := [name for name, size in self.sizes.items() if size < max(2, self.least.get(name, 1))]:
+        if small := [name for name, size in self.sizes.items() if size < max(2, self.smallest(name))]:
             raise ShapeError(f"example: expected open dimensions of 2 or more, and of no less than the least: {small}")
+        if odd := [name for name, size in self.sizes.items() if size % self.multiple(name)]:
+            raise ShapeError(f"example: expected open dimensions that are multiples as stated: {odd}")
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -64,6 +72,14 @@ class Network:
                 if isinstance(name, str):
                     found.setdefault(name, size)
         return found
+
+    def multiple(self, name: str) -> int:
+        """What the size of an open dimension is a multiple of."""
+        return self.multiples.get(name, 1)
+
+    def smallest(self, name: str) -> int:
+        """The smallest size of an open dimension."""
+        return self.least.get(name, self.multiple(name))
 
     def resized(self, sizes: Sizes) -> tuple[Tensor, ...]:
         """The example cut off or repeated to other sizes of the open dimensions."""
@@ -78,21 +94,19 @@ class Network:
         return tuple(tensors)
 
     def trials(self) -> list[dict[str, int]]:
-        """Sizes to check an export at: the example's, one more of everything, the least of each alone and of all."""
+        """Sizes to check an export at: the example's, a step more of everything, the least of each alone and of all."""
         own = self.sizes
-        least = {name: self.least.get(name, 1) for name in own}
+        least = {name: self.smallest(name) for name in own}
         alone = [own | {name: size} for name, size in least.items()]
-        found = [own, {name: size + 1 for name, size in own.items()}, *alone, least]
+        found = [own, {name: size + self.multiple(name) for name, size in own.items()}, *alone, least]
         return [sizes for place, sizes in enumerate(found) if sizes not in found[:place]]
 
     def on_cpu(self) -> Network:
         """A copy of it there, in evaluation mode."""
-        return Network(
+        return replace(
+            self,
             module=copy.deepcopy(self.module).cpu().eval(),
             example=tuple(tensor.detach().cpu().contiguous() for tensor in self.example),
-            inputs=self.inputs,
-            outputs=self.outputs,
-            least=self.least,
         )
 
     def run(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -107,12 +121,18 @@ class Network:
 
 def check_shape(port: Port, tensor: Tensor, sizes: Sizes) -> None:
     """Raise a ShapeError unless a tensor has the shape of its port at these sizes of the open dimensions."""
-    expected = tuple(size if isinstance(size, int) else sizes.get(size) for size in port.shape)
+    expected = tuple(size if isinstance(size, int) else _size(size, sizes) for size in port.shape)
     if tuple(tensor.shape) != expected:
         raise ShapeError(
             f"{port.name}: expected {_worded(port)}, here {expected}, got {tuple(tensor.shape)}; name the dimensions "
             "as they are"
         )
+
+
+def _size(name: str, sizes: Sizes) -> int | None:
+    """Of an open dimension, or of a part of one such as "height/4"; None: there is no such dimension."""
+    whole, _, parts = name.partition("/")
+    return sizes[whole] // int(parts or 1) if whole in sizes else None
 
 
 def weights_hash(module: nn.Module) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from marey.core.errors import InputError, ShapeError
+from marey.nn.volume_sampling import EXPORT_BLOCK, sample_maps
 
 Aggregation = Literal["sum", "mean", "max", "softmax", "confidence"]
 """How views become one: their sum, their mean over the views that see the voxel, the largest, weighted by the softmax
@@ -119,6 +120,8 @@ def unproject(
     eyes = _Eyes(projections, map_scale, features.shape)
     views = _Views(aggregation, confidences, skip_unseen)
     fill = _fill_recorded if _is_recorded(features, projections, grid, confidences) else _fill
+    if torch.compiler.is_exporting():
+        fill = _fill_exported
     return fill(features, points, eyes, views).reshape(*grid.shape[:4], -1).permute(0, 4, 1, 2, 3)
 
 
@@ -174,6 +177,17 @@ def _fill_recorded(features: Tensor, points: Tensor, eyes: _Eyes, views: _Views)
     for start in range(0, points.shape[1], BLOCK):
         spots = _spots(points[:, start : start + BLOCK], eyes)
         blocks.append(_aggregate(_values(table, spots, eyes.stride), spots.seen, views))
+    return torch.cat(blocks, dim=1)
+
+
+def _fill_exported(features: Tensor, points: Tensor, eyes: _Eyes, views: _Views) -> Tensor:
+    """The same of operations that other runtimes know."""
+    blocks = []
+    for start in range(0, points.shape[1], EXPORT_BLOCK):
+        places = project_voxels(points[:, start : start + EXPORT_BLOCK], eyes.projections)
+        pixels = places.pixels if eyes.map_scale is None else places.pixels * eyes.map_scale
+        values, seen = sample_maps(features, pixels, places.in_front)
+        blocks.append(_aggregate(values, seen, views))
     return torch.cat(blocks, dim=1)
 
 

@@ -290,7 +290,7 @@ def _own(found: TrunkKeypoints, size: tuple[int, int]) -> Tensor:
     """(N, K, 6): place in the image (h, w of its maps) in -1..1, logarithms of deviations, their skew, visibility."""
     factor = found.factor.float()
     a, b, c = factor[..., 0, 0], factor[..., 1, 0], factor[..., 1, 1]
-    middle = found.positions.new_tensor((size[1], size[0])).float() * (STRIDE / 2)
+    middle = torch.tensor((size[1], size[0]), dtype=factor.dtype, device=factor.device) * (STRIDE / 2)
     place = found.positions.float() / middle - 1
     return torch.cat((place, torch.stack((a.log(), c.log(), b / c, found.seen.float().clamp(-8, 8) / 4), -1)), dim=-1)
 
