@@ -1,8 +1,9 @@
 """The detector `marey`: people and their keypoints in images, by a small network that comes with the package.
 
-The network (`marey.nn.trunk`) looks twice. At the whole image, made small at several scales, it says where people are;
-at a crop of each of them it says where their keypoints are, how surely, and once more whether there is anybody. It was
-trained on synthetic pictures alone, so it needs nothing that is not shipped; its card says what it is worth.
+The network (`marey.nn.trunk`) looks three times. At the whole image, made small at several scales, it says where people
+may be; at a crop of each of them it says where their keypoints are and how surely, from which it follows whether there
+is anybody; and once more at a crop around these keypoints. It was trained on synthetic pictures alone; its card says
+what it is worth.
 """
 
 from __future__ import annotations
@@ -65,10 +66,10 @@ class SearchSettings:
     """Longer sides that the whole image is brought to, pixels: each finds people who fill about 40 to 100 % of 128."""
     small_side: int | None = 512
     """Another one, for images in which the others find nobody; None: no."""
-    least_candidate: float = 0.1
-    """Score in the whole image from which a person is looked at closely."""
+    least_candidate: float = 0.05
+    """Of a centre in the whole image, from which it is looked at closely."""
     least_score: float = 0.3
-    """Score in the crop from which there is one."""
+    """Of a person, see `marey.detect.trunk_look.certainty`; half of that suffices for a second look."""
     most_overlap: float = 0.5
     """Intersection over union of two people's boxes above which the worse one is dropped."""
     most_people: int = 20
@@ -134,7 +135,9 @@ class MareyPose:
             if not images:
                 return
             if boxes is None:
-                seen = self._best(self._look(images, self._candidates(images)))
+                first = self._look(images, self._candidates(images))
+                likely = self._best(first, self._search.least_score / 2)
+                seen = self._best(self._look(images, likely.candidates), self._search.least_score)
             else:
                 given = _given(boxes, start, len(images))
                 seen = self._look(images, given)._replace(candidates=given)
@@ -180,9 +183,9 @@ class MareyPose:
         ]
         return joined_looks(parts)
 
-    def _best(self, seen: Look) -> Look:
+    def _best(self, seen: Look, least_score: float) -> Look:
         """Those that are people, each once, the best first."""
-        seen = seen.pick(seen.candidates.score > self._search.least_score)
+        seen = seen.pick(seen.candidates.score > least_score)
         return seen.pick(suppress(seen.candidates, self._search.most_overlap))
 
     def _detections(self, seen: Look, image: Image) -> Detections2D:
