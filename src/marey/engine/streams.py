@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from itertools import count as counted
 from itertools import islice
@@ -82,8 +83,18 @@ def made_ahead(
             depend on it.
     """
     dataset = _Made(prepare, start)
-    items = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4) if workers else dataset
+    items = (
+        DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4, worker_init_fn=_left_to_the_asker)
+        if workers
+        else dataset
+    )
     return islice(items, None if stop is None else max(stop - start, 0))
+
+
+def _left_to_the_asker(worker: int) -> None:
+    """An interruption of the group of processes is for the one that trains: it ends the workers when it is ready."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Made(IterableDataset[Item]):
