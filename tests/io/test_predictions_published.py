@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from marey.core import FormatError, InputError
+from marey.core import FormatError, InputError, ShapeError, skeleton
 from marey.io.predictions import pose_rows
 from marey.io.predictions_published import (
     METRABS_JOINTS,
@@ -15,7 +15,9 @@ from marey.io.predictions_published import (
     read_coco_predictions,
     read_metrabs_predictions,
     read_pw3d_predictions,
+    read_triangulation_file,
     read_triangulation_results,
+    write_triangulation_results,
 )
 from marey.metrics.protocols import protocol
 
@@ -131,6 +133,56 @@ def test_triangulation__rows_are_those_of_the_labels(tmp_path, joints, last):
 def test_triangulation__a_file_that_does_not_fit_is_refused(tmp_path, document, message):
     with pytest.raises(FormatError, match=message):
         read_triangulation_results(pickled(tmp_path, document), LABELS)
+
+
+def test_triangulation__joints_of_another_kind_are_named(tmp_path):
+    document = {"keypoints_3d": np.zeros((1, 17, 3)), "indexes": np.array([0])}
+    names = skeleton("coco_17").joints
+    assert read_triangulation_results(pickled(tmp_path, document), LABELS, joint_names=names).joint_names == names
+    with pytest.raises(FormatError, match="17 joints; expected 1: nose"):
+        read_triangulation_results(pickled(tmp_path, document), LABELS, joint_names=("nose",))
+
+
+def test_triangulation__what_single_views_tell_is_read_too(tmp_path):
+    document = {
+        "keypoints_3d": np.zeros((2, 17, 3)), "indexes": np.array([1, 0]),
+        "keypoints_2d": np.arange(2 * 4 * 17 * 2).reshape(2, 4, 17, 2), "confidences": np.full((2, 4, 17), 0.5),
+    }  # fmt: skip
+    found = read_triangulation_file(pickled(tmp_path, document))
+    assert found.views["view_keypoints"][0, 1, 0].tolist() == [34, 35]
+    assert found.views["view_weights"].shape == (2, 4, 17)
+    rows = read_triangulation_results(pickled(tmp_path, document), LABELS)
+    assert rows.values["view_keypoints"].shape == (2, 4, 17, 2)
+    for key, shape, words in (
+        ("keypoints_2d", (2, 17, 2), r"expected \(2, V, 17, 2\)"),
+        ("confidences", (2, 4, 16), r"expected \(2, V, 17\)"),
+    ):
+        with pytest.raises(FormatError, match=f"'{key}': {words}"):
+            read_triangulation_file(pickled(tmp_path, document | {key: np.zeros(shape)}))
+
+
+def test_triangulation__is_written_in_its_order_and_units(tmp_path):
+    names = skeleton("h36m_17").joints
+    joints = np.zeros((2, 17, 3))
+    joints[:, names.index("right_ankle")] = [[0.001, 0, 0], [0.002, 0, 0]]
+    rows = pose_rows(joints, joint_names=names, sequence=["a", "a"], frame=[0, 1])
+    for millimetres, scale in ((True, 1.0), (False, 0.1)):
+        write_triangulation_results(tmp_path / "results.pkl", rows, np.array([4, 2]), millimetres=millimetres)
+        document = pickle.loads((tmp_path / "results.pkl").read_bytes())
+        assert list(document) == ["keypoints_3d", "indexes"]
+        assert document["keypoints_3d"].dtype == np.float32
+        np.testing.assert_allclose(document["keypoints_3d"][:, 0, 0], [scale, 2 * scale], rtol=1e-6)
+        assert document["indexes"].tolist() == [4, 2]
+    with pytest.raises(ShapeError, match=r"indices: expected \(2,\), one a row, got \(1,\)"):
+        write_triangulation_results(tmp_path / "results.pkl", rows, np.array([4]))
+
+
+def test_triangulation__other_joints_are_written_as_they_come(tmp_path):
+    joints = np.arange(6.0).reshape(1, 2, 3)
+    rows = pose_rows(joints, joint_names=("nose", "pelvis"), sequence=["a"], frame=[0])
+    write_triangulation_results(tmp_path / "results.pkl", rows, np.array([0]))
+    document = pickle.loads((tmp_path / "results.pkl").read_bytes())
+    assert document["keypoints_3d"].tolist() == [[[0, 1000, 2000], [3000, 4000, 5000]]]
 
 
 class Harmful:

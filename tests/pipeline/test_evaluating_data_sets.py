@@ -15,7 +15,7 @@ from labelled_set import moments_set, pose_of
 from marey.core import Estimate, InputError, Joints3D, MissingAssetError, Requirements, Skeleton, skeleton
 from marey.data.labelled_benchmark import DataChoice
 from marey.data.moment_table import MomentOptions
-from marey.data.precomputed_centers import CenterFile
+from marey.data.precomputed_centers import PredictionFile
 from marey.io.predictions_published import TRIANGULATION_JOINTS
 from marey.pipeline import evaluating
 from marey.pipeline.evaluating import evaluate_method
@@ -211,7 +211,7 @@ def test_centers__of_a_published_file_come_to_their_samples(folder, tmp_path):
     poses = np.zeros((5, 17, 3))
     order = [3, 1, 4, 0, 2]
     poses[:, TRIANGULATION_JOINTS.index("pelvis")] = [[1000 + place, 2000, 3000] for place in order]
-    file = CenterFile(path=published(tmp_path / "val.pkl", poses, order))
+    file = PredictionFile(path=published(tmp_path / "val.pkl", poses, order))
     choice = DataChoice(centers=file, moments=MomentOptions(every=2))
     evaluate_method("displaced", str(folder), tmp_path / "out", choice=choice)
     with (tmp_path / "out" / "val" / "results.pkl").open("rb") as stream:
@@ -226,11 +226,13 @@ def test_centers__of_a_file_with_other_rows_need_the_labels_that_it_was_made_wit
     poses[:, TRIANGULATION_JOINTS.index("pelvis"), 0] = [500, 600, 700]
     path = published(tmp_path / "val.pkl", poses, [0, 1, 2])
     with pytest.raises(InputError, match=r"val\.pkl: 3 poses, but val of these labels has 5 samples"):
-        evaluate_method("displaced", str(folder), tmp_path / "out", choice=DataChoice(centers=CenterFile(path=path)))
+        evaluate_method(
+            "displaced", str(folder), tmp_path / "out", choice=DataChoice(centers=PredictionFile(path=path))
+        )
     labels = label_file(
         tmp_path / "labels.npy", [("S9", "Walking-1", 5), ("S9", "Walking-1", 99), ("S11", "Posing-1", 0)]
     )
-    choice = DataChoice(centers=CenterFile(path=path, labels=labels))
+    choice = DataChoice(centers=PredictionFile(path=path, labels=labels))
     with pytest.warns(UserWarning, match="3 of 5 rows of the labels have no predicted pelvis"):
         evaluate_method("displaced", str(folder), tmp_path / "other", choice=choice)
     joints = np.load(tmp_path / "other" / "val" / "predictions.npz")["joints"][:, 0, 0]
@@ -254,12 +256,12 @@ def label_file(path, moments):
 
 def test_centers__of_our_own_rows(folder, tmp_path):
     evaluate_method("displaced", str(folder), tmp_path / "first")
-    choice = DataChoice(centers=CenterFile(path=tmp_path / "first" / "val" / "predictions.npz"))
+    choice = DataChoice(centers=PredictionFile(path=tmp_path / "first" / "val" / "predictions.npz"))
     found = evaluate_method("displaced", str(folder), tmp_path / "second", choice=choice)["val"]
     assert found["h36m"].values["mpjpe_mm"] == pytest.approx(26.0)
 
 
 def test_centers__that_are_not_there(folder, tmp_path):
-    choice = DataChoice(centers=CenterFile(path=tmp_path / "none.pkl"))
+    choice = DataChoice(centers=PredictionFile(path=tmp_path / "none.pkl"))
     with pytest.raises(MissingAssetError, match=r"none\.pkl does not exist"):
         evaluate_method("displaced", str(folder), tmp_path / "out", choice=choice)

@@ -15,7 +15,7 @@ from tyro.conf import Positional
 from marey.core import InputError
 from marey.data.labelled_benchmark import DataChoice
 from marey.data.moment_table import MomentOptions, Split
-from marey.data.precomputed_centers import CenterFile
+from marey.data.precomputed_centers import PredictionFile
 from marey.engine.evaluation import Metric, comparison_document
 from marey.io.atomic import atomic_write_text
 from marey.metrics.protocols import Scores
@@ -125,7 +125,7 @@ def _choice(options: Options) -> DataChoice:
             every=options.every,
             damaged=options.damaged,
         ),
-        centers=None if predicted is None else CenterFile(path=predicted, labels=options.centers_labels),
+        centers=None if predicted is None else PredictionFile(path=predicted, labels=options.centers_labels),
         labelled_centers=labelled,
     )
 

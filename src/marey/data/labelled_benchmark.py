@@ -15,7 +15,7 @@ from marey.core import Boxes, Cameras, InputError, MissingAssetError, Observatio
 from marey.data.labels import read_labels
 from marey.data.labels.columns import Array
 from marey.data.moment_table import MomentOptions, MomentTable, moment_table, rows_of_moments
-from marey.data.precomputed_centers import CenterFile, centers_of_samples
+from marey.data.precomputed_centers import PredictionFile, centers_of_samples
 from marey.data.prepare.pelvis import pelvis_of_rows
 from marey.data.prepare.work import LABELS
 from marey.io.images import ImageFrames
@@ -33,7 +33,7 @@ class DataChoice:
     """Which samples of a data set are measured, and what is told of them beside their pictures."""
 
     moments: MomentOptions = field(default_factory=MomentOptions)
-    centers: CenterFile | None = None
+    centers: PredictionFile | None = None
     """Predicted poses, whose pelvis a volume is put around; None: the method finds it."""
     labelled_centers: bool = False
     """Whether it is put around the labelled pelvis instead, the original's `use_gt_pelvis`: no fair measurement."""

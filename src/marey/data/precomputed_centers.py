@@ -26,16 +26,18 @@ CENTIMETRES = ("cmu",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class CenterFile:
-    """Predicted poses whose pelvis is wanted."""
+class PredictionFile:
+    """Predicted poses of a data set."""
 
     path: Path
     """Rows of poses (npz), as `marey evaluate` writes them, or a `results.pkl` of Learnable Triangulation."""
     labels: Path | None = None
     """Human3.6M: the label file (npy) that a `results.pkl` was predicted with; None: the prepared labels."""
+    joint_names: tuple[str, ...] = ()
+    """Of a `results.pkl`; none: as `read_triangulation_results` tells them."""
 
 
-def centers_of_samples(labels: Labels, table: MomentTable, options: MomentOptions, file: CenterFile) -> Array:
+def centers_of_samples(labels: Labels, table: MomentTable, options: MomentOptions, file: PredictionFile) -> Array:
     """The predicted pelvis (N, 3) of each sample, metres in the world; NaN, with a warning, where none was predicted.
 
     Args:
@@ -61,7 +63,7 @@ def centers_of_samples(labels: Labels, table: MomentTable, options: MomentOption
     return centers
 
 
-def predictions_of_samples(labels: Labels, options: MomentOptions, file: CenterFile) -> PoseRows:
+def predictions_of_samples(labels: Labels, options: MomentOptions, file: PredictionFile) -> PoseRows:
     """A file of predictions as rows with sequence, frame and person.
 
     The numbers in a `results.pkl` are places in a split: all of it, or without the damaged actions, or thinned as the
@@ -83,7 +85,9 @@ def predictions_of_samples(labels: Labels, options: MomentOptions, file: CenterF
             "samples, so their numbers mean other ones; give the label file that they were predicted with, or rows of "
             "poses (npz), which are matched by name"
         )
-    return read_triangulation_results(file.path, fitting[0], millimetres=labels.name not in CENTIMETRES)
+    return read_triangulation_results(
+        file.path, fitting[0], millimetres=labels.name not in CENTIMETRES, joint_names=file.joint_names
+    )
 
 
 def _of_prepared(labels: Labels, options: MomentOptions) -> list[PoseRows]:

@@ -184,7 +184,9 @@ def _views(path: Path, document: Mapping[str, Any], shape: tuple[int, ...]) -> d
     return found
 
 
-def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *, millimetres: bool = True) -> PoseRows:
+def read_triangulation_results(
+    path: str | os.PathLike[str], labels: PoseRows, *, millimetres: bool = True, joint_names: Sequence[str] = ()
+) -> PoseRows:
     """Predictions of Learnable Triangulation, `results.pkl` of an epoch's folder.
 
     Args:
@@ -192,10 +194,11 @@ def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *
         labels: In the order of its data set; they give sequence, frame and person, and the names of the joints if they
             have as many.
         millimetres: Its unit with Human3.6M; otherwise centimetres, as CMU Panoptic has them.
+        joint_names: (J,); none: those of Human3.6M if there are 17, of its kind `mpii` if 16, else those of the labels.
 
     Raises:
         InputError: the file cannot be read.
-        FormatError: it is no such pickle, or its indices are beyond the labels.
+        FormatError: it is no such pickle, has another number of joints, or its indices are beyond the labels.
     """
     found = read_triangulation_file(path)
     indices = found.indices
@@ -206,7 +209,7 @@ def read_triangulation_results(path: str | os.PathLike[str], labels: PoseRows, *
         )
     return pose_rows(
         found.joints / (1000 if millimetres else 100),
-        joint_names=_triangulation_names(Path(path), found.joints.shape[1], labels),
+        joint_names=_triangulation_names(Path(path), found.joints.shape[1], labels, joint_names),
         sequence=labels.sequence[indices],
         frame=labels.frame[indices],
         person=labels.person[indices],
@@ -256,7 +259,11 @@ def _for_old_numpy(stream: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _triangulation_names(path: Path, count: int, labels: PoseRows) -> tuple[str, ...]:
+def _triangulation_names(path: Path, count: int, labels: PoseRows, names: Sequence[str]) -> tuple[str, ...]:
+    if names:
+        if count != len(names):
+            raise FormatError(f"{path}: {count} joints; expected {len(names)}: {', '.join(names)}")
+        return tuple(names)
     if count in (16, 17):
         return TRIANGULATION_JOINTS[:count]
     if count != len(labels.joint_names):

@@ -5,17 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from marey.core import FormatError, MissingAssetError
+from marey.core import FormatError, MissingAssetError, skeleton
 from marey.data.labelled_benchmark import prepared_folder
 from marey.data.labels import Labels, read_labels
 from marey.data.moment_table import MomentOptions
 from marey.data.prepare.cmu import read_published_cmu_labels
 from marey.data.prepare.h36m_published import read_published_labels
 from marey.data.prepare.work import LABELS
+from marey.io.predictions_published import TRIANGULATION_JOINTS
 from marey.methods.triangulation.yaml_tables import Table, read_yaml
 
 _PER_METRE = {"human36m": 1000.0, "mpii": 1000.0, "cmu": 100.0, "coco": 100.0}
 """Units of the labels in a metre, by the `kind` of a data set; `coco` is the authors' own for CMU Panoptic."""
+_JOINTS = {
+    "human36m": TRIANGULATION_JOINTS,
+    "mpii": TRIANGULATION_JOINTS[:16],
+    "cmu": skeleton("panoptic_19").joints,
+    "coco": skeleton("coco_17").joints,
+}
+"""By the `pred_kind` of predictions, else the `kind` of the data set."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,6 +36,8 @@ class DrawnData:
     moments: MomentOptions
     cuboid_side: float | None = None
     """Of the volume about each person, metres; None: there was none."""
+    joint_names: tuple[str, ...] = ()
+    """Of a `results.pkl`; none: as `read_triangulation_results` tells them."""
 
 
 def prepared_data(path: str, moments: MomentOptions, *, cuboid_side: float | None = None) -> DrawnData:
@@ -44,8 +54,8 @@ def prepared_data(path: str, moments: MomentOptions, *, cuboid_side: float | Non
 def configured_data(path: Path) -> DrawnData:
     """The validation set of a configuration file of Learnable Triangulation, or of its fork for CMU Panoptic.
 
-    Of the file are read `kind`, `dataset` and, of a volumetric model, `cuboid_side`. Its paths are relative to the
-    current folder, as in the original, or to that of the file.
+    Of the file are read `kind`, `pred_kind`, `dataset` and, of a volumetric model, `cuboid_side`. Its paths are relative
+    to the current folder, as in the original, or to that of the file.
 
     Raises:
         MissingDependencyError: PyYAML is not installed.
@@ -71,6 +81,7 @@ def configured_data(path: Path) -> DrawnData:
             damaged=split.truth("with_damaged_actions", False),
         ),
         cuboid_side=side,
+        joint_names=file.chosen("pred_kind", _JOINTS, kind),
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from marey.core import Cameras, Image, InputError, Skeleton, skeleton, skeleton_names
 from marey.data.boxes import boxes_of_points
 from marey.data.moment_table import MomentTable, moment_table, rows_of_moments
-from marey.data.precomputed_centers import CenterFile, predictions_of_samples
+from marey.data.precomputed_centers import PredictionFile, predictions_of_samples
 from marey.data.prepare.pelvis import pelvis_of_rows
 from marey.data.square_boxes import cut_out
 from marey.geometry.projection import project
@@ -168,7 +168,7 @@ def open_redrawing(result: Path, data: DrawnData) -> Redrawing:
         InputError: none of the predictions is of these samples.
         FormatError: a file is not what it should be.
     """
-    found = predictions_of_samples(data.labels, data.moments, CenterFile(path=result))
+    found = predictions_of_samples(data.labels, data.moments, PredictionFile(path=result, joint_names=data.joint_names))
     every = replace(data.moments, every=1, damaged=True)
     table = moment_table(data.labels, every, boxed=False)
     rows = rows_of_moments(table)
