@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from marey.core import Cameras
+from marey.data.multiview import MultiViewLabels, MultiViewOptions
+from marey.data.prepare.h36m_names import ACTIONS, CAMERAS, SUBJECTS
+from marey.data.prepare.h36m_published import read_published_labels
 from marey.data.view_crops import ViewCropRule, crop_edges, crop_projections, cut_view
+from marey.io.predictions_published import TRIANGULATION_JOINTS
 
 pytestmark = pytest.mark.realdata
 
@@ -49,3 +53,35 @@ def test_pixels__of_a_crop_as_the_original(stored):
     """Cut beyond the border, then made smaller by areas; other versions of OpenCV differ by a grey level."""
     found = cut_view(stored["image_uint8"], stored["crop_box"], camera(stored)[0], ViewCropRule(size=(24, 24)))
     assert np.abs(found.astype(int) - stored["resized_24"]).max() <= 1
+
+
+def label_file(path, table):
+    """The original's label file of a table of made-up poses; every camera has a box of everybody."""
+    parts = [("subject_idx", "i1"), ("action_idx", "i1"), ("frame_idx", "i2"), ("keypoints", "f4", (17, 3))]
+    rows = np.zeros(len(table["keypoints"]), dtype=[*parts, ("bbox_by_camera_tlbr", "i2", (4, 4))])
+    for name, column in table.items():
+        rows[name] = column
+    rows["frame_idx"] = np.arange(len(rows))
+    rows["bbox_by_camera_tlbr"] = [100, 200, 500, 600]
+    cameras = np.zeros((7, 4), dtype=[("R", "f4", (3, 3)), ("t", "f4", (3, 1)), ("K", "f4", (3, 3)), ("dist", "f4", 5)])
+    cameras["R"] = cameras["K"] = np.eye(3)
+    names = {"subject_names": list(SUBJECTS), "camera_names": list(CAMERAS), "action_names": list(ACTIONS)}
+    np.save(path, {**names, "cameras": cameras, "table": rows})
+    return path
+
+
+@pytest.mark.parametrize(("run", "damaged", "every"), [("human36m_damaged1", True, 1), ("human36m_damaged0", False, 2)])
+def test_samples__of_the_test_set_are_those_of_the_original(shared_parity, tmp_path, run, damaged, every):
+    with np.load(shared_parity / "triangulation" / "metrics.npz") as arrays:
+        table = {name: arrays[f"table_{name}"] for name in ("subject_idx", "action_idx", "keypoints")}
+        expected = {name: arrays[f"{name}_{run}"] for name in ("subject", "action", "gt")}
+    labels = read_published_labels(label_file(tmp_path / "labels.npy", table)).of_split("test")
+    options = MultiViewOptions(with_damaged_actions=damaged, retain_every_n=every)
+    data = MultiViewLabels(labels, tmp_path, options)
+    rows = data.reference()
+    assert data.n_views == 4
+    assert data.view_names == CAMERAS
+    assert rows.values["subject"].tolist() == [SUBJECTS[place] for place in expected["subject"]]
+    assert rows.values["trial"].tolist() == [ACTIONS[place] for place in expected["action"]]
+    order = labels.skeleton.indices(TRIANGULATION_JOINTS)
+    np.testing.assert_allclose(data.joints[:, order] * 1000, expected["gt"], rtol=1e-6)

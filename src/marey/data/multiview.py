@@ -11,136 +11,31 @@ A sample is one person at one moment; several people at a moment are several sam
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from marey.core import Cameras, FormatError, InputError, ShapeError
+from marey.core import Cameras, InputError, ShapeError
 from marey.core.skeletons import skeleton as known_skeleton
-from marey.core.tensors import TensorFields, Trailing
 from marey.data.labels import Labels, rows_to_score
 from marey.data.labels.columns import Array
 from marey.data.labels.joining import with_skeleton
 from marey.data.labels.projection import joints_in_world
+from marey.data.multiview_images import CropSource, cameras_of_rows, fill_crops
+from marey.data.multiview_options import MultiViewOptions
 from marey.data.multiview_rows import first_rows, sample_rows, usable_rows
+from marey.data.multiview_samples import MultiViewSamples
 from marey.data.prepare.pelvis import pelvis_for_labels, pelvis_of_rows
 from marey.data.square_boxes import edges_to_spans
-from marey.data.view_crops import (
-    ViewCropRule,
-    crop_edges,
-    crop_projections,
-    cut_view,
-    on_grid,
-    reductions,
-    with_h36m_lenses,
-)
+from marey.data.view_crops import crop_edges, crop_projections, on_grid, with_h36m_lenses
 from marey.io.image_headers import read_image_header
-from marey.io.images import Reduction, read_image_bgr
 from marey.io.predictions import PoseRows
 
-
-@dataclass(frozen=True, kw_only=True)
-class MultiViewOptions:
-    """What is shown of each person; the names are those of the published configuration."""
-
-    image_shape: tuple[int, int] = (384, 384)
-    """Height and width of the crops."""
-    scale_bbox: float = 1.0
-    """Times the (square) box."""
-    square_bbox: bool = True
-    """Whether the shorter side of a box is widened to the longer first."""
-    crop: bool = True
-    """Whether people are cut out. False: whole images are resized; no boxes are needed then."""
-    undistort: bool = True
-    """Whether the lens is taken out of pictures that have one. False: they stay bent, and projections ignore it."""
-    lens_formula: Literal["opencv", "h36m"] | None = None
-    """None: Human3.6M's own for labels of that name, else OpenCV's."""
-    reduced_decoding: bool = False
-    """Whether JPEG images of which a crop shows at least 2, 4 or 8 times as many pixels as it has are decoded so many
-    times smaller: much faster for small crops of large images, and a little softer."""
-    published_pixels: bool = False
-    """Whether the cameras of crops are scaled as published, without the half pixel between corner and centre; official
-    checkpoints were trained so."""
-    cameras: tuple[str, ...] = ()
-    """Names of those that are used, or numbers of CMU Panoptic's (`24` is `00_24`); none: all."""
-    ignore_cameras: tuple[str, ...] = ()
-    """Likewise; those that are not."""
-    retain_every_n: int = 1
-    """Of the moments for validation and test, every so many."""
-    with_damaged_actions: bool = True
-    """Whether the three scenes of Human3.6M's S9 with displaced labels stay among those for validation and test."""
-    randomize_n_views: bool = False
-    """Whether `draw_views` draws how many views a batch has, and which. Otherwise it takes the first ones."""
-    min_n_views: int | None = None
-    """Of a random number of views; None: 1."""
-    max_n_views: int | None = None
-    """Of a random number of views; None: all that there are."""
-    skeleton: str | None = None
-    """Joints of the samples, matched by name; None: those of the labels."""
-
-    def __post_init__(self) -> None:
-        least, most = self.min_n_views or 1, self.max_n_views
-        if least < 1 or (most is not None and most < least):
-            raise InputError(f"views: expected 1 <= min_n_views <= max_n_views, got {self.min_n_views} and {most}")
-        if self.retain_every_n < 1:
-            raise InputError(f"retain_every_n: expected 1 or more, got {self.retain_every_n}")
-
-    @property
-    def crop_rule(self) -> ViewCropRule:
-        """How views are cut."""
-        height, width = self.image_shape
-        return ViewCropRule(
-            size=(width, height),
-            square=self.square_bbox and self.crop,
-            scale=self.scale_bbox if self.crop else 1.0,
-            straighten=self.undistort,
-            half_pixels=not self.published_pixels,
-            reduce=self.reduced_decoding,
-        )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MultiViewSamples(TensorFields):
-    """B people at a moment each, seen in V views."""
-
-    images: Annotated[Tensor, Trailing("V", 3, "H", "W")]
-    """uint8, red green blue, without the lens; black where the view is absent or the crop goes beyond the image."""
-    present: Annotated[Tensor, Trailing("V")]
-    """Boolean: whether the view shows the person."""
-    projections: Annotated[Tensor, Trailing("V", 3, 4)]
-    """From the world, metres, to pixels of these crops, single precision; zeros where the view is absent."""
-    boxes: Annotated[Tensor, Trailing("V", 4)]
-    """Left, top, width, height of what each crop shows, pixels of the whole image without its lens; NaN if absent."""
-    shape_before_resize: Annotated[Tensor, Trailing("V", 2)]
-    """int64, height and width of the crop at the image's own scale; 0 if absent."""
-    rows: Annotated[Tensor, Trailing("V")]
-    """int64, row of `MultiViewLabels.labels`; -1 if absent."""
-    joints: Annotated[Tensor, Trailing("J", 3)]
-    """In the world, metres, single precision; 0 where unknown."""
-    valid: Annotated[Tensor, Trailing("J")]
-    """Boolean: whether the joint is known."""
-    centers: Annotated[Tensor, Trailing(3)]
-    """About the pelvis, metres, single precision; NaN where none is known."""
-    index: Annotated[Tensor, Trailing()]
-    """int64, place of the sample in the data set."""
-
-
-_REDUCTIONS: dict[int, Reduction] = {1: 1, 2: 2, 4: 4, 8: 8}
-
-
-class _Cut(NamedTuple):
-    """A crop to be made: its place among the samples and views, its row, and what it shows."""
-
-    sample: int
-    view: int
-    row: int
-    edges: Array
+__all__ = ["MultiViewLabels", "MultiViewOptions", "MultiViewSamples"]
 
 
 class MultiViewLabels:
@@ -170,9 +65,9 @@ class MultiViewLabels:
     ) -> None:
         self.options = options or MultiViewOptions()
         self.folder = Path(folder)
-        self.threads = threads or os.cpu_count() or 1
         self.labels = _prepared(labels, self.options)
         self.rule = self.options.crop_rule
+        self._source = CropSource(folder=self.folder, rule=self.rule, threads=threads or os.cpu_count() or 1)
         self.table = sample_rows(
             self.labels,
             usable=usable_rows(self.labels, boxed=self.options.crop),
@@ -284,7 +179,7 @@ class MultiViewLabels:
         rows = self._rows(index, views)
         edges, projections = self._geometry(rows)
         images = np.zeros((*rows.shape, 3, *self.options.image_shape), dtype=np.uint8)
-        self._fill(images, rows, edges)
+        fill_crops(images, self.labels, rows, edges, source=self._source)
         joints = torch.from_numpy(self.joints[index]).float()
         valid = joints.isfinite().all(-1)
         there = torch.from_numpy(rows >= 0)
@@ -316,7 +211,7 @@ class MultiViewLabels:
     def _geometry(self, rows: Array) -> tuple[Array, Tensor]:
         """What each crop shows (B, n, 4), and its projection (B, n, 3, 4); rows (B, n) whose box is none become -1."""
         flat = rows.reshape(-1)
-        cameras = _cameras_of(self.labels, flat)
+        cameras = cameras_of_rows(self.labels, flat)
         edges = np.where((flat >= 0)[:, None], self._edges(flat, cameras), 0)
         projections = crop_projections(cameras, edges, self.rule)
         rows[~(edges[:, 2:] > edges[:, :2]).all(1).reshape(rows.shape)] = -1
@@ -333,39 +228,6 @@ class MultiViewLabels:
         width, height = self.labels.images.size[image].tolist()
         return (width, height) if width else read_image_header(self.folder / str(self.labels.images.path[image])).size
 
-    def _fill(self, images: Array, rows: Array, edges: Array) -> None:
-        """Decode the images of rows (B, n) and write the crops into (B, n, 3, H, W)."""
-        cuts: dict[int, list[_Cut]] = {}
-        for sample, view in np.argwhere(rows >= 0).tolist():
-            row = int(rows[sample, view])
-            cuts.setdefault(int(self.labels.image[row]), []).append(_Cut(sample, view, row, edges[sample, view]))
-
-        def make(image: int) -> None:
-            for cut, pixels in self._crops(image, cuts[image]):
-                images[cut.sample, cut.view] = pixels.transpose(2, 0, 1)[::-1]  # blue green red
-
-        with ThreadPoolExecutor(min(self.threads, max(len(cuts), 1))) as pool:
-            for _ in pool.map(make, cuts):
-                pass
-
-    def _crops(self, image: int, cuts: list[_Cut]) -> Iterator[tuple[_Cut, Array]]:
-        """The crops (H, W, 3) of one image, blue green red."""
-        reduction = int(reductions(np.stack([cut.edges for cut in cuts]), self.rule).min())
-        pixels = read_image_bgr(self.folder / str(self.labels.images.path[image]), reduction=_REDUCTIONS[reduction])
-        self._check_size(image, pixels, reduction)
-        camera = _cameras_of(self.labels, np.array([cuts[0].row]))[0]
-        for cut in cuts:
-            yield cut, cut_view(pixels, cut.edges, camera, self.rule, reduction=reduction)
-
-    def _check_size(self, image: int, pixels: Array, reduction: int) -> None:
-        """See that an image is as large as the labels say, if they do: else boxes and cameras are of other pixels."""
-        size = self.labels.images.size[image]
-        if size.all() and (pixels.shape[1::-1] != -(-size // reduction)).any():
-            raise FormatError(
-                f"{self.folder / str(self.labels.images.path[image])}: the labels are of an image of {size[0]} x "
-                f"{size[1]} pixels, and this one is another; prepare the data set again"
-            )
-
 
 def _prepared(labels: Labels, options: MultiViewOptions) -> Labels:
     """The labels with the wanted joints, and lenses in OpenCV's form."""
@@ -380,13 +242,7 @@ def _joints(labels: Labels, rows: Array) -> Array:
     """(N, J, 3) joints in the world of some rows; NaN if the labels have none."""
     if not {"joints", "joints_camera"} & set(labels.values):
         return np.full((len(rows), len(labels.skeleton), 3), np.nan)
-    return joints_in_world(labels[rows]).astype(np.float64)
-
-
-def _cameras_of(labels: Labels, rows: Array) -> Cameras:
-    """(N,) the cameras of some rows, without names."""
-    assert labels.cameras is not None
-    return replace(labels.cameras, names=())[torch.from_numpy(labels.images.camera[labels.image[rows]])]
+    return joints_in_world(labels[rows])
 
 
 def _numbers(indices: Tensor | Sequence[int], count: int) -> Array:
