@@ -6,7 +6,10 @@ import pytest
 from labelled_set import cameras, moments_set, pose_of
 from marey.core import InputError, MissingAssetError, skeleton
 from marey.data.labelled_benchmark import DataChoice, LabelledBenchmark, prepared_folder
+from marey.data.labels import write_labels
 from marey.data.moment_table import MomentOptions
+from marey.data.prepare.h36m_published import dataset_rows, moment_rows, read_published_labels
+from marey.io.h36m_labels import read_h36m_labels
 
 MOMENTS = [
     ("S9", "Greeting-2", 0),
@@ -131,3 +134,27 @@ def test_prepared_folder__is_a_path_or_a_name_below_the_data_root(folder, tmp_pa
     assert prepared_folder("h36m") == tmp_path / "root" / "marey" / "h36m"
     with pytest.raises(MissingAssetError, match=r"there is no .*cmu.labels\.npz nor .*; prepare the data set"):
         prepared_folder("cmu")
+
+
+@pytest.mark.parametrize(("damaged", "every"), [(True, 1), (False, 1), (True, 3), (False, 2)])
+def test_order__is_that_of_the_originals_data_set(tmp_path, damaged, every):
+    """Of a label file by its words: the samples are the rows that the original's loader counts, in its order."""
+    subjects, actions = ["S1", "S9", "S11"], ["Greeting-2", "Walking-1"]
+    moments = [(s, a, f) for s in (0, 1, 2) for a in (0, 1) for f in (0, 5, 10)]
+    fields = [("subject_idx", "i1"), ("action_idx", "i1"), ("frame_idx", "i2"), ("keypoints", "f4", (17, 3))]
+    table = np.zeros(len(moments), dtype=[*fields, ("bbox_by_camera_tlbr", "i2", (2, 4))])
+    table["subject_idx"], table["action_idx"], table["frame_idx"] = np.array(moments).T
+    table["bbox_by_camera_tlbr"] = [10, 20, 110, 120]
+    table["bbox_by_camera_tlbr"][4, 1] = 0
+    poses = np.zeros((3, 2), dtype=[("R", "f4", (3, 3)), ("t", "f4", (3, 1)), ("K", "f4", (3, 3)), ("dist", "f4", 5)])
+    poses["R"], poses["K"] = np.eye(3), np.eye(3)
+    names = {"subject_names": subjects, "camera_names": ["54138969", "55011271"], "action_names": actions}
+    path = tmp_path / "human36m-multiview-labels-GTbboxes.npy"
+    np.save(path, {**names, "cameras": poses, "table": table})
+    write_labels(tmp_path / "labels.npz", read_published_labels(path))
+    rows = benchmark(tmp_path, damaged=damaged, every=every).labels("val")
+    found = read_h36m_labels(path)
+    expected = moment_rows(found, dataset_rows(found, test=True, damaged=damaged, every=every))
+    assert rows.sequence.tolist() == expected.sequence.tolist()
+    assert rows.frame.tolist() == expected.frame.tolist()
+    assert rows.values["action"].tolist() == expected.values["action"].tolist()

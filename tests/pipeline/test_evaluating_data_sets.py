@@ -225,10 +225,9 @@ def test_centers__of_a_file_with_other_rows_need_the_labels_that_it_was_made_wit
     poses = np.zeros((3, 17, 3))
     poses[:, TRIANGULATION_JOINTS.index("pelvis"), 0] = [500, 600, 700]
     path = published(tmp_path / "val.pkl", poses, [0, 1, 2])
+    alone = DataChoice(centers=PredictionFile(path=path))
     with pytest.raises(InputError, match=r"val\.pkl: 3 poses, but val of these labels has 5 samples"):
-        evaluate_method(
-            "displaced", str(folder), tmp_path / "out", choice=DataChoice(centers=PredictionFile(path=path))
-        )
+        evaluate_method("displaced", str(folder), tmp_path / "out", choice=alone)
     labels = label_file(
         tmp_path / "labels.npy", [("S9", "Walking-1", 5), ("S9", "Walking-1", 99), ("S11", "Posing-1", 0)]
     )

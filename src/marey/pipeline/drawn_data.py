@@ -54,8 +54,8 @@ def prepared_data(path: str, moments: MomentOptions, *, cuboid_side: float | Non
 def configured_data(path: Path) -> DrawnData:
     """The validation set of a configuration file of Learnable Triangulation, or of its fork for CMU Panoptic.
 
-    Of the file are read `kind`, `pred_kind`, `dataset` and, of a volumetric model, `cuboid_side`. Its paths are relative
-    to the current folder, as in the original, or to that of the file.
+    Of the file are read `kind`, `pred_kind`, `dataset` and, of a volumetric model, `cuboid_side`. Its paths are
+    relative to the current folder, as in the original, or to that of the file.
 
     Raises:
         MissingDependencyError: PyYAML is not installed.

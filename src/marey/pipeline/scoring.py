@@ -28,6 +28,10 @@ PredictionFormat = Literal["marey", "metrabs", "triangulation", "3dpw", "coco"]
 _METRABS: dict[str, MetrabsData] = {"h36m": "h36m", "3dhp": "3dhp", "mupots": "mupots"}
 
 
+_CENTIMETRES = ("cmu-panoptic", "panoptic-ap")
+"""Protocols of the data set whose results.pkl is in centimetres; of all others it is in millimetres."""
+
+
 def score_predictions(
     predictions: str | os.PathLike[str],
     *,
@@ -158,7 +162,8 @@ def _predictions(
     if kind == "triangulation":
         if labels is None:
             raise InputError(f"labels: {path} holds indices into the labels; pass the file of labels")
-        return read_triangulation_results(path, labels, millimetres=protocol_name.startswith("h36m")), None
+        millimetres = protocol_name not in _CENTIMETRES
+        return read_triangulation_results(path, labels, millimetres=millimetres), None
     data = _metrabs_data(protocol_name)
     if data is None:
         raise InputError(
