@@ -361,16 +361,30 @@ def test_triangulate_projections__equals_triangulate_where_rays_meet():
     torch.testing.assert_close(found.covariance, expected.covariance, rtol=1e-4, atol=0)
 
 
-def test_triangulate_projections__rays_that_miss_by_100_pixels():
-    cameras, truth = ring(4), scene(50, 1)
+@pytest.mark.parametrize("sigma", [100.0, 400.0])
+def test_triangulate_projections__rays_that_miss_by_hundreds_of_pixels(sigma):
+    cameras, truth = ring(4), scene(200, 1)
     rotation, translation = cameras.extrinsics
-    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:, None].expand(-1, 50, -1, -1)
-    pixels = noisy(truth, cameras, 100.0)
+    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:, None].expand(-1, 200, -1, -1)
+    pixels = noisy(truth, cameras, sigma)
     rows = pixels[..., 0, :, None] * matrix[..., 2:, :] - matrix[..., :2, :]
-    _, _, right = torch.linalg.svd(rows.transpose(0, 1).reshape(50, 8, 4))
+    _, _, right = torch.linalg.svd(rows.transpose(0, 1).reshape(200, 8, 4))
     expected = right[:, -1, :3] / right[:, -1, 3:]
     found = triangulate_projections(pixels, matrix).positions[:, 0]
-    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_triangulate_projections__no_covariance_is_one_square_pixel():
+    cameras, truth = ring(3), scene(2, 4)
+    rotation, translation = cameras.extrinsics
+    matrix = (cameras.intrinsics @ torch.cat((rotation, translation[..., None]), -1))[:, None].expand(-1, 2, -1, -1)
+    pixels, weights = noisy(truth, cameras, 3.0), torch.rand(3, 2, 4, dtype=torch.float64)
+    found = triangulate_projections(pixels, matrix, weights=weights)
+    expected = triangulate_projections(
+        pixels, matrix, weights=weights, covariance=torch.eye(2, dtype=torch.float64).expand(3, 2, 4, 2, 2)
+    )
+    torch.testing.assert_close(found.covariance, expected.covariance)
+    torch.testing.assert_close(found.positions, expected.positions)
 
 
 def test_triangulate_projections__finite_derivatives_of_a_view_without_weight():

@@ -27,14 +27,14 @@ from torch import Tensor
 
 from marey.core import Cameras, InputError, ShapeError
 from marey.geometry.projection import undistort_pixels
-from marey.geometry.triangulation_kernels import dlt, least_squares
+from marey.geometry.triangulation_kernels import dlt, dlt_of_rows, least_squares
 
 Method = Literal["dlt", "weighted", "robust"]
 
 BLOCK = 4096
 """Points handled at once without compilation: the intermediates of four views then stay in the second-level cache."""
 
-EXACT_STEPS = 8
+EXACT_STEPS = 16
 """Newton steps that bring the linear solution to rounding even where rays meet nowhere."""
 
 Kernel = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -143,18 +143,15 @@ def triangulate_projections(
             f"{tuple(projections.shape)}"
         )
     double = torch.float64  # squares of the equations lose half of the digits
-    lens = torch.eye(3, dtype=double, device=points.device).expand(views, batch * joints, 3, 3)
-    pose = _per_point(projections.to(double), (views, batch), (batch, joints))
-    spread = torch.eye(2, device=points.device) if covariance is None else covariance
-    position, uncertainty, weight = dlt(
-        lens,
-        pose[..., :3],
-        pose[..., 3],
-        points.to(double).reshape(views, -1, 2),
-        _flat(spread.to(double), points.shape[:-1], trailing=2),
+    matrices = projections.to(double).permute(3, 2, 0, 1)[..., None]  # (4, 3, V, B, 1)
+    pixels = points.to(double).movedim(-1, 0)
+    rows = torch.addcmul(matrices[:, :2], matrices[:, 2:], pixels, value=-1).flatten(-2)
+    position, uncertainty, weight = dlt_of_rows(
+        matrices[:, 2].expand(4, views, batch, joints).flatten(-2),
+        rows,
+        None if covariance is None else _flat(covariance.to(double), points.shape[:-1], trailing=2),
         None if weights is None else _flat(weights.to(double), points.shape[:-1], trailing=0),
         steps=EXACT_STEPS,
-        behind=True,
     )
     return Triangulation(
         positions=position.view(batch, joints, 3).to(points.dtype),

@@ -75,46 +75,98 @@ def dlt(
     observed: Tensor,
     spread: Tensor,
     prior: Tensor | None,
-    *,
-    steps: int = 1,
-    behind: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Minimise |A X| over homogeneous X of unit norm, the rows A in pixels; the covariance is that of this estimator.
 
     The smallest eigenpair of the 4x4 normal matrix [[M, b], [b', c]] solves (M - s) x = -b with s = c + b' x. One
     Newton step on that secular equation from s = 0, where s is orders below the eigenvalues of M, reaches it to a
-    micrometre at 5 px of noise. Where rays meet nowhere such a step may go too far: several steps are Newton's on the
-    characteristic polynomial det(M - s) (c - s + b' x), which rise to its smallest root and never pass it.
-
-    With `behind`, points behind their cameras are results like others.
+    micrometre at 5 px of noise. Where rays meet nowhere such a step may go too far: see `dlt_of_rows`.
     """
     axis, x, y = _rows(intrinsics, rotation, translation, observed)
-    spoiled = spread.flatten(2).sum(2) * 0  # NaN where the covariance is: such a view is not seen
-    rows, trusted = _masked(torch.stack((x + spoiled, y), dim=1), prior)
+    return _dlt(axis, torch.stack((x, y), dim=1), spread, prior, steps=1, behind=False)
+
+
+def dlt_of_rows(
+    axis: Tensor, rows: Tensor, spread: Tensor | None, prior: Tensor | None, *, steps: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, exactly, whatever the matrices of the views are; points behind their cameras are results like others.
+
+    Args:
+        axis: (4, V, 1 or N) the last rows P_3 of the matrices.
+        rows: (4, 2, V, N) P_1 - u P_3 and P_2 - v P_3.
+        spread: covariance of the pixels (V or 1, N or 1, 2, 2); None: 1 square pixel.
+        prior: weights (V or 1, N or 1) or None.
+        steps: see `linear_solution`.
+    """
+    return _dlt(axis, rows, spread, prior, steps=steps, behind=True)
+
+
+def _dlt(
+    axis: Tensor, rows: Tensor, spread: Tensor | None, prior: Tensor | None, *, steps: int, behind: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    if spread is not None:
+        rows = rows + spread.flatten(2).sum(2) * 0  # NaN where the covariance is: such a view is not seen
+    rows, trusted = _masked(rows, prior)
     if prior is not None:
         rows = rows * trusted
     normal = _gram(rows, rows)
-    system, last = normal.split_with_sizes((3, 1))
-    inverse, step = _solve(system)
-    mixed, corner = last.squeeze(0).split_with_sizes((3, 1))
-    identity = torch.eye(3, 4, dtype=rows.dtype, device=rows.device).unsqueeze(2)
-    smallest = torch.zeros_like(corner)
-    for _ in range(steps):
-        excess = corner - smallest - (step * mixed).sum(0)
-        slope = 1 + (step * step).sum(0)
-        if steps > 1:
-            slope = slope + excess * (inverse[0, 0] + inverse[1, 1] + inverse[2, 2])
-        smallest = smallest + excess / slope
-        inverse, step = _solve(system - smallest * identity)
+    inverse, step = _nearly_linear_solution(normal) if steps == 1 else linear_solution(normal, steps)
     slope, shift = axis.split_with_sizes((3, 1))
     depth = shift.squeeze(0) - (slope * step.unsqueeze(1)).sum(0)
     lever = rows.narrow(0, 0, 3) * (depth if prior is None else depth * trusted)
-    spread = spread.permute(2, 3, 0, 1).masked_fill(trusted == 0, 0.0)
-    noisy = (lever.unsqueeze(1) * spread).sum(2)
+    noisy = lever
+    if spread is not None:
+        noisy = (lever.unsqueeze(1) * spread.permute(2, 3, 0, 1).masked_fill(trusted == 0, 0.0)).sum(2)
     covariance = _product(_product(inverse, _gram(lever, noisy)), inverse)
     if not behind:
         trusted = trusted * (depth > 0)
     return _points_first(step.neg(), covariance, trusted, trusted.sign().sum(0))
+
+
+def linear_solution(normal: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """The direction that normal matrices (4, 4, N) magnify least, exactly.
+
+    Newton's steps on the characteristic polynomial rise from zero to its smallest root s and never pass it, for all of
+    its roots are real. Of s only a few digits count: it is orders below the eigenvalues of M.
+
+    Returns:
+        (M - s)^-1 (3, 3, N), and the position, negative (3, N).
+    """
+    system, last = normal.split_with_sizes((3, 1))
+    matrix = system.narrow(1, 0, 3)
+    mixed, corner = last.squeeze(0).split_with_sizes((3, 1))
+    corner = corner.squeeze(0)
+    adjugate = _adjugate(matrix)
+    trace, minors = (part.diagonal().sum(1) for part in (matrix, adjugate))
+    determinant = (matrix.select(0, 0) * adjugate.select(0, 0)).sum(0)
+    square = (mixed * mixed).sum(0)
+    once, twice = ((mixed * (part * mixed).sum(1)).sum(0) for part in (matrix, adjugate))
+    # det(M - s) (c - s) - b' adj(M - s) b, powers of s upwards; that of the fourth is 1
+    constant = determinant * corner - twice
+    first = trace * square - once - determinant - minors * corner
+    second = minors + trace * corner - square
+    third = -(trace + corner)
+    smallest = -constant / first
+    for _ in range(steps - 1):
+        rise = torch.addcmul(second, smallest, third + smallest)
+        value = torch.addcmul(constant, smallest, torch.addcmul(first, smallest, rise))
+        bend = torch.addcmul(2 * second, smallest, torch.add(4 * smallest, third, alpha=3))
+        smallest = smallest - value / torch.addcmul(first, smallest, bend)
+    return _solve(system - smallest * _unit(normal))
+
+
+def _nearly_linear_solution(normal: Tensor) -> tuple[Tensor, Tensor]:
+    """The same after one step on the secular equation."""
+    system, last = normal.split_with_sizes((3, 1))
+    mixed, corner = last.squeeze(0).split_with_sizes((3, 1))
+    _, step = _solve(system)
+    smallest = (corner - (step * mixed).sum(0)) / (1 + (step * step).sum(0))
+    return _solve(system - smallest * _unit(normal))
+
+
+def _unit(like: Tensor) -> Tensor:
+    """(3, 4, 1), ones on the diagonal."""
+    return torch.eye(3, 4, dtype=like.dtype, device=like.device).unsqueeze(2)
 
 
 def _rows(intrinsics: Tensor, rotation: Tensor, translation: Tensor, observed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -157,10 +209,16 @@ def _gram(left: Tensor, right: Tensor) -> Tensor:
 def _solve(system: Tensor) -> tuple[Tensor, Tensor]:
     """Inverse of a symmetric matrix (3, 3, N) by its adjugate, and its product with the fourth column of (3, 4, N)."""
     matrix, right = system.split_with_sizes((3, 1), dim=1)
-    cycle = torch.cat((matrix, matrix.narrow(0, 0, 2)))
-    adjugate = torch.linalg.cross(cycle.narrow(0, 1, 3), cycle.narrow(0, 2, 3), dim=1)
+    adjugate = _adjugate(matrix)
     inverse = adjugate / (matrix * adjugate).sum(1, keepdim=True)
     return inverse, (inverse * right).sum(0)
+
+
+def _adjugate(matrix: Tensor) -> Tensor:
+    """Of symmetric matrices (3, 3, N)."""
+    cycle = torch.cat((matrix, matrix.narrow(0, 0, 2)))
+    adjugate: Tensor = torch.linalg.cross(cycle.narrow(0, 1, 3), cycle.narrow(0, 2, 3), dim=1)
+    return adjugate
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
