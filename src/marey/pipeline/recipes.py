@@ -27,6 +27,8 @@ RECIPES: dict[str, dict[str, str]] = {
         "volumetric-max": "marey.methods.triangulation.recipe:volumetric_max",
         "volumetric-conf": "marey.methods.triangulation.recipe:volumetric_conf",
         "volumetric-conf-norm": "marey.methods.triangulation.recipe:volumetric_conf_norm",
+        "trunk-algebraic": "marey.methods.triangulation.trunk_recipe:algebraic",
+        "trunk-volumetric": "marey.methods.triangulation.trunk_recipe:volumetric",
         "cmu-algebraic": "marey.methods.triangulation.recipe:cmu_algebraic",
         "cmu-volumetric-softmax": "marey.methods.triangulation.recipe:cmu_volumetric_softmax",
         "cmu-volumetric-sum": "marey.methods.triangulation.recipe:cmu_volumetric_sum",

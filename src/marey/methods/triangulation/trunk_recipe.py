@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Batch, Image, InputError
-from marey.detect.trunk import SIDE, shipped_trunk
+from marey.detect.trunk import SIDE, WEIGHTS, shipped_trunk
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.engine.streams import made_ahead
@@ -19,9 +20,12 @@ from marey.geometry.small import inverse_3x3_symmetric
 from marey.methods.triangulation.captures import Captures, CaptureStream
 from marey.methods.triangulation.losses import distance, gaussian_likelihood, volumetric_cross_entropy
 from marey.methods.triangulation.model import AlgebraicOutput, VolumetricOutput
+from marey.methods.triangulation.networks import ENTRY, Kind, describe, trunk_network
 from marey.methods.triangulation.trunk_model import (
     AlgebraicHead,
     AlgebraicHeadConfig,
+    TrunkAlgebraic,
+    TrunkVolumetric,
     VolumetricHead,
     VolumetricHeadConfig,
     looked_at,
@@ -43,7 +47,7 @@ class HeadRecipe:
     network: AlgebraicHeadConfig | VolumetricHeadConfig
     tiers: tuple[tuple[str, int], ...] = (("easy", 4), ("medium", 16), ("hard", 4))
     """And people of each in a global batch."""
-    views: tuple[float, ...] = (0.0, 0.4, 0.2, 0.4)
+    views: tuple[float, ...] = (0.0, 0.3, 0.15, 0.25, 0.0, 0.1, 0.0, 0.2)
     """How often a batch has one view, two, and so on."""
     validation: int = 8
     """Global batches."""
@@ -85,8 +89,18 @@ class HeadTask:
         )
 
     def card(self) -> dict[str, Any]:
-        """What the data are."""
-        return {"pictures": "synthetic captures of the open body, split training, up to four of eight cameras"}
+        """What the data are, and what the network is to whoever loads it."""
+        kind: Kind = "algebraic" if isinstance(self.model, AlgebraicHead) else "volumetric"
+        whole = (
+            TrunkAlgebraic(self.trunk, self.model)
+            if isinstance(self.model, AlgebraicHead)
+            else TrunkVolumetric(self.trunk, self.model)
+        )
+        return {
+            "pictures": "synthetic captures of the open body, split training, some of eight cameras around people",
+            "trunk": hashlib.sha256(WEIGHTS.joinpath("card.json").read_bytes()).hexdigest(),
+            ENTRY: describe(trunk_network(kind, whole)),
+        }
 
     def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
         """Give this process's shards; no two splits, and no two seeds of one, share a sample.
@@ -201,7 +215,7 @@ def volumetric() -> HeadRecipe:
     return HeadRecipe(
         network=VolumetricHeadConfig(),
         tiers=(("easy", 1), ("medium", 4), ("hard", 1)),
-        views=(0.25, 0.35, 0.15, 0.25),
+        views=(0.2, 0.3, 0.1, 0.2, 0.0, 0.08, 0.0, 0.12),
         training=TrainingSettings(
             steps=1500,
             optimiser=Optimiser(learning_rate=2e-3, weight_decay=1e-3),

@@ -1,0 +1,157 @@
+"""The heads on the trunk, on maps that are written down: what they say before they have learned anything."""
+
+import math
+
+import pytest
+import torch
+
+from marey.core import InputError, ShapeError
+from marey.methods.triangulation.trunk_model import (
+    AlgebraicHead,
+    TrunkAlgebraic,
+    TrunkRansac,
+    TrunkVolumetric,
+    VolumetricHead,
+    VolumetricHeadConfig,
+    volume_grid,
+)
+from marey.nn.trunk import Trunk, TrunkConfig, TrunkMaps
+
+SIDE, CELLS, KEYPOINTS = 128, 32, 26
+
+
+def cameras(count):
+    """Projections (count, 3, 4) of cameras 4 m from the vertical axis, 1 m above the origin, that look at it."""
+    matrix = torch.tensor([[140.0, 0.0, 63.5], [0.0, 140.0, 63.5], [0.0, 0.0, 1.0]])
+    found = []
+    for number in range(count):
+        angle = 0.4 + 1.2 * number
+        across = torch.tensor([-math.sin(angle), math.cos(angle), 0.0])
+        forward = -torch.tensor([math.cos(angle), math.sin(angle), 0.0])
+        down = torch.tensor([0.0, 0.0, -1.0])
+        rotation = torch.stack((across, down, forward))
+        rotation[0] *= torch.linalg.det(rotation)
+        center = torch.tensor([4 * math.cos(angle), 4 * math.sin(angle), 1.0])
+        found.append(matrix @ torch.cat((rotation, -(rotation @ center)[:, None]), dim=1))
+    return torch.stack(found)
+
+
+def people(count):
+    generator = torch.Generator().manual_seed(5)
+    spread = torch.tensor([0.4, 0.4, 0.7])
+    return (torch.rand(count, KEYPOINTS, 3, generator=generator) * 2 - 1) * spread + torch.tensor([0.0, 0.0, 1.0])
+
+
+def pixels_of(joints, projections):
+    seen = torch.einsum("vij,bkj->bvki", projections[..., :3], joints) + projections[:, None, :, 3]
+    return seen[..., :2] / seen[..., 2:]
+
+
+def maps_of(pixels, *, deviation=1.0):
+    """What a trunk would say that is sure of pixels (B, V, K, 2): Gaussians of a deviation in cells."""
+    places = (pixels.flatten(0, 1) + 0.5) / 4 - 0.5
+    axis = torch.arange(CELLS, dtype=torch.float32)
+    apart = [(axis - places[..., place, None]).square() for place in (0, 1)]
+    heatmaps = -(apart[0][..., None, :] + apart[1][..., :, None]) / (2 * deviation**2)
+    count = len(heatmaps)
+    factors = torch.zeros(count, 3 * KEYPOINTS, CELLS, CELLS)
+    return TrunkMaps(
+        features=torch.zeros(count, 64, CELLS, CELLS),
+        heatmaps=heatmaps,
+        factors=factors,
+        seen=torch.zeros(count, KEYPOINTS, CELLS, CELLS),
+        parts=torch.zeros(count, 25, CELLS, CELLS),
+        centers=torch.zeros(count, CELLS, CELLS),
+        boxes=torch.zeros(count, 4, CELLS, CELLS),
+    )
+
+
+@pytest.mark.parametrize("views", [2, 3, 5])
+def test_algebraic_head__before_training_triangulates_the_heatmaps(views):
+    projections, joints = cameras(views), people(3)
+    maps = maps_of(pixels_of(joints, projections))
+    with torch.no_grad():
+        output = AlgebraicHead()(maps, projections.expand(3, -1, -1, -1))
+    assert output.joints.shape == (3, KEYPOINTS, 3)
+    assert (output.joints - joints).norm(dim=-1).max() < 0.02
+    assert (torch.linalg.eigvalsh(output.covariance) > 0).all()
+    assert output.keypoints.shape == (3, views, KEYPOINTS, 2)
+
+
+def test_algebraic_head__learns_not_to_follow_a_wrong_view():
+    torch.manual_seed(0)
+    projections, joints = cameras(4), people(4)
+    pixels = pixels_of(joints, projections)
+    pixels[:, 1, ::2] += 30.0
+    maps, seen = maps_of(pixels), projections.expand(4, -1, -1, -1)
+    head = AlgebraicHead()
+    optimiser = torch.optim.Adam(head.parameters(), 3e-3)
+    errors = []
+    for _ in range(15):
+        error = (head(maps, seen).joints - joints).norm(dim=-1).mean()
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+        errors.append(float(error.detach()))
+    assert errors[-1] < 0.8 * errors[0]
+
+
+@pytest.mark.parametrize("views", [2, 4])
+def test_volumetric_head__before_training_is_the_product_of_the_heatmaps(views):
+    projections, joints = cameras(views), people(2)
+    maps = maps_of(pixels_of(joints, projections))
+    head = VolumetricHead(VolumetricHeadConfig(width=4, stem=8, trust=1.0)).eval()
+    grid = volume_grid(head.config, torch.tensor([[0.0, 0.0, 1.0], [0.1, 0.0, 0.9]]), None)
+    with torch.no_grad():
+        output = head(maps, projections.expand(2, -1, -1, -1), grid)
+    assert (output.joints - joints).norm(dim=-1).max() < 0.08  # the side of a voxel
+    torch.testing.assert_close(output.volumes.sum((-3, -2, -1)), torch.ones(2, KEYPOINTS))
+    assert (torch.linalg.eigvalsh(output.covariance) > 0).all()
+
+
+def test_volumetric_head__turned_grid_gives_the_same_joints():
+    projections, joints = cameras(3), people(1)
+    maps = maps_of(pixels_of(joints, projections))
+    head = VolumetricHead(VolumetricHeadConfig(width=4, stem=8, trust=1.0)).eval()
+    center = torch.tensor([[0.0, 0.0, 1.0]])
+    grids = (volume_grid(head.config, center, turn) for turn in (None, torch.tensor([0.7])))
+    with torch.no_grad():
+        straight, turned = (head(maps, projections[None], grid).joints for grid in grids)
+    assert (straight - turned).norm(dim=-1).max() < 0.02
+
+
+@pytest.mark.parametrize("kind", ["algebraic", "volumetric"])
+def test_heads__mixed_precision_leaves_the_geometry_alone(kind):
+    projections, joints = cameras(3) + 0.0, people(1)
+    shift = torch.tensor([30.0, -20.0, 0.0])  # far from the origin bfloat16 knows decimetres
+    moved = projections.clone()
+    moved[..., 3] = projections[..., 3] - projections[..., :3] @ shift
+    maps = maps_of(pixels_of(joints, projections))
+    head = AlgebraicHead() if kind == "algebraic" else VolumetricHead(VolumetricHeadConfig(width=4, stem=8)).eval()
+
+    def estimate():
+        if kind == "algebraic":
+            return head(maps, moved[None]).joints
+        return head(
+            maps, moved[None], volume_grid(head.config, shift[None] + torch.tensor([0.0, 0.0, 1.0]), None)
+        ).joints
+
+    with torch.no_grad():
+        plain = estimate()
+        with torch.autocast("cpu", torch.bfloat16):
+            mixed = estimate()
+    assert (plain - mixed).abs().max() < 0.005
+
+
+def test_networks__say_what_they_need():
+    trunk = Trunk(TrunkConfig(widths=(8, 8, 8, 8), units=(1, 1, 1, 1))).eval()
+    images, projections = torch.rand(1, 1, 3, SIDE, SIDE), cameras(1)[None]
+    with pytest.raises(InputError, match="needs 2 or more calibrated views and got 1; for one view use volumetric"):
+        TrunkAlgebraic(trunk, AlgebraicHead())(images, projections)
+    with pytest.raises(InputError, match="the method ransac needs 2 or more"):
+        TrunkRansac(trunk)(images, projections)
+    volumetric = TrunkVolumetric(trunk, VolumetricHead(VolumetricHeadConfig(width=4, stem=8))).eval()
+    with pytest.raises(ShapeError, match=r"centers: expected \(1, 3\), got \(3,\)"):
+        volumetric(images, projections, torch.zeros(3))
+    with torch.no_grad():
+        assert volumetric(images, projections, torch.tensor([[0.0, 0.0, 1.0]])).joints.isfinite().all()
