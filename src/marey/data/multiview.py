@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,8 +100,7 @@ class MultiViewLabels:
 
     def with_centers(self, centers: Array) -> MultiViewLabels:
         """The same samples with other centres (N, 3), metres in the world; NaN: unknown."""
-        copied = object.__new__(MultiViewLabels)
-        copied.__dict__.update(self.__dict__)
+        copied = copy(self)
         copied.centers = self._checked(centers)
         return copied
 
