@@ -10,9 +10,10 @@ from marey.detect.trunk import SIDE, MareyPose, SearchSettings, person_squares, 
 from marey.detect.trunk_search import box_overlap
 from marey.geometry.small import cholesky_2x2
 
-EVERYBODY = SearchSettings(least_candidate=0.0, least_score=0.0, most_people=3, small_side=None)
+EVERYBODY = SearchSettings(least_candidate=0.0, least_score=0.0, most_people=3, small_side=None, following=False)
 """Whatever the weights: something is found."""
 NOBODY = SearchSettings(least_score=1.0)
+"""Whatever the weights: no score is that high."""
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,15 @@
 import torch
 
-from marey.detect.trunk_look import certainty, joined_looks, keypoint_boxes, read_look
+from marey.core import skeleton
+from marey.detect.trunk_look import (
+    Look,
+    certainty,
+    joined_looks,
+    keypoint_boxes,
+    merged_with_mirrored,
+    read_look,
+    similarity,
+)
 from marey.detect.trunk_search import Candidates
 from marey.nn.trunk import TrunkMaps
 
@@ -57,6 +66,33 @@ def test_certainty__share_of_the_surer_half_that_is_visible_and_right():
         certainty(covariance, seen, torch.tensor([100.0, 100.0])), torch.tensor([0.75 * 0.8646647, 0.0])
     )
     assert certainty(covariance, seen, torch.tensor([10.0, 10.0]))[0] < 0.03
+
+
+def test_similarity__of_people_and_of_one_found_twice():
+    positions = torch.zeros(3, KEYPOINTS, 2)
+    positions[1] += torch.tensor([3.0, 4.0])
+    positions[2] += 1000.0
+    boxes = torch.tensor([[0.0, 0.0, 50.0, 20.0], [0.0, 0.0, 50.0, 100.0], [0.0, 0.0, 50.0, 100.0]])
+    none = torch.zeros(3, KEYPOINTS)
+    look = Look(Candidates(torch.zeros(3), boxes, torch.ones(3)), positions, torch.zeros(3, KEYPOINTS, 2, 2), none)
+    # 5 pixels apart, where a tenth of the smaller one's longer side is 5: exp(-1/2)
+    found = similarity(look)
+    torch.testing.assert_close(found[0], torch.tensor([1.0, 0.6065307, 0.0]))
+    torch.testing.assert_close(found, found.T)
+
+
+def test_merged_with_mirrored__sides_exchanged_and_turned_around():
+    maps, mirrored = flat_maps(1), flat_maps(1)
+    left, right = (skeleton("halpe_26").index(f"{side}_wrist") for side in ("left", "right"))
+    maps.heatmaps[0, left, 2, 6] = mirrored.heatmaps[0, right, 2, 1] = 8.0
+    maps.seen[0, left, 2, 6], mirrored.seen[0, right, 2, 1] = 2.0, 4.0
+    maps.factors[0, 3 * left : 3 * left + 3, 2, 6] = torch.tensor([1.0, 2.0, 0.5])
+    mirrored.factors[0, 3 * right : 3 * right + 3, 2, 1] = torch.tensor([3.0, 4.0, -0.7])
+    merged = merged_with_mirrored(maps, mirrored)
+    assert merged.heatmaps[0, left, 2, 6] == 8.0
+    assert merged.heatmaps.sum() == 8.0
+    assert merged.seen[0, left, 2, 6] == 3.0
+    torch.testing.assert_close(merged.factors[0, 3 * left : 3 * left + 3, 2, 6], torch.tensor([2.0, 3.0, 0.6]))
 
 
 def test_joined_looks__of_none():

@@ -1,6 +1,6 @@
 import torch
 
-from marey.detect.trunk_search import Candidates, box_overlap, joined, nobody, read_centers, suppress
+from marey.detect.trunk_search import Candidates, box_overlap, followed, joined, nobody, read_centers, suppress
 from marey.nn.trunk import TrunkMaps
 
 
@@ -40,14 +40,25 @@ def test_suppress__the_worse_of_two_in_one_image():
     candidates = Candidates(
         torch.tensor([0, 0, 0, 1]), torch.tensor([box, near, beside, box]), torch.tensor([0.4, 0.9, 0.2, 0.3])
     )
-    assert suppress(candidates, 0.5).tolist() == [1, 3, 2]
-    assert suppress(candidates, 0.9).tolist() == [1, 0, 3, 2]
+    overlap = box_overlap(candidates.boxes, candidates.boxes)
+    assert suppress(candidates, overlap, 0.5).tolist() == [1, 3, 2]
+    assert suppress(candidates, overlap, 0.9).tolist() == [1, 0, 3, 2]
 
 
 def test_suppress__what_a_dropped_one_overlaps_is_kept():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [3.0, 0.0, 13.0, 10.0], [6.0, 0.0, 16.0, 10.0]])
     candidates = Candidates(torch.zeros(3, dtype=torch.long), boxes, torch.tensor([0.9, 0.8, 0.7]))
-    assert suppress(candidates, 0.5).tolist() == [0, 2]
+    assert suppress(candidates, box_overlap(boxes, boxes), 0.5).tolist() == [0, 2]
+
+
+def test_followed__only_where_nobody_is_yet():
+    here, there = [0.0, 0.0, 10.0, 10.0], [50.0, 0.0, 60.0, 10.0]
+    candidates = Candidates(torch.tensor([1]), torch.tensor([here]), torch.tensor([0.8]))
+    found = followed(candidates, torch.tensor([here, there]), 3)
+    assert sorted(zip(found.frame.tolist(), found.boxes[:, 0].tolist(), strict=True)) == [
+        (0, 0.0), (0, 50.0), (1, 50.0), (2, 0.0), (2, 50.0)
+    ]  # fmt: skip
+    assert followed(nobody(), torch.zeros(0, 4), 3).frame.tolist() == []
 
 
 def test_box_overlap__literal_and_without_area():

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from marey.core import Boxes, Detections2D, Image, InputError, Keypoints2D, ShapeError, skeleton
 from marey.detect.trunk_crops import crop_squares, letterbox, whole_squares
-from marey.detect.trunk_look import Look, joined_looks, read_look
+from marey.detect.trunk_look import Look, joined_looks, merged_with_mirrored, read_look, similarity
 from marey.detect.trunk_network import Precision, TrunkRunner
-from marey.detect.trunk_search import Candidates, joined, nobody, read_centers, suppress
+from marey.detect.trunk_search import Candidates, box_overlap, followed, joined, nobody, read_centers, suppress
 from marey.io.weights import load_weights, read_card
 from marey.nn.trunk import KEYPOINTS, MULTIPLE, Trunk, TrunkConfig
 
@@ -71,9 +71,13 @@ class SearchSettings:
     least_score: float = 0.3
     """Of a person, see `marey.detect.trunk_look.certainty`; half of that suffices for a second look."""
     most_overlap: float = 0.5
-    """Intersection over union of two people's boxes above which the worse one is dropped."""
+    """Intersection over union of two people's boxes, or similarity of their keypoints, above which the worse one is
+    dropped."""
     most_people: int = 20
     """In one image, the best ones."""
+    following: bool = True
+    """Whoever is found is looked for in the same place in the frames around, too. What is found in a frame then depends
+    on these, but nobody is there who is not seen there."""
 
     def __post_init__(self) -> None:
         sides = (*self.sides, *(() if self.small_side is None else (self.small_side,)))
@@ -86,7 +90,6 @@ class MareyPose:
 
     The score of a keypoint is its probability of being visible; keypoints that others or the person's own body cover
     are found as well, with a covariance that says how uncertain that is. What lies outside of the image is missing.
-    Images are judged by themselves.
     """
 
     name = "marey"
@@ -129,28 +132,39 @@ class MareyPose:
         Raises:
             ShapeError: a frame is no image (H, W, 3) of 8 bits, or there are fewer rows of boxes than frames.
         """
-        remaining = iter(frames)
+        remaining, earlier = iter(frames), torch.zeros(0, 4)
         for start in count(0, self._frames_at_once):
             images = [_checked(image) for image in islice(remaining, self._frames_at_once)]
             if not images:
                 return
             if boxes is None:
-                first = self._look(images, self._candidates(images))
-                likely = self._best(first, self._search.least_score / 2)
-                seen = self._best(self._look(images, likely.candidates), self._search.least_score)
+                seen = self._find(images, earlier)
+                earlier = seen.candidates.boxes[seen.candidates.frame == len(images) - 1]
             else:
                 given = _given(boxes, start, len(images))
-                seen = self._look(images, given)._replace(candidates=given)
+                seen = self._look(images, given, mirrored=True)._replace(candidates=given)
             for number, image in enumerate(images):
                 yield self._detections(seen.pick(seen.candidates.frame == number), image)
 
-    def _candidates(self, images: Sequence[Image]) -> Candidates:
-        """Who may be in the images, by looking at all of each."""
-        found = self._searched(images, range(len(images)), self._search.sides)
-        lonely = [number for number in range(len(images)) if not (found.frame == number).any()]
-        if lonely and self._search.small_side is not None:
-            found = joined([found, self._searched(images, lonely, (self._search.small_side,))])
-        return found.pick(suppress(found, self._search.most_overlap))
+    def _find(self, images: Sequence[Image], earlier: Tensor) -> Look:
+        """Everybody in the images; in the one before them people were in the boxes `earlier` (P, 4)."""
+        settings, numbers = self._search, range(len(images))
+        likely = self._glance(images, numbers, settings.sides)
+        lonely = [number for number in numbers if not (likely.frame == number).any()]
+        if lonely and settings.small_side is not None:
+            likely = joined([likely, self._glance(images, lonely, (settings.small_side,))])
+        if settings.following:
+            sure = likely.pick(likely.score > settings.least_score)
+            anywhen = sure._replace(frame=torch.zeros_like(sure.frame))
+            places = sure.boxes[suppress(anywhen, box_overlap(sure.boxes, sure.boxes), settings.most_overlap)]
+            likely = joined([likely, followed(likely, torch.cat((earlier, places)), len(images))])
+        return self._best(self._look(images, likely, mirrored=True), settings.least_score)
+
+    def _glance(self, images: Sequence[Image], chosen: Sequence[int], sides: Sequence[int]) -> Candidates:
+        """Who may well be in some of the images, by looking at all of each."""
+        found = self._searched(images, chosen, sides)
+        found = found.pick(suppress(found, box_overlap(found.boxes, found.boxes), self._search.most_overlap))
+        return self._best(self._look(images, found), self._search.least_score / 2).candidates
 
     def _searched(self, images: Sequence[Image], chosen: Sequence[int], sides: Sequence[int]) -> Candidates:
         settings = self._search
@@ -165,28 +179,29 @@ class MareyPose:
                 found.append(Candidates(torch.tensor(group)[local.frame.cpu()], boxes, local.score.cpu()))
         return joined(found)
 
-    def _look(self, images: Sequence[Image], candidates: Candidates) -> Look:
-        """Look closely at each candidate."""
+    def _look(self, images: Sequence[Image], candidates: Candidates, *, mirrored: bool = False) -> Look:
+        """Look closely at each candidate; also at their mirror images, which takes twice as long and is better."""
+        candidates = candidates.pick(candidates.frame.argsort(stable=True))
         squares = person_squares(candidates.boxes).double()
         crops = [np.zeros((0, SIDE, SIDE, 3), np.uint8)]
-        order = candidates.frame.argsort(stable=True)
-        for number in sorted(set(candidates.frame.tolist())):
-            mine = order[candidates.frame[order] == number]
-            image = images[number]
+        for number, image in enumerate(images):
+            mine = candidates.frame == number
             squares[mine] = whole_squares(squares[mine], (image.shape[1], image.shape[0]))
             crops.append(crop_squares(image, squares[mine], SIDE))
-        candidates, squares, pictures = candidates.pick(order), squares[order], np.concatenate(crops)
-        parts = [
-            read_look(self._runner(pictures[at : at + _AT_ONCE]), candidates.pick(run), squares[run])
-            for at in range(0, len(pictures), _AT_ONCE)
-            for run in [torch.arange(at, min(at + _AT_ONCE, len(pictures)))]
-        ]
-        return joined_looks(parts)
+        everything, looks = np.concatenate(crops), []
+        for run in torch.arange(len(squares)).split(_AT_ONCE):
+            pictures = everything[run.numpy()]
+            maps = self._runner(pictures)
+            if mirrored:
+                maps = merged_with_mirrored(maps, self._runner(np.ascontiguousarray(pictures[:, :, ::-1])))
+            looks.append(read_look(maps, candidates.pick(run), squares[run]))
+        return joined_looks(looks)
 
     def _best(self, seen: Look, least_score: float) -> Look:
         """Those that are people, each once, the best first."""
         seen = seen.pick(seen.candidates.score > least_score)
-        return seen.pick(suppress(seen.candidates, self._search.most_overlap))
+        overlap = torch.maximum(box_overlap(seen.candidates.boxes, seen.candidates.boxes), similarity(seen))
+        return seen.pick(suppress(seen.candidates, overlap, self._search.most_overlap))
 
     def _detections(self, seen: Look, image: Image) -> Detections2D:
         """Of one frame."""

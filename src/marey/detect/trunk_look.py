@@ -83,6 +83,27 @@ def certainty(covariance: Tensor, seen: Tensor, size: Tensor) -> Tensor:
     return (seen * right).topk(seen.shape[1] // 2, dim=1).values.mean(1)
 
 
+def similarity(look: Look) -> Tensor:
+    """How much people are the same one (M, M) in 0..1: the mean of Gaussians of the distances of their keypoints."""
+    size = (look.candidates.boxes[:, 2:] - look.candidates.boxes[:, :2]).amax(-1)
+    width = _NEAR * torch.minimum(size[:, None], size)[..., None]
+    away = (look.positions[:, None] - look.positions).square().sum(-1)
+    return (-away / (2 * width.square())).exp().mean(-1)
+
+
+def merged_with_mirrored(maps: TrunkMaps, mirrored: TrunkMaps) -> TrunkMaps:
+    """Maps of keypoints, the mean of those of N images and of their mirror images; other maps stay as they are."""
+    swapped = list(skeleton(KEYPOINTS).mirror)
+    # turned around, a deviation is what it was, and the mixed entry of the factor has the other sign
+    sign = maps.factors.new_tensor([1.0, 1.0, -1.0]).repeat(len(swapped))[:, None, None]
+    places = [3 * joint + entry for joint in swapped for entry in range(3)]
+    return maps._replace(
+        heatmaps=(maps.heatmaps + mirrored.heatmaps[:, swapped].flip(-1)) / 2,
+        factors=(maps.factors + sign * mirrored.factors[:, places].flip(-1)) / 2,
+        seen=(maps.seen + mirrored.seen[:, swapped].flip(-1)) / 2,
+    )
+
+
 def joined_looks(parts: Sequence[Look]) -> Look:
     """All in a row; of none, nobody."""
     count = len(skeleton(KEYPOINTS))

@@ -13,6 +13,8 @@ from marey.nn.trunk import STRIDE, TrunkMaps
 
 _NEIGHBOURS = 3
 """Side of the square of the maps in which a centre is the highest one."""
+_SAME_PLACE = 0.3
+"""Intersection over union from which a person who was elsewhere in time need not be looked for."""
 
 
 class Candidates(NamedTuple):
@@ -62,24 +64,34 @@ def read_centers(maps: TrunkMaps, *, least_score: float, most: int) -> Candidate
     return Candidates(frame, boxes, score[frame, rank])
 
 
-def suppress(candidates: Candidates, most_overlap: float) -> Tensor:
+def suppress(candidates: Candidates, overlap: Tensor, most_overlap: float) -> Tensor:
     """Indices of candidates that overlap no better one of the same image too much, best first.
 
     Greedy, over all images at once.
 
     Args:
         candidates: M.
-        most_overlap: intersection over union of boxes.
+        overlap: (M, M) in 0..1.
+        most_overlap: up to which both are kept.
     """
     order = candidates.score.argsort(descending=True, stable=True)
-    boxes, frame = candidates.boxes[order], candidates.frame[order]
-    rivals = (box_overlap(boxes, boxes) > most_overlap) & (frame[:, None] == frame)
-    rivals = rivals.triu(1).cpu()
+    frame = candidates.frame[order]
+    rivals = (overlap[order][:, order] > most_overlap) & (frame[:, None] == frame)
+    rivals = rivals.triu(1)
     kept = torch.ones(len(order), dtype=torch.bool)
     for place in range(len(order)):
         if kept[place]:
             kept &= ~rivals[place]
-    return order[kept.to(order.device)]
+    return order[kept]
+
+
+def followed(candidates: Candidates, places: Tensor, frames: int) -> Candidates:
+    """Candidates at places (P, 4) in every one of so many images where no candidate is already, with score 0."""
+    near = box_overlap(places, candidates.boxes) > _SAME_PLACE
+    frame = torch.arange(frames)
+    taken = (near[:, None] & (candidates.frame == frame[:, None])).any(-1)
+    place, missing = torch.nonzero(~taken, as_tuple=True)
+    return Candidates(missing, places[place], torch.zeros(len(place)))
 
 
 def box_overlap(first: Tensor, second: Tensor) -> Tensor:
