@@ -9,7 +9,7 @@ import torch
 from labelled_set import moments_set, pose_of
 from marey.cli.evaluate import Options, run
 from marey.cli.main import main
-from marey.core import Estimate, InputError, Joints3D
+from marey.core import Estimate, InputError, Joints3D, Requirements
 from marey.core.skeletons import skeleton
 from marey.io.predictions import pose_rows, write_pose_rows
 from marey.metrics.protocols.pw3d import JOINTS
@@ -102,6 +102,8 @@ class Still:
 
     away_mm: float = 0.0
     weights: Path | None = None
+
+    requires = Requirements(views=(1, None), evidence="images", calibration="full", temporal="frame")
 
     def __call__(self, observation):
         samples = (observation.boxes.corners[0, :, 0, 0] - 2).long().tolist()

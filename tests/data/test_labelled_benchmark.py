@@ -106,6 +106,14 @@ def test_options__what_is_not_there(folder, options, message):
         benchmark(folder, **options)
 
 
+def test_labels__lack_samples_that_too_few_views_see(folder):
+    with pytest.warns(UserWarning, match="1 of 6 samples are seen by fewer than 2 of these views, and left out"):
+        rows = LabelledBenchmark(folder, least_views=2).labels("val")
+    assert rows.values["index"].tolist() == [0, 1, 2, 4, 5]  # they keep their numbers
+    with pytest.raises(InputError, match=r"no sample is seen by 2 of the views cam1; choose more of them"):
+        LabelledBenchmark(folder, DataChoice(moments=MomentOptions(views=("1",))), least_views=2)
+
+
 def test_labels__without_joints_there_is_nothing_to_score(tmp_path):
     folder = moments_set(tmp_path / "set", MOMENTS[:1], joints=np.full((1, 17, 3), np.nan))
     with pytest.raises(InputError, match="no sample has 3D joints"):

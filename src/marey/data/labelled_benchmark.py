@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -74,6 +75,7 @@ class LabelledBenchmark:
     Args:
         folder: With `labels.npz`; paths of pictures begin there.
         choice: Of samples and views.
+        least_views: Samples that fewer of the chosen views see are left out, with a warning.
 
     Raises:
         InputError: the labels have no such split or view, or no sample has 3D joints.
@@ -82,7 +84,9 @@ class LabelledBenchmark:
         FormatError: the labels are damaged.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], choice: DataChoice | None = None) -> None:
+    def __init__(
+        self, folder: str | os.PathLike[str], choice: DataChoice | None = None, *, least_views: int = 1
+    ) -> None:
         self.folder, self.choice = Path(folder), choice or DataChoice()
         self._whole = read_labels(self.folder / LABELS)
         table = moment_table(self._whole, self.choice.moments)
@@ -90,7 +94,16 @@ class LabelledBenchmark:
         kept = _scored(rows, ROOTS.get(rows.benchmark.partition(" ")[0]))
         if not kept.any():
             raise InputError(f"{self.folder / LABELS}: no sample has 3D joints to be scored against")
-        self.table, self._rows = table[kept], rows[kept]
+        seen = (table.rows >= 0).sum(1) >= least_views
+        if not seen[kept].any():
+            raise InputError(
+                f"{self.folder / LABELS}: no sample is seen by {least_views} of the views {', '.join(table.views)}; "
+                "choose more of them"
+            )
+        if not seen[kept].all():
+            left = f"{(~seen[kept]).sum()} of {kept.sum()} samples"
+            warnings.warn(f"{left} are seen by fewer than {least_views} of these views, and left out", stacklevel=2)
+        self.table, self._rows = table[kept & seen], rows[kept & seen]
 
     @property
     def name(self) -> str:

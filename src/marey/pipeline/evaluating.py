@@ -112,12 +112,12 @@ def evaluate_method(
         MissingAssetError: there is no such data set, or it has no pictures.
     """
     estimator = made_estimator(method, changes)
-    ruler, protocols = _ruler(benchmark, choice)
+    ruler, protocols = _ruler(benchmark, choice, least_views=estimator.requires.views[0])
     if unknown := [name for name in cells if name not in ruler.cells]:
         raise InputError(f"cell: no {', '.join(unknown)} in {benchmark}; there are: {', '.join(ruler.cells)}")
     settings = {"method": method, "torch": torch.__version__, "estimator": _settings(estimator)}
     if isinstance(ruler, LabelledBenchmark):
-        settings["data"] = _settings(ruler.choice)
+        settings["data"] = {**_settings(ruler.choice), "least_views": estimator.requires.views[0]}
     folder, found = check_writable(out), dict[str, CellResult]()
     for cell in cells or ruler.cells:
         try:
@@ -163,14 +163,14 @@ def made_estimator(method: str, changes: Sequence[str] = ()) -> Estimator:
     return made
 
 
-def _ruler(name: str, choice: DataChoice | None) -> tuple[Benchmark, tuple[str, ...]]:
+def _ruler(name: str, choice: DataChoice | None, *, least_views: int) -> tuple[Benchmark, tuple[str, ...]]:
     """What is measured on, and by which protocols."""
     if name not in BENCHMARKS:
         try:
             folder = prepared_folder(name)
         except MissingAssetError as error:
             raise MissingAssetError(f"{error}. Benchmarks of their own: {', '.join(BENCHMARKS)}") from None
-        ruler = LabelledBenchmark(folder, choice)
+        ruler = LabelledBenchmark(folder, choice, least_views=least_views)
         return ruler, DATA_PROTOCOLS.get(ruler.name, OWN_PROTOCOLS)
     if choice is not None and choice != DataChoice():
         raise InputError(f"{name}: split, views and centers are those of a data set; this benchmark has cells instead")
