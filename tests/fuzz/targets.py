@@ -19,6 +19,7 @@ from fuzz.mutations import mutate_archive
 from fuzz.runner import Target
 from marey.core import FormatError
 from marey.data.labels import read_labels, rows_to_score, with_keypoints
+from marey.data.prepare.cmu_frames import read_frame_lists
 from marey.data.render_sources import read_render_poses
 from marey.io.amass import read_amass_npz
 from marey.io.asf_amc import read_asf_amc
@@ -488,6 +489,13 @@ READERS = (
         files={"b.json": b'{"a/b.jpg": [[1.0, 2, 3.5, 4e0, 0.5], [5, 6, 7, 8, 1]], "c.jpg": []}'},
     ),
     Target(name="Human3.6M labels", read=read_h36m_labels, files={"h.npy": _h36m_labels()}),
+    Target(
+        name="CMU Panoptic frames",
+        read=read_frame_lists,
+        files={
+            "f.yaml": b"train:\n  - 171204_pose1:\n    - [300, 4100]\n    - [4800, 8900]\nval:\n  - b:\n    - [0, 9]\n"
+        },
+    ),
     Target(
         name="render poses",
         read=_read_render_poses,
