@@ -200,6 +200,11 @@ def _read_metrabs(path: Path) -> object:
     return read_metrabs_predictions(path, "h36m")
 
 
+def _triangulation_with_views() -> dict[str, object]:
+    poses = {"keypoints_3d": np.zeros((1, 16, 3), np.float32), "indexes": np.array([1])}
+    return {**poses, "keypoints_2d": np.zeros((1, 2, 16, 2)), "confidences": np.ones((1, 2, 16)).tolist()}
+
+
 def _read_triangulation(path: Path) -> object:
     return read_triangulation_results(path, pose_rows(sequence=["a", "a"], frame=[0, 1]))
 
@@ -450,6 +455,7 @@ READERS = (
         name="Learnable Triangulation results",
         read=_read_triangulation,
         files={"r.pkl": pickle.dumps({"keypoints_3d": np.zeros((2, 17, 3), np.float32), "indexes": np.array([1, 0])})},
+        variants=(pickle.dumps(_triangulation_with_views()),),
     ),
     Target(
         name="3DPW predictions",

@@ -78,8 +78,7 @@ class LabelledBenchmark:
         least_views: Samples that fewer of the chosen views see are left out, with a warning.
 
     Raises:
-        InputError: the labels have no such split or view, or no sample has 3D joints.
-        MissingAssetError: there are no labels.
+        InputError: there are no labels, or none of the split, the views or with 3D joints, or no pictures.
         CalibrationError: it has no cameras with places in the world.
         FormatError: the labels are damaged.
     """
