@@ -24,6 +24,8 @@ class Options:
     """None: as the file's ending tells, .onnx or .pt2."""
     recipe: str | None = None
     """Which network of the method; a wrong name lists them. None: its first."""
+    weights: Path | None = None
+    """An official checkpoint (.pth) or a folder of `marey train`, for methods with weights. None: what is shipped."""
     opset: int = OPSET
     """Version of ONNX's standard operators."""
     tolerance: float = TOLERANCE
@@ -33,7 +35,8 @@ class Options:
 def run(options: Options) -> None:
     """Export, and say what the file takes and gives."""
     chosen = ExportOptions(format=_format(options), opset=options.opset, tolerance=options.tolerance)
-    print("\n".join(_told(export_method(options.method, options.out, recipe=options.recipe, options=chosen))))
+    made = export_method(options.method, options.out, recipe=options.recipe, weights=options.weights, options=chosen)
+    print("\n".join(_told(made)))
 
 
 def _format(options: Options) -> ExportFormat:

@@ -266,8 +266,8 @@ class TrunkVolumetric(nn.Module):
     ) -> VolumetricOutput:
         """Estimate joints of images (B, V, 3, H, W), red green blue in 0..1, otherwise as `VolumetricNet`."""
         check_views(images, projections, least_views=1, method="volumetric")
-        if centers.shape != (len(images), 3):
-            raise ShapeError(f"centers: expected {(len(images), 3)}, got {tuple(centers.shape)}")
+        if centers.shape != (images.shape[0], 3):
+            raise ShapeError(f"centers: expected {(images.shape[0], 3)}, got {tuple(centers.shape)}")
         grid = volume_grid(self.head.config, centers.to(images.dtype), turns)
         output: VolumetricOutput = self.head(looked_at(self.trunk, images), projections, grid)
         return output
