@@ -113,7 +113,7 @@ class People:
             pictures = [next(reader, None) for reader in readers]
             read = [picture for picture in pictures if picture is not None]
             if len(read) < len(pictures):
-                view = pictures.index(None)
+                view = [picture is None for picture in pictures].index(True)
                 raise InputError(
                     f"view {view}: its images end at frame {self.start + frame} of {self.start + count}; ask for fewer "
                     "frames"

@@ -251,9 +251,9 @@ def _refuse(path: Path, **given: str | None) -> None:
 
 def _shipped(kind: Kind) -> LoadedNetwork:
     """The network with the weights in the package."""
-    folder = SHIPPED / kind
     if kind == "ransac":  # learns nothing beyond the trunk
-        return trunk_network(kind, _on_trunk(kind, {}, str(folder)), source="the shipped trunk")
+        return trunk_network(kind, _on_trunk(kind, {}, "ransac"), source="the shipped trunk")
+    folder = SHIPPED / kind
     if not folder.joinpath(CARD).is_file():
         raise MissingAssetError(
             f"{folder}: this installation has no weights for the method '{kind}'; install the package again, or name "
@@ -265,8 +265,8 @@ def _shipped(kind: Kind) -> LoadedNetwork:
 def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
     """The network of a folder of weights, made as its card says."""
     card = read_card(folder)
-    told: Any = card.get(ENTRY) or (card.get("data") or {}).get(ENTRY)
     try:
+        told = card.get(ENTRY) or (card.get("data") or {}).get(ENTRY) or _told_of_head(card)
         if told["kind"] != kind:
             raise InputError(f"{folder}: weights of the method '{told['kind']}', not of '{kind}'; use that method")
         make = _on_trunk if told["on"] == "trunk" else _alone
@@ -279,13 +279,21 @@ def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
             up=told["up"],
             source=str(folder),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(
             f"{folder}: not the weights of a network of triangulation: its {CARD} lacks what was expected ({error})"
         ) from error
     load_weights(network.learned, folder)
     network.module.eval().requires_grad_(False)
     return network
+
+
+def _told_of_head(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What `describe` would have said of a head on the trunk, from the settings that it was trained with."""
+    settings = dict(card["network"])
+    kind = {"algebraic-head-config": "algebraic", "volumetric-head-config": "volumetric"}[settings.pop("kind")]
+    usual = trunk_network("ransac", nn.Identity())
+    return {**describe(usual), "kind": kind, "on": "trunk", "network": settings}
 
 
 def _alone(kind: Kind, settings: Mapping[str, Any], where: str) -> nn.Module:
