@@ -2,6 +2,7 @@
 
 import pickle
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,20 @@ def test_predicted_centers__stay_right_when_samples_are_left_out(published):
     assert len(kept) < 9
     assert not {9.0, 10.0, 11.0} & set(kept.tolist())  # S9 Waiting-1
     np.testing.assert_array_equal(predicted_centers(samples, thinned, published)[:, 2], (kept - 6) / 8)
+
+
+def test_frames__of_a_list_say_what_trains(published):
+    (published / "frames.yaml").write_text(
+        "train:\n- S9/Eating-1:\n  - [0, 1]\n  - [2, 3]\nval:\n- S11/Waiting-1:\n  - [1, 3]\n", encoding="utf-8"
+    )
+    listed = open_split(replace(TRAIN, frames="frames.yaml"), published, joints=())
+    assert listed.joints[:, 0, 2].tolist() == [6, 8]
+    held_out = open_split(replace(VALIDATION, frames="frames.yaml"), published, joints=())
+    assert held_out.joints[:, 0, 2].tolist() == [16, 17]
+    with pytest.raises(InputError, match="frames: no image of h36m is listed"):  # the fork's own, known by name
+        open_split(replace(TRAIN, frames="elsewhere/cmu_frames.yaml"), published, joints=())
+    with pytest.raises(MissingAssetError, match="list of frames: expected "):
+        open_split(replace(TRAIN, frames="absent.yaml"), published, joints=())
 
 
 def test_errors__name_the_file_and_what_to_do(published, tmp_path):

@@ -275,6 +275,7 @@ def test_cmu__is_read(tmp_path):
     assert (recipe.batch, recipe.validation_batch, recipe.validation_samples) == (1, 5, 2000)
     assert (recipe.use_gt_pelvis, recipe.up, recipe.base_joint) == (True, "-y", "neck")
     assert recipe.train.images == "./data/cmupanoptic"
+    assert recipe.train.frames == recipe.validation.frames == "./experiments/cmupanoptic/cmu_frames.yaml"
     assert recipe.train.samples.cameras == ("0", "3", "7", "10", "15", "19")
     assert recipe.train.samples.ignore_cameras == ("22", "23", "25", "26", "29")
     assert recipe.validation.samples.cameras == ("2", "5", "13")
@@ -333,7 +334,6 @@ def test_optional_keys__are_taken_over(tmp_path):
         ("image_shape: [384, 384]", "image_shape: [384]", "image_shape: expected height and width in pixels"),
         ("vis_freq: 1000", "vis_freq: 1000\ndebug_mode: true", "debug_mode: training knows no such switch"),
         ("vis_freq: 1000", "vis_freq: 1000\nsave_extra_data: true", "save_extra_data: training knows no such switch"),
-        ("  lr: 0.0001", "  lr: 0.0001\n  frames_split_file: mine.yaml", "opt.frames_split_file: only the fork's"),
         (
             "    scale_bbox: 1.0\n",
             "    scale_bbox: 1.0\n    ignore_cameras: [7]\n",

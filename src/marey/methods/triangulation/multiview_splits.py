@@ -16,6 +16,7 @@ from marey.data.labels import Labels, read_labels
 from marey.data.labels.joining import with_skeleton
 from marey.data.multiview import MultiViewLabels, MultiViewOptions
 from marey.data.prepare.cmu import read_published_cmu_labels
+from marey.data.prepare.cmu_frames import FORK, FrameLists, read_frame_lists, with_frame_lists
 from marey.data.prepare.cmu_sequences import camera_id
 from marey.data.prepare.h36m_published import dataset_rows, moment_rows, read_published_labels, trial_of_sequence
 from marey.io.h36m_labels import read_h36m_labels
@@ -26,6 +27,8 @@ from marey.methods.triangulation.recipe import SplitOptions
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
+FORK_FRAMES = "cmu_frames.yaml"
+"""A list of frames that is known without its file."""
 _PUBLISHED = ".npy"
 
 
@@ -61,6 +64,8 @@ def open_split(
     hint = "pass the folder that marey data wrote with --data, or name the file in 'labels'"
     path = find_file(options.labels, data, what="labels", hint=hint)
     labels = _read(path, options)
+    if options.frames:
+        labels = with_frame_lists(labels, _frame_lists(options.frames, data))
     split = next((name for name in options.splits if (labels.split == name).any()), None)
     if split is None:
         there = ", ".join(np.unique(labels.split).tolist()) or "none"
@@ -124,6 +129,16 @@ def _read(path: Path, options: SplitOptions) -> Labels:
             return read_published_cmu_labels(path)
         except FormatError as other:
             raise FormatError(f"{error}; nor the fork's for CMU Panoptic: {other}") from other
+
+
+def _frame_lists(path: str, data: Path | None) -> FrameLists:
+    try:
+        found = find_file(path, data, what="list of frames", hint="see 'frames'")
+    except MissingAssetError:
+        if Path(path).name == FORK_FRAMES:
+            return FORK
+        raise
+    return read_frame_lists(found)
 
 
 def _with_joints(labels: Labels, joints: Sequence[str], centers: Sequence[str]) -> Labels:

@@ -45,6 +45,9 @@ class SplitOptions:
     """Folder at which the labels' paths of images begin; empty: that of `labels`."""
     splits: tuple[str, ...] = ("train",)
     """The first of these that the labels have is used: Human3.6M's have no `validation`, only `test`."""
+    frames: str = ""
+    """List of frames (YAML) that says which train and which validate, as the fork for CMU Panoptic has one: its own,
+    `cmu_frames.yaml`, need not be there. Empty: the labels' splits."""
     pelvis: str = ""
     """Predictions whose pelvis, or middle of the hips, the cuboids are put about: rows of poses as marey writes them
     (.npz), or `results.pkl` of the original program."""

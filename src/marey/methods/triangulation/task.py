@@ -262,7 +262,7 @@ def _network(recipe: TriangulationRecipe, data: Path | None) -> tuple[AlgebraicN
         return official, {"weights": recipe.weights}
     if not recipe.init_backbone:
         return network, {}
-    hint = "download it as docs/howto/prepare_data.md says, or set init_backbone=false to begin with random weights"
+    hint = "the original program's page links them; or set init_backbone=false to begin with random weights"
     path = find_file(recipe.backbone_weights, data, what="weights of the backbone", hint=hint)
     found = load_backbone(network.backbone, path)
     told = {"loaded": len(found.loaded), "partly": list(found.partly), "missing": len(found.missing)}

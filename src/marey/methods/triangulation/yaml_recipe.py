@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Literal
 
 from marey.core import skeleton
@@ -63,7 +62,6 @@ _UNITS = {"human36m": 1000.0, "mpii": 1000.0, "coco": 100.0, "cmu": 100.0}
 """Of the labels in a metre: COCO's joints are those of the authors' setting for CMU Panoptic."""
 _UP: Mapping[str, Literal["z", "-y"]] = {"human36m": "z", "mpii": "z", "coco": "-y", "cmu": "-y"}
 """The axis of the labels' world that points up."""
-_FRAMES = "cmu_frames.yaml"
 
 
 def read_yaml_recipe(path: str | os.PathLike[str]) -> tuple[str, TriangulationRecipe]:
@@ -88,15 +86,15 @@ def read_yaml_recipe(path: str | os.PathLike[str]) -> tuple[str, TriangulationRe
     network = _network(model, joints=joints, per_metre=_UNITS[data_kind])
     volumetric = isinstance(network, VolumetricConfig)
     weights, backbone, batch = _checkpoint(model), model.table("backbone"), opt.count("batch_size")
-    size = _image_shape(file)
+    size, frames = _image_shape(file), opt.text("frames_split_file")
     recipe = TriangulationRecipe(
         network=network,
         joints=joints,
         init_backbone=backbone.truth("init_weights", False),
         backbone_weights=backbone.text("checkpoint"),
         weights=weights,
-        train=_train(dataset.table("train"), size, data_kind),
-        validation=_validation(dataset.table("val"), size, data_kind),
+        train=replace(_train(dataset.table("train"), size, data_kind), frames=frames),
+        validation=replace(_validation(dataset.table("val"), size, data_kind), frames=frames),
         validation_samples=opt.count_or_none("n_objects_per_epoch_val"),
         batch=batch,
         validation_batch=opt.count("val_batch_size", batch),
@@ -121,11 +119,6 @@ def _refuse_switches(file: Table) -> None:
     for key in ("debug_mode", "save_extra_data"):
         if file.truth(key, False):
             raise file.refused(key, "training knows no such switch; set it to false or leave it out")
-    opt = file.table("opt")
-    if PurePath(opt.text("frames_split_file", _FRAMES)).name != _FRAMES:
-        raise opt.refused(
-            "frames_split_file", f"only the fork's {_FRAMES} is known; choose frames when the data are prepared"
-        )
 
 
 def _network(model: Table, *, joints: tuple[str, ...], per_metre: float) -> AlgebraicConfig | VolumetricConfig:
