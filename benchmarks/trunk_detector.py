@@ -3,10 +3,11 @@
     python benchmarks/trunk_detector.py --out FILE [--data FOLDER] [--pictures FOLDER] [--smoke]
 
 `pictures`: photographs, and frames spread over videos of six places. Neither detector is the truth. `recall` is the
-share of MediaPipe's people whose box one of ours overlaps by half or more (intersection over union; MediaPipe has no
-boxes, so both are the ones around the 19 joints that both know, within the picture). Of these, `median_distance_share`
-is the median distance of the joints that MediaPipe takes for visible (0.5 or more) from ours, in heights of its box,
-and `median_distance_px` in pixels. `per_frame` counts the people found, where there is one, or on `sports2d` two.
+share of MediaPipe's people whose box one of ours overlaps by half or more (intersection over union, within the picture;
+MediaPipe says no boxes: it is the one around its joints, a twentieth larger on each side). Of these,
+`median_distance_share` is the median distance of the joints that MediaPipe takes for visible (0.5 or more) from ours,
+in heights of its box, and `median_distance_px` in pixels. `per_frame` counts the people found, where there is one, or
+on the street two.
 
 `balancing`: 50 frames of four calibrated cameras, estimated with nothing but the package; the mean distance of 17
 joints from another tool's triangulation of OpenPose's keypoints, as in `mediapipe_balancing.py`. `time` is that of one
@@ -143,27 +144,32 @@ def score(pictures: list[Seen]) -> dict[str, float]:
 
 def compare(picture: Seen) -> tuple[Tensor, float] | None:
     """Distances (J,) of the joints that MediaPipe takes for visible, and its box's height; None: it is not found."""
-    height, width = picture.image.shape[:2]
-    mine, other = (common(each, (width, height)) for each in (picture.ours, picture.theirs))
-    if not len(mine[0]) or not len(other[0]):
+    size = picture.image.shape[1], picture.image.shape[0]
+    other = picture.theirs.keypoints
+    if picture.ours.boxes is None or not picture.ours.batch_shape[0] or not len(other.positions):
         return None
-    overlap, best = box_overlap(mine[1], other[1])[:, 0].max(0)
+    theirs = around(other.positions, size)
+    overlap, best = box_overlap(within(picture.ours.boxes.corners, size), theirs)[:, 0].max(0)
     if overlap < 0.5:
         return None
-    visible = other[2][0] >= VISIBLE
-    away = (mine[0][best] - other[0][0])[visible].norm(dim=-1)
-    return away.nan_to_num(nan=1e4), float(other[1][0, 3] - other[1][0, 1])
+    names = other.skeleton.indices(SHARED)
+    mine = picture.ours.keypoints.positions[best, picture.ours.keypoints.skeleton.indices(SHARED)]
+    visible = other.score[0, names] >= VISIBLE
+    away = (mine - other.positions[0, names])[visible].norm(dim=-1)
+    return away.nan_to_num(nan=1e4), float(theirs[0, 3] - theirs[0, 1])
 
 
-def common(found: Detections2D, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of P people the shared joints (P, J, 2), boxes (P, 4) around them in the picture, and scores (P, J)."""
-    names = found.keypoints.skeleton.indices(SHARED)
-    joints, score = found.keypoints.positions[:, names], found.keypoints.score[:, names]
-    limit = torch.tensor(size) - 1.0
-    inside = torch.minimum(joints.clamp_min(0.0), limit)
-    low = inside.nan_to_num(nan=torch.inf).amin(1)
-    high = inside.nan_to_num(nan=-torch.inf).amax(1)
-    return joints, torch.cat((low, high), -1), score
+def around(joints: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (P, 4) around joints (P, J, 2), a twentieth larger on each side, within a picture of `size`."""
+    low, high = joints.amin(1), joints.amax(1)
+    beyond = 0.05 * (high - low).amax(-1, keepdim=True)
+    return within(torch.cat((low - beyond, high + beyond), -1), size)
+
+
+def within(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (P, 4) cut to a picture."""
+    limit = torch.tensor(size * 2) - 0.5
+    return torch.minimum(boxes.clamp_min(-0.5), limit)
 
 
 def balancing(data: Path, frames: int) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from marey.detect.trunk_look import (
     Look,
     certainty,
     joined_looks,
-    keypoint_boxes,
     merged_with_mirrored,
     read_look,
     similarity,
@@ -49,13 +48,20 @@ def test_read_look__in_pixels_of_the_image():
     torch.testing.assert_close(look.covariance[0, 5], expected)
 
 
-def test_keypoint_boxes__around_those_that_are_seen():
-    positions = torch.tensor([[[10.0, 20.0], [30.0, 20.0], [10.0, 60.0], [20.0, 60.0], [500.0, 7.0]]])
-    seen = torch.tensor([[0.9, 0.5, 0.4, 0.6, 0.1]])
-    torch.testing.assert_close(keypoint_boxes(positions, seen), torch.tensor([[8.0, 18.0, 32.0, 62.0]]))
-    hardly = torch.tensor([[0.9, 0.5, 0.4, 0.2, 0.1]])
-    # 490 pixels wide: 24.5 beyond the keypoints on each side
-    torch.testing.assert_close(keypoint_boxes(positions, hardly), torch.tensor([[-14.5, -17.5, 524.5, 84.5]]))
+def test_read_look__the_centre_near_the_own_box_counts_even_if_another_is_higher():
+    maps = flat_maps(1)
+    maps.centers[0, 2, 2], maps.centers[0, 6, 6] = 0.0, 5.0
+    square = torch.tensor([[-0.5, -0.5, 31.5, 31.5]]).double()
+    look = read_look(maps, one([5.0, 5.0, 13.0, 15.0]), square)
+    torch.testing.assert_close(look.candidates.boxes, torch.tensor([[5.5, 5.5, 13.5, 13.5]]))
+    far = read_look(maps, one([22.0, 22.0, 30.0, 30.0]), square)
+    torch.testing.assert_close(far.candidates.boxes, torch.tensor([[21.5, 21.5, 29.5, 29.5]]))
+
+
+def test_read_look__a_box_whose_middle_is_outside_of_the_crop():
+    look = read_look(flat_maps(1), one([90.0, 5.0, 120.0, 20.0]), torch.tensor([[-0.5, -0.5, 31.5, 31.5]]).double())
+    assert look.candidates.boxes.isfinite().all()
+    assert 0 <= look.candidates.score < 1
 
 
 def test_certainty__share_of_the_surer_half_that_is_visible_and_right():

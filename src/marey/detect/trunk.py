@@ -2,7 +2,7 @@
 
 The network (`marey.nn.trunk`) looks three times. At the whole image, made small at several scales, it says where people
 may be; at a crop of each of them it says where their keypoints are and how surely, from which it follows whether there
-is anybody; and once more at a crop around these keypoints. It was trained on synthetic pictures alone; its card says
+is anybody; and once more at a crop that fits better. It was trained on synthetic pictures alone; its card says
 what it is worth.
 """
 

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 from marey.core import skeleton
-from marey.detect.trunk_crops import to_image
-from marey.detect.trunk_search import Candidates, joined, nobody
+from marey.detect.trunk_crops import to_crop, to_image
+from marey.detect.trunk_search import Candidates, boxes_at, joined, nobody
 from marey.nn.trunk import KEYPOINTS, STRIDE, TrunkMaps, read_keypoints
 
-_AROUND = 0.05
-"""By how much a body reaches beyond its keypoints on each side, in the longer side of the box around them."""
-_LEAST_SEEN = 0.3
-"""Probability of being visible from which a keypoint counts for the box."""
-_LEAST_KEYPOINTS = 4
+_REACH = 0.2
+"""Shares of a box's sides by which its middle may be off, in the whole image against the crop."""
 _NEAR = 0.1
 """In the longer side of the box: a keypoint that errs by less is right."""
 
@@ -26,7 +23,7 @@ class Look(NamedTuple):
     """What crops of M candidates show, on the CPU."""
 
     candidates: Candidates
-    """With the boxes around the keypoints, and a score: see `certainty`."""
+    """With the boxes that the crops say, and a score: see `certainty`."""
     positions: Tensor
     """(M, K, 2) pixels of the image."""
     covariance: Tensor
@@ -52,19 +49,11 @@ def read_look(maps: TrunkMaps, candidates: Candidates, squares: Tensor) -> Look:
     scale = ((squares[:, 2:] - squares[:, :2]) / side).float()
     positions, seen = to_image(found.positions.cpu(), squares, side), found.seen.sigmoid().cpu()
     covariance = found.covariance.cpu() * (scale[:, :, None] * scale[:, None, :])[:, None]
-    boxes = keypoint_boxes(positions, seen)
+    place = _own_center(maps.centers, candidates.boxes, squares)
+    local = boxes_at(maps, torch.arange(len(place), device=place.device), place).cpu()
+    boxes = to_image(local.view(-1, 2, 2), squares, side).flatten(1)
     score = certainty(covariance, seen, (boxes[:, 2:] - boxes[:, :2]).amax(-1))
     return Look(Candidates(candidates.frame, boxes, score), positions, covariance, seen)
-
-
-def keypoint_boxes(positions: Tensor, seen: Tensor) -> Tensor:
-    """Boxes (M, 4) of people around their keypoints (M, K, 2) that are seen (M, K); around all where hardly one is."""
-    enough = (seen > _LEAST_SEEN).sum(-1, keepdim=True) >= _LEAST_KEYPOINTS
-    counted = ((seen > _LEAST_SEEN) | ~enough)[..., None]
-    low = torch.where(counted, positions, torch.inf).amin(1)
-    high = torch.where(counted, positions, -torch.inf).amax(1)
-    beyond = _AROUND * (high - low).amax(-1, keepdim=True)
-    return torch.cat((low - beyond, high + beyond), -1)
 
 
 def certainty(covariance: Tensor, seen: Tensor, size: Tensor) -> Tensor:
@@ -110,3 +99,25 @@ def joined_looks(parts: Sequence[Look]) -> Look:
     parts = [Look(nobody(), torch.zeros(0, count, 2), torch.zeros(0, count, 2, 2), torch.zeros(0, count)), *parts]
     candidates, positions, covariance, score = zip(*parts, strict=True)
     return Look(joined(candidates), torch.cat(positions), torch.cat(covariance), torch.cat(score))
+
+
+def _own_center(centers: Tensor, boxes: Tensor, squares: Tensor) -> Tensor:
+    """Place in the flattened map of the centre (M,) that belongs to the box that each crop was made for.
+
+    The highest within `_REACH` of the box's sides from the middle of the box.
+
+    Args:
+        centers: (M, h, w) logits.
+        boxes: (M, 4) in the image.
+        squares: (M, 4).
+    """
+    height, width = centers.shape[-2:]
+    local = (to_crop(boxes.view(-1, 2, 2), squares, width * STRIDE) + 0.5) / STRIDE - 0.5
+    local = local.to(centers)
+    limit = torch.tensor([width - 1, height - 1], device=centers.device)
+    middle = torch.minimum(local.mean(1).clamp_min(0.0), limit)
+    reach = ((local[:, 1] - local[:, 0]) * _REACH).clamp_min(1.0)
+    across = (torch.arange(width, device=centers.device) - middle[:, :1]).abs() <= reach[:, :1]
+    down = (torch.arange(height, device=centers.device) - middle[:, 1:]).abs() <= reach[:, 1:]
+    near = torch.where(down[:, :, None] & across[:, None], centers, -torch.inf)
+    return near.flatten(1).argmax(1)

@@ -58,10 +58,15 @@ def read_centers(maps: TrunkMaps, *, least_score: float, most: int) -> Candidate
     score, place = peaks.topk(min(most, height * width), dim=1)
     frame, rank = torch.nonzero(score > least_score, as_tuple=True)
     place = place[frame, rank]
+    return Candidates(frame, boxes_at(maps, frame, place), score[frame, rank])
+
+
+def boxes_at(maps: TrunkMaps, frame: Tensor, place: Tensor) -> Tensor:
+    """Boxes (M, 4) that images (M,) say are around places (M,) of the flattened maps."""
+    width = maps.centers.shape[-1]
     distance = maps.boxes.float().flatten(2)[frame, :, place]
     middle = (torch.stack((place % width, place // width), -1) + 0.5) * STRIDE - 0.5
-    boxes = torch.cat((middle - distance[:, :2], middle + distance[:, 2:]), -1)
-    return Candidates(frame, boxes, score[frame, rank])
+    return torch.cat((middle - distance[:, :2], middle + distance[:, 2:]), -1)
 
 
 def suppress(candidates: Candidates, overlap: Tensor, most_overlap: float) -> Tensor:
