@@ -167,7 +167,8 @@ def _published_results(path: Path, options: SplitOptions, data: Path | None) -> 
     place = options.pelvis_labels or options.labels
     if not place.endswith(_PUBLISHED):
         raise InputError(
-            f"{path}: its indices count the rows of a label file of the original (.npy): name it in 'pelvis_labels'"
+            f"{path}: its indices count the rows of a label file of the original (.npy): name it in 'pelvis_labels', "
+            "or take the predictions.npz that marey evaluate writes, which says whose poses they are"
         )
     hint = "the indices of results.pkl count its rows; name it in 'pelvis_labels'"
     found = read_h36m_labels(find_file(place, data, what="label file of the original", hint=hint))
