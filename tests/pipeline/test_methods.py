@@ -6,6 +6,7 @@ import pytest
 
 from marey.core import CalibrationError, InputError
 from marey.methods.classical import ClassicalEstimator, MonocularEstimator
+from marey.methods.triangulation.estimator import AlgebraicEstimator
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.methods import METHODS, build_estimator, choose_method
 from synthetic import some_cameras
@@ -52,6 +53,30 @@ def test_choose_method__as_asked():
     assert choose_method("classical", views=2, cameras=cameras) == ("classical", "Method classical, as asked.")
 
 
+@pytest.mark.parametrize("views", [1, 2, 4])
+def test_choose_method__auto_prefers_what_needs_no_images(views):
+    name, _ = choose_method("auto", views=views, cameras=some_cameras(views=views))
+    assert name == ("monocular" if views == 1 else "classical")
+
+
+@pytest.mark.parametrize("name", ["algebraic", "ransac"])
+def test_choose_method__one_view_for_what_triangulates_images(name):
+    with pytest.raises(InputError, match=rf"{name} needs 2 or more views.*one view.* monocular and volumetric"):
+        choose_method(name, views=1, cameras=some_cameras(views=1))
+
+
+def test_choose_method__volumes_of_one_view_need_no_calibration_and_those_of_several_do():
+    assert choose_method("volumetric", views=1, cameras=None) == ("volumetric", "Method volumetric, as asked.")
+    with pytest.raises(CalibrationError, match="--calibration FILE"):
+        choose_method("volumetric", views=2, cameras=None)
+
+
+@pytest.mark.parametrize("name", ["algebraic", "volumetric", "ransac"])
+def test_choose_method__images_are_needed(name):
+    with pytest.raises(InputError, match=rf"the method {name} looks at images.*use the method classical"):
+        choose_method(name, views=3, cameras=some_cameras(views=3), images=False)
+
+
 def test_choose_method__unknown():
     with pytest.raises(InputError, match="classical"):
         choose_method("guess", views=2, cameras=None)
@@ -65,6 +90,11 @@ def test_build_estimator__takes_what_it_knows_from_the_settings():
 def test_build_estimator__takes_what_is_known_of_the_recording():
     estimator = build_estimator("monocular", EstimateConfig(stature=1.8), focal_deviation=0.05)
     assert estimator == MonocularEstimator(stature=1.8, focal_deviation=0.05)
+
+
+def test_build_estimator__takes_the_weights(tmp_path):
+    estimator = build_estimator("algebraic", EstimateConfig(weights=tmp_path))
+    assert estimator == AlgebraicEstimator(weights=tmp_path)
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from marey.core import InputError
+from marey.core import InputError, MissingAssetError
 from marey.geometry.triangulation import Method
 from marey.io.units import Unit
 from marey.refine.refine import Refinement
@@ -73,6 +73,8 @@ class EstimateConfig:
             raise InputError(f"field_of_view: expected degrees between 0 and 180, got {self.field_of_view}")
         if self.stature is not None and not 0.3 <= self.stature <= 2.8:
             raise InputError(f"stature: expected metres from 0.3 to 2.8, got {self.stature}")
+        if self.weights is not None and not self.weights.exists():
+            raise MissingAssetError(f"{self.weights}: expected a checkpoint or a folder of weights, found nothing")
         if not self.formats:
             raise InputError(f"formats: expected one or more of {', '.join(FORMATS)}, got none")
         unknown = set(self.formats) - set(FORMATS)

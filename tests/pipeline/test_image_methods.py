@@ -1,0 +1,58 @@
+"""The way of the methods that look at images: people's boxes reach them, and what they lack is told before any work."""
+
+import pytest
+import torch
+
+import marey
+from marey.core import Boxes, InputError, MissingAssetError
+from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
+from marey.data.keypoint_capture_files import CALIBRATION_FILE, write_keypoint_capture
+from marey.pipeline.evidence import taken_boxes
+
+
+def test_boxes__follow_their_people():
+    corners = torch.tensor([[0.0, 0, 1, 1], [2, 2, 3, 3], [4, 4, 5, 5]]).repeat(1, 2, 1, 1)
+    boxes = Boxes(corners=corners, score=torch.tensor([0.9, 0.8, 0.7]).repeat(1, 2, 1))
+    found = taken_boxes(boxes, torch.tensor([[[2, 0], [-1, 1]]]))
+    assert found.corners[0, 0].tolist() == [[4, 4, 5, 5], [0, 0, 1, 1]]
+    assert found.corners[0, 1, 0].isnan().all()
+    assert found.corners[0, 1, 1].tolist() == [2, 2, 3, 3]
+    assert torch.equal(found.score, torch.tensor([[[0.7, 0.9], [0.0, 0.8]]]))
+    assert taken_boxes(None, torch.zeros(1, 2, 2, dtype=torch.long)) is None
+
+
+@pytest.mark.parametrize("method", ["algebraic", "volumetric", "ransac"])
+def test_estimate__keypoints_alone_are_not_enough(tmp_path, method):
+    capture = make_keypoint_capture(KeypointCaptureConfig(frames=5, people=1, seed=3))
+    recording = write_keypoint_capture(capture, tmp_path / "recording")
+    config = marey.EstimateConfig(fps=60.0)
+    with pytest.raises(InputError, match=f"the method {method} looks at images"):
+        marey.estimate(recording, calibration=recording / CALIBRATION_FILE, method=method, config=config)
+
+
+@pytest.mark.slow
+@pytest.mark.realdata
+def test_estimate__videos_by_sample_consensus(shared_data):
+    place = shared_data / "pose2sim_demo"
+    found = [
+        marey.estimate(
+            place / "balancing" / "videos",
+            calibration=place / "calibration" / "Calib_qualisys.toml",
+            frames=(0, 4),
+            method=method,
+            config=marey.EstimateConfig(detector="marey", people=1, refine="none"),
+        )
+        for method in ("ransac", "classical")
+    ]
+    joints, other = (estimate.joints for estimate in found)
+    assert joints.skeleton.name == "halpe_26"
+    assert joints.batch_shape == (4, 1)
+    assert joints.positions.isfinite().all(-1).float().mean() > 0.9
+    assert (joints.positions - other.positions).norm(dim=-1).nanmedian() < 0.1
+    assert found[0].provenance["weights"] == "the shipped trunk"
+    assert found[0].keypoints.batch_shape == (4, 4, 1)
+
+
+def test_config__weights_that_are_not_there(tmp_path):
+    with pytest.raises(MissingAssetError, match=r"nothing\.pth: expected a checkpoint or a folder of weights"):
+        marey.EstimateConfig(weights=tmp_path / "nothing.pth")
