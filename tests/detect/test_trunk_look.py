@@ -66,12 +66,21 @@ def test_read_look__a_box_whose_middle_is_outside_of_the_crop():
 
 def test_certainty__share_of_the_surer_half_that_is_visible_and_right():
     # within 10 pixels with 5 of standard deviation: 1 - exp(-100 / 50)
-    covariance = 25 * torch.eye(2).expand(2, 4, 2, 2)
+    covariance, positions = 25 * torch.eye(2).expand(2, 4, 2, 2), torch.full((2, 4, 2), 50.0)
     seen = torch.tensor([[1.0, 0.5, 0.1, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    torch.testing.assert_close(
-        certainty(covariance, seen, torch.tensor([100.0, 100.0])), torch.tensor([0.75 * 0.8646647, 0.0])
-    )
-    assert certainty(covariance, seen, torch.tensor([10.0, 10.0]))[0] < 0.03
+    large, small = torch.tensor([[0.0, 20.0, 100.0, 60.0]] * 2), torch.tensor([[45.0, 46.0, 55.0, 56.0]] * 2)
+    expected = torch.tensor([0.75 * 0.8646647, 0.0])
+    torch.testing.assert_close(certainty(positions, covariance, seen, large), expected)
+    assert certainty(positions, covariance, seen, small)[0] < 0.03
+
+
+def test_certainty__keypoints_outside_of_the_box_do_not_count():
+    covariance, seen = 1e-6 * torch.eye(2).expand(1, 4, 2, 2), torch.ones(1, 4)
+    positions = torch.tensor([[[50.0, 50.0], [-9.0, 50.0], [-11.0, 50.0], [50.0, 111.0]]])
+    box = torch.tensor([[0.0, 0.0, 100.0, 100.0]])
+    torch.testing.assert_close(certainty(positions, covariance, seen, box), torch.tensor([1.0]))
+    torch.testing.assert_close(certainty(positions[:, 1:], covariance[:, 1:], seen[:, 1:], box), torch.tensor([1.0]))
+    torch.testing.assert_close(certainty(positions[:, 2:], covariance[:, 2:], seen[:, 2:], box), torch.tensor([0.0]))
 
 
 def test_similarity__of_people_and_of_one_found_twice():

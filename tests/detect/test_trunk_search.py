@@ -41,14 +41,14 @@ def test_suppress__the_worse_of_two_in_one_image():
         torch.tensor([0, 0, 0, 1]), torch.tensor([box, near, beside, box]), torch.tensor([0.4, 0.9, 0.2, 0.3])
     )
     overlap = box_overlap(candidates.boxes, candidates.boxes)
-    assert suppress(candidates, overlap, 0.5).tolist() == [1, 3, 2]
-    assert suppress(candidates, overlap, 0.9).tolist() == [1, 0, 3, 2]
+    assert suppress(candidates, overlap > 0.5).tolist() == [1, 3, 2]
+    assert suppress(candidates, overlap > 0.9).tolist() == [1, 0, 3, 2]
 
 
 def test_suppress__what_a_dropped_one_overlaps_is_kept():
     boxes = torch.tensor([[0.0, 0.0, 10.0, 10.0], [3.0, 0.0, 13.0, 10.0], [6.0, 0.0, 16.0, 10.0]])
     candidates = Candidates(torch.zeros(3, dtype=torch.long), boxes, torch.tensor([0.9, 0.8, 0.7]))
-    assert suppress(candidates, box_overlap(boxes, boxes), 0.5).tolist() == [0, 2]
+    assert suppress(candidates, box_overlap(boxes, boxes) > 0.5).tolist() == [0, 2]
 
 
 def test_followed__only_where_nobody_is_yet():

@@ -71,8 +71,9 @@ class SearchSettings:
     least_score: float = 0.3
     """Of a person, see `marey.detect.trunk_look.certainty`; half of that suffices for a second look."""
     most_overlap: float = 0.5
-    """Intersection over union of two people's boxes, or similarity of their keypoints, above which the worse one is
-    dropped."""
+    """Intersection over union of two people's boxes above which the worse one is dropped."""
+    most_similar: float = 0.3
+    """Likewise of their keypoints, see `marey.detect.trunk_look.similarity`."""
     most_people: int = 20
     """In one image, the best ones."""
     following: bool = True
@@ -156,14 +157,14 @@ class MareyPose:
         if settings.following:
             sure = likely.pick(likely.score > settings.least_score)
             anywhen = sure._replace(frame=torch.zeros_like(sure.frame))
-            places = sure.boxes[suppress(anywhen, box_overlap(sure.boxes, sure.boxes), settings.most_overlap)]
+            places = sure.boxes[suppress(anywhen, box_overlap(sure.boxes, sure.boxes) > settings.most_overlap)]
             likely = joined([likely, followed(likely, torch.cat((earlier, places)), len(images))])
         return self._best(self._look(images, likely, mirrored=True), settings.least_score)
 
     def _glance(self, images: Sequence[Image], chosen: Sequence[int], sides: Sequence[int]) -> Candidates:
         """Who may well be in some of the images, by looking at all of each."""
         found = self._searched(images, chosen, sides)
-        found = found.pick(suppress(found, box_overlap(found.boxes, found.boxes), self._search.most_overlap))
+        found = found.pick(suppress(found, box_overlap(found.boxes, found.boxes) > self._search.most_overlap))
         return self._best(self._look(images, found), self._search.least_score / 2).candidates
 
     def _searched(self, images: Sequence[Image], chosen: Sequence[int], sides: Sequence[int]) -> Candidates:
@@ -200,8 +201,9 @@ class MareyPose:
     def _best(self, seen: Look, least_score: float) -> Look:
         """Those that are people, each once, the best first."""
         seen = seen.pick(seen.candidates.score > least_score)
-        overlap = torch.maximum(box_overlap(seen.candidates.boxes, seen.candidates.boxes), similarity(seen))
-        return seen.pick(suppress(seen.candidates, overlap, self._search.most_overlap))
+        boxes, settings = seen.candidates.boxes, self._search
+        rivals = (box_overlap(boxes, boxes) > settings.most_overlap) | (similarity(seen) > settings.most_similar)
+        return seen.pick(suppress(seen.candidates, rivals))
 
     def _detections(self, seen: Look, image: Image) -> Detections2D:
         """Of one frame."""

@@ -52,24 +52,28 @@ def read_look(maps: TrunkMaps, candidates: Candidates, squares: Tensor) -> Look:
     place = _own_center(maps.centers, candidates.boxes, squares)
     local = boxes_at(maps, torch.arange(len(place), device=place.device), place).cpu()
     boxes = to_image(local.view(-1, 2, 2), squares, side).flatten(1)
-    score = certainty(covariance, seen, (boxes[:, 2:] - boxes[:, :2]).amax(-1))
+    score = certainty(positions, covariance, seen, boxes)
     return Look(Candidates(candidates.frame, boxes, score), positions, covariance, seen)
 
 
-def certainty(covariance: Tensor, seen: Tensor, size: Tensor) -> Tensor:
+def certainty(positions: Tensor, covariance: Tensor, seen: Tensor, boxes: Tensor) -> Tensor:
     """How sure it is that there is a person (M,): the expected share of keypoints that are visible and right.
 
-    Of the half that are surest, so that people whose legs are hidden are people. That says more than the map of
-    centres: where there is nobody, the keypoints are nowhere.
+    Of the half that are surest, so that people whose legs are hidden are people. What lies outside of the box is
+    another's. That says more than the map of centres: where there is nobody, the keypoints are nowhere.
 
     Args:
+        positions: (M, K, 2) pixels.
         covariance: (M, K, 2, 2) square pixels.
         seen: (M, K) probabilities.
-        size: (M,) pixels, longer side of the box.
+        boxes: (M, 4).
     """
+    size = (boxes[:, 2:] - boxes[:, :2]).amax(-1)
+    near = _NEAR * size[:, None]
     variance = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-    right = 1 - (-(_NEAR * size[:, None]).square() / variance).exp()
-    return (seen * right).topk(seen.shape[1] // 2, dim=1).values.mean(1)
+    right = 1 - (-near.square() / variance).exp()
+    beyond = torch.maximum(boxes[:, None, :2] - positions, positions - boxes[:, None, 2:]).amax(-1)
+    return (seen * right * (beyond < near)).topk(seen.shape[1] // 2, dim=1).values.mean(1)
 
 
 def similarity(look: Look) -> Tensor:

@@ -69,24 +69,22 @@ def boxes_at(maps: TrunkMaps, frame: Tensor, place: Tensor) -> Tensor:
     return torch.cat((middle - distance[:, :2], middle + distance[:, 2:]), -1)
 
 
-def suppress(candidates: Candidates, overlap: Tensor, most_overlap: float) -> Tensor:
-    """Indices of candidates that overlap no better one of the same image too much, best first.
+def suppress(candidates: Candidates, rivals: Tensor) -> Tensor:
+    """Indices of candidates without those that a better one of the same image rivals, best first.
 
     Greedy, over all images at once.
 
     Args:
         candidates: M.
-        overlap: (M, M) in 0..1.
-        most_overlap: up to which both are kept.
+        rivals: (M, M) boolean, which of them cannot both be people.
     """
     order = candidates.score.argsort(descending=True, stable=True)
     frame = candidates.frame[order]
-    rivals = (overlap[order][:, order] > most_overlap) & (frame[:, None] == frame)
-    rivals = rivals.triu(1)
+    worse = (rivals[order][:, order] & (frame[:, None] == frame)).triu(1)
     kept = torch.ones(len(order), dtype=torch.bool)
     for place in range(len(order)):
         if kept[place]:
-            kept &= ~rivals[place]
+            kept &= ~worse[place]
     return order[kept]
 
 
