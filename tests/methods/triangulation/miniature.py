@@ -126,7 +126,7 @@ def small_algebraic(**changes) -> TriangulationRecipe:
 
 def small_volumetric(**changes) -> TriangulationRecipe:
     """On ResNet-18, images of 64 pixels, volumes of 32 voxels."""
-    config = VolumetricConfig(backbone=BackboneConfig(depth=18), volume_size=32, v2v_width=4)
+    config = VolumetricConfig(backbone=BackboneConfig(depth=18), volume_size=32, feature_channels=8, v2v_width=4)
     usual = {
         "network": config,
         "use_gt_pelvis": True,
