@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 import marey
-from marey.core import Detections2D, Image, skeleton
+from marey.core import Detections2D, Image, InputError, skeleton
 from marey.detect.detector import open_detector
 from marey.detect.trunk import MareyPose
 from marey.detect.trunk_search import box_overlap
@@ -64,6 +64,8 @@ VISIBLE = 0.5
 SHARED = tuple(joint for joint in skeleton("halpe_26").joints if joint in skeleton("mediapipe_33").joints)
 """Joints that both detectors know."""
 OURS, THEIRS = (0, 200, 0), (230, 0, 200)
+_NOWHERE = 1e4
+"""Stands for a distance where there is none, so that files are JSON."""
 TILE = 320
 """Pixels, of the contact sheets."""
 
@@ -137,7 +139,7 @@ def score(pictures: list[Seen]) -> dict[str, float]:
         "people": people,
         "recall": found / max(people, 1),
         "median_distance_share": float(torch.cat(shares).median()) if shares else 1.0,
-        "median_distance_px": float(torch.cat(pixels).median()) if pixels else 1e4,
+        "median_distance_px": float(torch.cat(pixels).median()) if pixels else _NOWHERE,
         "per_frame": sum(picture.ours.batch_shape[0] for picture in pictures) / len(pictures),
     }
 
@@ -156,7 +158,7 @@ def compare(picture: Seen) -> tuple[Tensor, float] | None:
     mine = picture.ours.keypoints.positions[best, picture.ours.keypoints.skeleton.indices(SHARED)]
     visible = other.score[0, names] >= VISIBLE
     away = (mine - other.positions[0, names])[visible].norm(dim=-1)
-    return away.nan_to_num(nan=1e4), float(theirs[0, 3] - theirs[0, 1])
+    return away.nan_to_num(nan=_NOWHERE), float(theirs[0, 3] - theirs[0, 1])
 
 
 def around(joints: Tensor, size: tuple[int, int]) -> Tensor:
@@ -173,39 +175,49 @@ def within(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def balancing(data: Path, frames: int) -> dict[str, Any]:
-    """Distance of what four views give from the reference, millimetres."""
+    """Distance of what four views give from the reference, millimetres; all is missing where nobody is found."""
     folder = data / "pose2sim_demo"
     inputs, calibration = folder / "balancing" / "videos", folder / "calibration" / "Calib_qualisys.toml"
     reference = read_reference(data)[:frames]
     picked = skeleton("halpe_26").indices(JOINTS)
-    found, notes = {}, {}
+    nobody = torch.full_like(reference, torch.nan)
+    found: dict[str, Tensor] = {}
+    notes: list[str] = []
     with tempfile.TemporaryDirectory() as kept:
         for cameras in ("adjusted", "as-given"):
             config = marey.EstimateConfig(
                 detector="marey", people=1, unit="m", refine="none", cameras=cameras, overlay=False, formats=("npz",)
             )
-            result = marey.estimate(inputs, calibration=calibration, frames=(0, frames), config=config, out=kept)
-            found[cameras], notes[cameras] = result.joints.positions[:, 0, picked], list(result.notes)
+            try:
+                result = marey.estimate(inputs, calibration=calibration, frames=(0, frames), config=config, out=kept)
+            except InputError as error:
+                found[cameras] = nobody
+                notes.append(str(error))
+            else:
+                found[cameras] = result.joints.positions[:, 0, picked]
+                notes += result.notes
         recording = marey.open_recording([inputs], calibration=calibration, unit="m")
         keypoints = find_detections(recording, range(frames), detector="marey", people=1, folder=Path(kept))
     assert recording.cameras is not None
     best = keypoints.detections.keypoints[:, :, 0]
     plain = triangulate(best.positions, recording.cameras, weights=best.score, method="dlt").positions[:, picked]
+    seen = best.score.amax(-1) > 0
     return {
         **distances(found["adjusted"], reference),
         "as_given": distances(found["as-given"], reference),
         "plain_dlt": distances(plain, reference),
-        "notes": notes["adjusted"],
+        "views_with_a_person_percent": 100 * float(seen.double().mean()),
+        "notes": notes,
     }
 
 
 def distances(positions: Tensor, reference: Tensor) -> dict[str, Any]:
-    """Of joints (T, J, 3) to the reference, millimetres; those that are missing are counted apart."""
+    """Of joints (T, J, 3) to the reference, millimetres; those that are missing are counted apart, all of them 10 m."""
     away = 1000 * (positions.double() - reference).norm(dim=-1)
     known = away.isfinite()
     return {
-        "mean_distance_mm": float(away.nanmean()) if known.any() else 1e4,
-        "median_distance_mm": float(away.nanmedian()) if known.any() else 1e4,
+        "mean_distance_mm": float(away.nanmean()) if known.any() else _NOWHERE,
+        "median_distance_mm": float(away.nanmedian()) if known.any() else _NOWHERE,
         "missing_percent": 100 * float((~known).double().mean()),
     }
 

@@ -68,7 +68,7 @@ class SearchSettings:
     """Another one, for images in which the others find nobody; None: no."""
     least_candidate: float = 0.05
     """Of a centre in the whole image, from which it is looked at closely."""
-    least_score: float = 0.3
+    least_score: float = 0.15
     """Of a person, see `marey.detect.trunk_look.certainty`; half of that suffices for a second look."""
     most_overlap: float = 0.5
     """Intersection over union of two people's boxes above which the worse one is dropped."""
