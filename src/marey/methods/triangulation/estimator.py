@@ -6,6 +6,7 @@ crops is put together. One volume is made for each person.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,8 @@ DISTANCE_DEVIATION = 0.08
 
 _DISTANCE = "distance_deviation"
 """In the provenance, (P,): how uncertain everybody's distance is by errors that last; refinement must know."""
+_PIXELS = 1 << 19
+"""Of all crops of one view in one run of the network."""
 _RECENTRED = 1 / 8
 """Shares of the cuboid's side by which the pelvis is off its middle when the cuboid is put anew about it."""
 _OUTSIDE = 3 / 8
@@ -42,15 +45,16 @@ class _ImageEstimator:
     """An official checkpoint or a folder of `marey train`; None: what is shipped."""
     joints: str | None = None
     """Skeleton of an official checkpoint that does not say it; see `load_network`."""
-    internal_batch_size: int = 8
-    """People times frames in one run of the network, which bounds the memory."""
+    internal_batch_size: int | None = None
+    """People times frames in one run of the network, which bounds the memory; None: as many as have half a million
+    pixels in each view, 3 of the published network."""
     device: str | None = None
     """Where the network runs; None: on an accelerator if there is one."""
 
     kind: ClassVar[Kind]
 
     def __post_init__(self) -> None:
-        if self.internal_batch_size < 1:
+        if self.internal_batch_size is not None and self.internal_batch_size < 1:
             raise InputError(f"internal_batch_size: expected 1 or more, got {self.internal_batch_size}")
 
     @cached_property
@@ -116,14 +120,14 @@ class VolumetricEstimator(_ImageEstimator):
 
 
 def triangulate_people(
-    observation: Observation, network: LoadedNetwork, *, at_once: int = 8, device: str | None = None
+    observation: Observation, network: LoadedNetwork, *, at_once: int | None = None, device: str | None = None
 ) -> Estimate:
     """Estimate the joints of every person in every frame by the algebraic or the RANSAC network.
 
     Args:
         observation: With images, full cameras, and boxes or keypoints of associated people.
         network: Algebraic or RANSAC.
-        at_once: People times frames in one run.
+        at_once: People times frames in one run; None: as many as have half a million pixels in each view.
         device: Of the network; None: an accelerator if there is one.
 
     Returns:
@@ -140,9 +144,10 @@ def triangulate_people(
             f"the method {network.kind} needs two or more views, got {people.shape[0]}; for one view use the method "
             "volumetric or monocular"
         )
+    network, place = _on(network, device)
     found, frame = Gathered.nothing(people.shape, len(network.skeleton)), Frame.of(people.cameras)
-    for batch in crop_batches(people, network.image, at_once=at_once, least_views=2):
-        output = _run(network, batch, frame, device)
+    for batch in crop_batches(people, network.image, at_once=at_once or _at_once(network), least_views=2):
+        output = _run(network, batch, frame, place)
         decided = found.put_keypoints(batch, output, people.cameras, network)
         joints = torch.where(decided[..., None], frame.outward(output.joints), torch.nan)
         found.put_joints(batch, joints, frame.spread(output.covariance))
@@ -154,7 +159,7 @@ def fill_volumes(
     network: LoadedNetwork,
     *,
     focal_deviation: float = 0.0,
-    at_once: int = 8,
+    at_once: int | None = None,
     device: str | None = None,
 ) -> Estimate:
     """Estimate the joints of every person in every frame by the volumetric network.
@@ -167,7 +172,7 @@ def fill_volumes(
         observation: With images, full cameras, and boxes or keypoints of associated people.
         network: Volumetric.
         focal_deviation: Relative standard deviation of the focal length, for people whom one view sees.
-        at_once: People times frames in one run.
+        at_once: People times frames in one run; None: as many as have half a million pixels in each view.
         device: Of the network; None: an accelerator if there is one.
 
     Returns:
@@ -187,12 +192,14 @@ def fill_volumes(
     found = Gathered.nothing(people.shape, len(network.skeleton))
     deviation = (DISTANCE_DEVIATION**2 + focal_deviation**2) ** 0.5
     wanted = starts.centers.isfinite().all(-1)
-    for batch in crop_batches(people, network.image, at_once=at_once, least_views=1, wanted=wanted):
-        place = batch.frames, batch.people
-        output, outside = _in_cuboids(network, batch, frame, starts.centers[place], device)
+    network, place = _on(network, device)
+    size = at_once or _at_once(network)
+    for batch in crop_batches(people, network.image, at_once=size, least_views=1, wanted=wanted):
+        row = batch.frames, batch.people
+        output, outside = _in_cuboids(network, batch, frame, starts.centers[row], place)
         joints = torch.where(outside[:, None, None], torch.nan, frame.outward(output.joints))
         ray = deviation * (joints - people.cameras.centers[batch.views[:, 0]][:, None])
-        guessed = starts.by_one_view[place][:, None, None, None]
+        guessed = starts.by_one_view[row][:, None, None, None]
         lasting = torch.where(guessed, ray[..., None] * ray[..., None, :], 0.0)
         found.put_joints(batch, joints, frame.spread(output.covariance) + lasting)
         found.put_outside(batch, outside)
@@ -215,27 +222,39 @@ def _given(starts: Starts, centers: Tensor) -> Starts:
     )
 
 
-def _run(network: LoadedNetwork, batch: CropBatch, frame: Frame, device: str | None, *centers: Tensor) -> Said:
-    """What the network says of a batch in the frame, on the CPU."""
+def _on(network: LoadedNetwork, device: str | None) -> tuple[LoadedNetwork, torch.device]:
+    """The network on a device, a copy if it is on another: the trunk in it serves others too."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if all(weight.device.type == place.type for weight in network.module.parameters()):
+        return network, place
+    return replace(network, module=copy.deepcopy(network.module).to(place)), place
+
+
+def _at_once(network: LoadedNetwork) -> int:
+    width, height = network.image.side
+    return max(1, _PIXELS // (width * height))
+
+
+def _run(network: LoadedNetwork, batch: CropBatch, frame: Frame, place: torch.device, *centers: Tensor) -> Said:
+    """What the network says of a batch in the frame, on the CPU."""
     images = prepare_images(batch.images.to(place), network.image)
     given = (frame.projections(batch.projections), *centers)
     with torch.inference_mode():
-        return Said.of(network.module.to(place)(images, *(part.float().to(place) for part in given)))
+        return Said.of(network.module(images, *(part.float().to(place) for part in given)))
 
 
 def _in_cuboids(
-    network: LoadedNetwork, batch: CropBatch, frame: Frame, centers: Tensor, device: str | None
+    network: LoadedNetwork, batch: CropBatch, frame: Frame, centers: Tensor, place: torch.device
 ) -> tuple[Said, Tensor]:
     """What the network says of the people, and who (B,) is not found within the cuboid."""
     middles = frame.inward(centers)
-    said = _run(network, batch, frame, device, middles)
+    said = _run(network, batch, frame, place, middles)
     pelvis = _pelvis(said.joints, network)
     far = (pelvis - middles).norm(dim=-1) > _RECENTRED * network.cuboid_side
     if far.any():
         rows = torch.nonzero(far)[:, 0]
         middles[rows] = pelvis[rows]
-        said = said.replaced(rows, _run(network, batch.pick(rows), frame, device, middles[rows]))
+        said = said.replaced(rows, _run(network, batch.pick(rows), frame, place, middles[rows]))
         pelvis = _pelvis(said.joints, network)
     off = (pelvis - middles).abs().amax(-1) > _OUTSIDE * network.cuboid_side
     silent = ~(said.confidences.sum((1, 2)) > 0)
