@@ -1,19 +1,24 @@
 """README and documentation: their Python runs, their links lead somewhere."""
 
 import re
+import shlex
 import warnings
 from pathlib import Path
 
 import pytest
 
 from house.source import ROOT
+from marey.cli.main import main
 from marey.data.keypoint_capture import KeypointCaptureConfig, make_keypoint_capture
 from marey.data.keypoint_capture_files import write_keypoint_capture
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("README.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
-WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
+ANY_BLOCK = re.compile(r"^```(python|toml|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+WALKED = [ROOT / "docs" / "howto" / "train_on_own_cameras.md"]
+"""Pages that are followed from top to bottom, commands and files included."""
+WITH_CODE = [page for page in PAGES if page not in WALKED and BLOCK.search(page.read_text(encoding="utf-8"))]
 
 
 def name(page: Path) -> str:
@@ -45,6 +50,23 @@ def test_page__its_python_runs(page, recording, tmp_path, monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the recording, which is faulty on purpose
         exec(compile(code, str(page), "exec"), {"__name__": "document"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WALKED, ids=name)
+def test_page__can_be_followed_from_top_to_bottom(page, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorboard")
+    monkeypatch.chdir(tmp_path)
+    for kind, text in ANY_BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(text, str(page), "exec"), {"__name__": "document"})
+        elif kind == "toml":
+            Path(re.match(r"# (\S+\.toml)$", text, re.MULTILINE)[1]).write_text(text, encoding="utf-8")
+        else:
+            for line in text.splitlines():
+                prompt, program, *words = shlex.split(line)
+                assert (prompt, program) == ("$", "marey")
+                assert main(words) == 0, f"{line}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -58,10 +58,10 @@ def decoded_boxes(maps: TrunkMaps) -> tuple[Tensor, Tensor, Tensor]:
     around = functional.max_pool2d(logits[:, None], _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)[:, 0]
     peaks = torch.where(logits == around, logits.sigmoid(), 0.0).flatten(1)
     score, place = peaks.topk(MOST_PEOPLE, dim=1)
-    width = logits.shape[-1]
-    middle = (torch.stack((place % width, place // width), dim=-1) + 0.5) * STRIDE - 0.5
-    distance = maps.boxes.flatten(2).gather(2, place[:, None].expand(-1, 4, -1)).transpose(1, 2)
-    boxes = torch.cat((middle - distance[..., :2], middle + distance[..., 2:]), dim=-1)
+    across, down = (torch.arange(size, device=logits.device) for size in (logits.shape[-1], logits.shape[-2]))
+    middle = torch.stack(torch.meshgrid(across, down, indexing="xy")) * STRIDE + (STRIDE - 1) / 2
+    corners = torch.cat((middle - maps.boxes[:, :2], middle + maps.boxes[:, 2:]), dim=1).flatten(2)
+    boxes = corners.gather(2, place[:, None].expand(-1, 4, -1)).transpose(1, 2)
     kept = _without_rivals(boxes, score > LEAST_SCORE)
     return torch.where(kept[..., None], boxes, torch.nan), torch.where(kept, score, 0.0), kept
 
