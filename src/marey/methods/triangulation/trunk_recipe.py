@@ -18,7 +18,7 @@ from marey.engine.settings import Optimiser, TrainingSettings
 from marey.engine.streams import made_ahead
 from marey.geometry.small import inverse_3x3_symmetric
 from marey.methods.triangulation.captures import Captures, CaptureStream
-from marey.methods.triangulation.losses import distance, gaussian_likelihood, volumetric_cross_entropy
+from marey.methods.triangulation.losses import gaussian_likelihood, volumetric_cross_entropy
 from marey.methods.triangulation.model import AlgebraicOutput, VolumetricOutput
 from marey.methods.triangulation.networks import ENTRY, Kind, describe, trunk_network
 from marey.methods.triangulation.trunk_model import (
@@ -37,6 +37,10 @@ from marey.nn.trunk import KEYPOINTS, Trunk
 
 CHI2_90 = 6.2514
 """90 % quantile of the chi-squared distribution with three degrees of freedom."""
+_LEAST_DEVIATION = 0.001
+"""Metres, of what is known of a joint."""
+_FAR = 1.0
+"""Metres off, from which on it matters less how far."""
 Output = AlgebraicOutput | VolumetricOutput
 
 
@@ -136,7 +140,7 @@ class HeadTask:
         known = samples.joints.isfinite().all(-1) & output.joints.isfinite().all(-1)
         joints, truth = _comparable(output.joints, samples)
         losses = {
-            "distance": recipe.distance_weight * distance(joints, truth, known),
+            "distance": recipe.distance_weight * _distance(joints, truth, known),
             "likelihood": recipe.likelihood_weight * _likelihood(joints.detach(), output.covariance, truth, known),
         }
         if isinstance(output, VolumetricOutput) and samples.images.shape[1] > 1:
@@ -189,8 +193,22 @@ def _comparable(joints: Tensor, samples: Captures) -> tuple[Tensor, Tensor]:
 
 
 def _likelihood(joints: Tensor, covariance: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Of covariances of which some are hardly defined: two cameras that face each other leave a direction open."""
+    finite = covariance.isfinite().flatten(-2).all(-1)
+    spread = torch.where(finite[..., None, None], covariance.double(), 1.0)
+    least = _LEAST_DEVIATION**2 * torch.eye(3, dtype=torch.float64, device=spread.device)
+    share = (_FAR / (joints - truth).norm(dim=-1, keepdim=True).clamp_min(_FAR)).double()
+    near = truth + share * (joints - truth)  # one joint that is lost must not drown the others
     with full_precision(joints):
-        return gaussian_likelihood(joints, covariance, truth, known)
+        return gaussian_likelihood(near, spread + least, truth.double(), known & finite).float()
+
+
+def _distance(joints: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean distance; beyond a metre it grows with its logarithm."""
+    squared = torch.where(known[..., None], joints - truth, 0.0).square().sum(-1)
+    apart = (squared + 1e-10).sqrt()
+    bent = torch.where(apart > _FAR, _FAR * (1 + (apart.clamp_min(_FAR) / _FAR).log()), apart)
+    return (bent * known).sum() / known.sum().clamp_min(1)
 
 
 def algebraic() -> HeadRecipe:
