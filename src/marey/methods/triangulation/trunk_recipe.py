@@ -143,8 +143,9 @@ class HeadTask:
             "distance": recipe.distance_weight * _distance(joints, truth, known),
             "likelihood": recipe.likelihood_weight * _likelihood(joints.detach(), output.covariance, truth, known),
         }
-        if isinstance(output, VolumetricOutput) and samples.images.shape[1] > 1:
-            entropy = volumetric_cross_entropy(output.volumes, output.grid, samples.joints, known)
+        if isinstance(output, VolumetricOutput):  # the depth of one view is open
+            placed = known & (samples.images.shape[1] > 1)
+            entropy = volumetric_cross_entropy(output.volumes, output.grid, samples.joints, placed)
             losses["entropy"] = recipe.entropy_weight * entropy
         return losses
 
