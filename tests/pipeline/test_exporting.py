@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from marey.core import InputError
+from marey.core import InputError, MissingAssetError
 from marey.engine.export import ExportOptions
 from marey.pipeline.exporting import NETWORKS, export_method, network_of
 
@@ -23,6 +23,13 @@ def test_network_of__names_that_are_not_there():
         network_of("monocular")
     with pytest.raises(InputError, match=r"recipe: 'classical' has lens, pinhole, got 'fisheye'"):
         network_of("classical", "fisheye")
+
+
+def test_network_of__weights_for_methods_that_have_none_or_that_are_not_there(tmp_path):
+    with pytest.raises(InputError, match=r"weights: 'classical' takes none; algebraic, volumetric, trunk do"):
+        network_of("classical", weights=tmp_path)
+    with pytest.raises(MissingAssetError, match=r"holds no card\.json"):
+        network_of("trunk", weights=tmp_path)
 
 
 @pytest.mark.slow
