@@ -92,9 +92,8 @@ def made_ahead(
 
 
 def _left_to_the_asker(worker: int) -> None:
-    """An interruption of the group of processes is for the one that trains: it ends the workers when it is ready."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Ctrl-C, which reaches the whole group, is for the one that trains: it ends the workers when it is ready."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Made(IterableDataset[Item]):

@@ -68,6 +68,8 @@ class VolumetricHeadConfig:
     """Of the V2V network: half of the published one."""
     stem: int = 32
     """Channels after its first convolution, of one voxel."""
+    levels: int = 3
+    """Halvings of the volume: the published five would leave one voxel."""
     trust: float = 0.5
     """First exponent of the product of heatmaps; below 1, as errors of the views are not independent."""
 
@@ -172,7 +174,9 @@ class VolumetricHead(nn.Module):
         super().__init__()
         self.config = config = config or VolumetricHeadConfig()
         channels = 2 * config.keypoints + config.parts
-        self.volume_net = V2V(channels, config.keypoints, width=config.width, stem=config.stem, stem_kernel=1)
+        self.volume_net = V2V(
+            channels, config.keypoints, width=config.width, stem=config.stem, stem_kernel=1, levels=config.levels
+        )
         nn.init.zeros_(self.volume_net.output_layer.weight)  # begins as the product itself
         self.trust = nn.Parameter(torch.full((config.keypoints,), config.trust))
         self.spread = nn.Parameter(torch.zeros(config.keypoints))

@@ -39,6 +39,8 @@ CHI2_90 = 6.2514
 """90 % quantile of the chi-squared distribution with three degrees of freedom."""
 _LEAST_DEVIATION = 0.001
 """Metres, of what is known of a joint."""
+_OPEN = 4.0
+"""Square metres of a covariance in all, from which on it says nothing."""
 _FAR = 1.0
 """Metres off, from which on it matters less how far."""
 Output = AlgebraicOutput | VolumetricOutput
@@ -195,13 +197,15 @@ def _comparable(joints: Tensor, samples: Captures) -> tuple[Tensor, Tensor]:
 
 def _likelihood(joints: Tensor, covariance: Tensor, truth: Tensor, known: Tensor) -> Tensor:
     """Of covariances of which some are hardly defined: two cameras that face each other leave a direction open."""
-    finite = covariance.isfinite().flatten(-2).all(-1)
-    spread = torch.where(finite[..., None, None], covariance.double(), 1.0)
-    least = _LEAST_DEVIATION**2 * torch.eye(3, dtype=torch.float64, device=spread.device)
+    total = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    defined = (total > 0) & (total < _OPEN)  # beyond, single precision leaves a matrix that is none
+    identity = torch.eye(3, dtype=torch.float64, device=total.device)
+    spread = torch.where(defined[..., None, None], covariance.double(), identity)
     share = (_FAR / (joints - truth).norm(dim=-1, keepdim=True).clamp_min(_FAR)).double()
     near = truth + share * (joints - truth)  # one joint that is lost must not drown the others
     with full_precision(joints):
-        return gaussian_likelihood(near, spread + least, truth.double(), known & finite).float()
+        spread = spread + _LEAST_DEVIATION**2 * identity
+        return gaussian_likelihood(near, spread, truth.double(), known & defined).float()
 
 
 def _distance(joints: Tensor, truth: Tensor, known: Tensor) -> Tensor:
