@@ -1,6 +1,6 @@
 """The tests that compare with the original programs, counted: how many hold, fail, or had nothing to compare with.
 
-    python benchmarks/parity.py --out FILE [--smoke]
+    python benchmarks/parity.py --out FILE [--only PART_OF_NAME] [--smoke]
 
 Runs `tests/parity`, whose tests state their tolerances: 1e-9 where the original ran in double precision, else its
 rounding. `failed` and `skipped` are of all files together; `tests` counts them by file.
@@ -26,9 +26,10 @@ def main() -> None:
     """Run the tests and write the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", default="", help="files with this in their name")
     parser.add_argument("--smoke", action="store_true", help="one file: does it work?")
     options = parser.parse_args()
-    files = sorted(FOLDER.glob("test_*.py"))[: 1 if options.smoke else None]
+    files = sorted(FOLDER.glob(f"test_*{options.only}*.py"))[: 1 if options.smoke else None]
     outcomes = run(files)
     by_file: dict[str, Counter[str]] = {}
     for name, outcome in outcomes:
@@ -40,6 +41,7 @@ def main() -> None:
             "passed": totals["passed"],
             "failed": totals["failed"],
             "skipped": totals["skipped"],
+            "not_passed": totals["failed"] + totals["skipped"],
             "tests": {name: dict(sorted(counts.items())) for name, counts in sorted(by_file.items())},
             "meta": describe("torch", "numpy", "pytest"),
         },

@@ -190,7 +190,7 @@ class MareyPose:
             squares[mine] = whole_squares(squares[mine], (image.shape[1], image.shape[0]))
             crops.append(crop_squares(image, squares[mine], SIDE))
         everything, looks = np.concatenate(crops), []
-        for run in torch.arange(len(squares)).split(_AT_ONCE):
+        for run in torch.split(torch.arange(len(squares)), _AT_ONCE):
             pictures = everything[run.numpy()]
             maps = self._runner(pictures)
             if mirrored:

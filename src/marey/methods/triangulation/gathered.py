@@ -186,9 +186,11 @@ class Gathered:
             least_views: That the network needs.
         """
         lines = []
-        alone = (seen.sum(0) > 0) & (seen.sum(0) < least_views)
+        views = seen.sum(0)
+        alone = (views > 0) & (views < least_views)
         for person in range(seen.shape[2]):
             counts = (
+                (views[:, person] == 0, "is seen by no view"),
                 (alone[:, person], f"is seen by fewer than {least_views} views"),
                 (self.outside[:, person], "is not found within the cuboid, whose place or size is wrong"),
                 (self.undecided[:, person].all(-1), "has a confidence of 0 in all views"),

@@ -266,7 +266,7 @@ def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
     """The network of a folder of weights, made as its card says."""
     card = read_card(folder)
     try:
-        told = card.get(ENTRY) or (card.get("data") or {}).get(ENTRY) or _told_of_head(card)
+        told = card.get(ENTRY) or card["data"][ENTRY]
         if told["kind"] != kind:
             raise InputError(f"{folder}: weights of the method '{told['kind']}', not of '{kind}'; use that method")
         make = _on_trunk if told["on"] == "trunk" else _alone
@@ -286,14 +286,6 @@ def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
     load_weights(network.learned, folder)
     network.module.eval().requires_grad_(False)
     return network
-
-
-def _told_of_head(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What `describe` would have said of a head on the trunk, from the settings that it was trained with."""
-    settings = dict(card["network"])
-    kind = {"algebraic-head-config": "algebraic", "volumetric-head-config": "volumetric"}[settings.pop("kind")]
-    usual = trunk_network("ransac", nn.Identity())
-    return {**describe(usual), "kind": kind, "on": "trunk", "network": settings}
 
 
 def _alone(kind: Kind, settings: Mapping[str, Any], where: str) -> nn.Module:

@@ -1,6 +1,6 @@
 """Learned triangulation against the classical kind, all on the keypoints of the shared trunk.
 
-    python benchmarks/learned_triangulation.py --out FILE [--labels FOLDER] [--samples N] [--smoke]
+    python benchmarks/triangulation_views.py --out FILE [--labels FOLDER] [--samples N] [--smoke]
 
 The scenes of the cell `calibrated_8` of the benchmark `synthetic` v1, seen by nested subsets of their cameras. Boxes
 are those of the benchmark, keypoints those of the trunk in the crops of these boxes: linear triangulation, `classical`,
