@@ -25,7 +25,11 @@ JOINTS = skeleton("h36m_17")
 def example(batch=2, views=3):
     draws = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (batch, views, 3, 128, 128), dtype=torch.uint8, generator=draws)
-    return images, rig(views, batch).contiguous(), torch.tensor([[0.3, 0.1, -0.2], [-0.1, 0.2, 0.4]])[:batch]
+    middle = torch.tensor([0.5, -0.3, 1.0])  # what untrained networks find, in the middle of the pictures
+    projections = rig(views, batch)
+    shift = projections[..., 3:] - projections[..., :3] @ middle[:, None]
+    centers = middle + torch.tensor([[0.3, 0.1, -0.2], [-0.1, 0.2, 0.4]])
+    return images, torch.cat((projections[..., :3], shift), dim=-1), centers[:batch]
 
 
 def loaded(kind, *, up="z", published=False):
