@@ -1,6 +1,6 @@
 """The tests that compare with the original programs, counted: how many hold, fail, or had nothing to compare with.
 
-    python benchmarks/parity.py --out FILE [--only PART_OF_NAME] [--smoke]
+    python benchmarks/parity.py --out FILE [--smoke]
 
 Runs `tests/parity`, whose tests state their tolerances: 1e-9 where the original ran in double precision, else its
 rounding. `failed` and `skipped` are of all files together; `tests` counts them by file.
@@ -20,16 +20,17 @@ from xml.etree import ElementTree as Xml
 from measure import ONE_THREAD, ROOT, describe, write_json
 
 FOLDER = ROOT / "tests" / "parity"
+PARTS = ("triangulation",)
+"""Of names of files: those together are counted too."""
 
 
 def main() -> None:
     """Run the tests and write the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", default="", help="files with this in their name")
     parser.add_argument("--smoke", action="store_true", help="one file: does it work?")
     options = parser.parse_args()
-    files = sorted(FOLDER.glob(f"test_*{options.only}*.py"))[: 1 if options.smoke else None]
+    files = sorted(FOLDER.glob("test_*.py"))[: 1 if options.smoke else None]
     outcomes = run(files)
     by_file: dict[str, Counter[str]] = {}
     for name, outcome in outcomes:
@@ -41,11 +42,16 @@ def main() -> None:
             "passed": totals["passed"],
             "failed": totals["failed"],
             "skipped": totals["skipped"],
-            "not_passed": totals["failed"] + totals["skipped"],
+            "of": {part: _of(part, by_file) for part in PARTS},
             "tests": {name: dict(sorted(counts.items())) for name, counts in sorted(by_file.items())},
             "meta": describe("torch", "numpy", "pytest"),
         },
     )
+
+
+def _of(part: str, by_file: dict[str, Counter[str]]) -> dict[str, int]:
+    counts = sum((counts for name, counts in by_file.items() if part in name), Counter[str]())
+    return {"passed": counts["passed"], "not_passed": counts["failed"] + counts["skipped"]}
 
 
 def run(files: list[Path]) -> list[tuple[str, str]]:

@@ -38,11 +38,11 @@ def claims_table(results: Path) -> str:
 
 
 def headlines_table(results: Path) -> str:
-    """The first number of every claim, and how many numbers there are in all."""
+    """The first number under every claim's number, and how many there are in all."""
     document = json.loads((results / "claims.json").read_text(encoding="utf-8"))
     outcomes = [Outcome(**entry) for entry in document["outcomes"]]
-    first = {(outcome.id, outcome.text): outcome for outcome in reversed(outcomes)}
-    shown = [outcome for outcome in outcomes if first[outcome.id, outcome.text] is outcome]
+    first = {outcome.id: outcome for outcome in reversed(outcomes)}
+    shown = [outcome for outcome in outcomes if first[outcome.id] is outcome]
     counts = [
         f"{count} {status}"
         for status in ("PASS", "MISS", "NOT RUN")

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from marey.core import Cameras, Estimate, Observation, skeleton
-from marey.data.benchmark import CELLS, SCENE_SETS, Benchmark
+from marey.data.benchmark import CELLS, Benchmark
+from marey.data.benchmark.cells import SCENE_SETS
 from marey.data.benchmark.mean_pose import mean_pose
 from marey.geometry.small import inverse_3x3_symmetric
 from marey.methods.classical import ClassicalEstimator
