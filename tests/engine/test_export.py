@@ -323,3 +323,20 @@ def test_weights_hash__changes_with_names_shapes_and_bytes():
         linear.bias[0] += 1e-3
     assert weights_hash(linear) != first
     assert weights_hash(nn.Sequential(linear)) != weights_hash(linear)
+
+
+def test_export__example_that_shows_nothing_at_other_sizes_is_compared_by_what_is_missing():
+    def known(rows):
+        return torch.where(rows.sum(0) > 3, rows.amax(0), torch.nan)  # of one row nothing
+
+    rows = torch.tensor([[2.0, 2.0], [2.0, 3.0]])
+    network = Network(
+        module=Applied(known),
+        example=(rows,),
+        inputs=(Port(name="rows", shape=("count", 2)),),
+        outputs=(Port(name="largest", shape=(2,)),),
+    )
+    trials = check_round_trip(network, lambda inputs: network.run(inputs), tolerance=1e-4, what="the copy")
+    assert [trial.errors["largest"] for trial in trials] == [0.0, 0.0, 0.0]
+    with pytest.raises(InputError, match="something else than the module at count 1: largest by inf"):
+        check_round_trip(network, lambda inputs: [known(*inputs).nan_to_num(7.0)], tolerance=1e-4, what="the file")
