@@ -16,6 +16,7 @@ IMPORT_NAMES = {
     "lightning-fabric": {"lightning_fabric"},
     "absl-py": {"absl"},
     "attrs": {"attr", "attrs"},
+    "pyyaml": {"yaml"},
     "protobuf": {"google"},
     "mediapipe": {"mediapipe"},
 }
