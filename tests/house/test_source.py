@@ -65,8 +65,10 @@ def test_modules__have_at_most_500_lines():
 def test_files__are_small():
     large = {path for path in _tracked() if path.stat().st_size > 2**20}
     body = PACKAGE / "body" / "assets" / "open_body.safetensors"  # tests/body/test_open_body.py limits it
-    lifter = set((PACKAGE / "detect" / "assets" / "lifter").glob("*.safetensors"))  # tests/detect/test_lifting.py
-    assert not large - {body} - lifter, "keep large files out of the repository"
+    weights = {path: path.stat().st_size for path in PACKAGE.rglob("assets/*/weights-*.safetensors")}
+    assert not large - {body} - set(weights), "keep large files out of the repository"
+    assert max(weights.values()) <= 15 * 2**20
+    assert sum(weights.values()) <= 60 * 2**20
 
 
 def test_readme__is_at_most_150_lines():
