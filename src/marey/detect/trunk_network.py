@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from marey.core import InputError
-from marey.nn.resnet import BasicBlock
+from marey.nn.folding import folded
 from marey.nn.trunk import Trunk, TrunkMaps
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -28,13 +24,13 @@ class TrunkRunner:
         """Copy the network, which stays as it is.
 
         Raises:
-            InputError: there is no such precision.
+            InputError: there is no such precision, or the network is being trained.
         """
         if precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision: expected auto, float32 or bfloat16, got '{precision}'")
         self.device = torch.device(device)
         self._half = precision == "bfloat16" or (precision == "auto" and _native_bfloat16(self.device))
-        self._trunk = folded(trunk).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._trunk = folded(trunk).to(self.device)
 
     @property
     def fingerprint(self) -> str:
@@ -50,26 +46,6 @@ class TrunkRunner:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
             maps = self._trunk(images.contiguous(memory_format=torch.channels_last))
         return TrunkMaps(*(values.float() for values in maps))
-
-
-def folded(trunk: Trunk) -> Trunk:
-    """A copy for inference: every batch norm becomes part of the convolution before it."""
-    copied = copy.deepcopy(trunk).eval().requires_grad_(False)
-    for parent, first, second in _neighbours(copied):
-        convolution, norm = getattr(parent, first), getattr(parent, second)
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            setattr(parent, first, fuse_conv_bn_eval(convolution, norm))
-            setattr(parent, second, nn.Identity())
-    return copied
-
-
-def _neighbours(module: nn.Module) -> list[tuple[nn.Module, str, str]]:
-    """Modules, and the names of two parts of them that follow each other."""
-    blocks = [part for part in module.modules() if isinstance(part, BasicBlock)]
-    rows = [part for part in module.modules() if isinstance(part, nn.Sequential)]
-    return [(block, f"conv{place}", f"bn{place}") for block in blocks for place in (1, 2)] + [
-        (row, first, second) for row in rows for first, second in pairwise(name for name, _ in row.named_children())
-    ]
 
 
 def _native_bfloat16(device: torch.device) -> bool:

@@ -222,25 +222,43 @@ class RansacNet(nn.Module):
         keypoints = _maxima(heatmaps) * STRIDE if quirks.whole_pixel_maxima else _image_pixels(soft.positions, quirks)
         if pairs is None and quirks.random_pairs is not None:
             pairs = _random_pairs(views, (batch, joints, quirks.random_pairs), heatmaps.device)
-        found = ransac(
-            keypoints.transpose(0, 1),
-            projections.transpose(0, 1),
-            pairs=pairs,
-            refine=self.config.direct_optimization,
-        )
-        weights = found.inliers.to(heatmaps.dtype)
         spread = _keypoint_covariance(soft, 1.0)
-        points = triangulate_projections(
-            keypoints.transpose(0, 1), projections.transpose(0, 1), weights=weights, covariance=spread.transpose(0, 1)
+        return agreed_points(
+            keypoints, spread, projections, heatmaps, pairs=pairs, refine=self.config.direct_optimization
         )
-        return AlgebraicOutput(
-            joints=found.positions,
-            covariance=points.covariance,
-            keypoints=keypoints,
-            keypoint_covariance=spread,
-            heatmaps=heatmaps,
-            confidences=weights.transpose(0, 1),
-        )
+
+
+def agreed_points(
+    keypoints: Tensor,
+    covariance: Tensor,
+    projections: Tensor,
+    heatmaps: Tensor,
+    *,
+    pairs: Tensor | None = None,
+    refine: bool = True,
+) -> AlgebraicOutput:
+    """Triangulate the views that agree, see `ransac`; the covariance is that of the linear solution from them.
+
+    Args:
+        keypoints: (B, V, J, 2) pixels.
+        covariance: (B, V, J, 2, 2) of the keypoints, square pixels.
+        projections: (B, V, 3, 4) from the world to pixels.
+        heatmaps: (B, V, J, h, w) that the keypoints were read off, handed on.
+        pairs: (B, J, K, 2) of views to try; None: all.
+        refine: Minimise the reprojection errors of the agreeing views.
+    """
+    by_view, poses = keypoints.transpose(0, 1), projections.transpose(0, 1)
+    found = ransac(by_view, poses, pairs=pairs, refine=refine)
+    weights = found.inliers.to(keypoints.dtype)
+    points = triangulate_projections(by_view, poses, weights=weights, covariance=covariance.transpose(0, 1))
+    return AlgebraicOutput(
+        joints=found.positions,
+        covariance=points.covariance,
+        keypoints=keypoints,
+        keypoint_covariance=covariance,
+        heatmaps=heatmaps,
+        confidences=weights.transpose(0, 1),
+    )
 
 
 class VolumetricNet(nn.Module):

@@ -19,11 +19,11 @@ from marey.methods.triangulation.model import (
     AlgebraicOutput,
     VolumetricOutput,
     about_axis,
+    agreed_points,
     check_views,
     map_projections,
 )
 from marey.methods.triangulation.quirks import Quirks
-from marey.methods.triangulation.ransac import ransac
 from marey.nn.precision import full_precision
 from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
 from marey.nn.trunk import STRIDE, Trunk, TrunkKeypoints, TrunkMaps, read_keypoints
@@ -242,20 +242,7 @@ class TrunkRansac(nn.Module):
             part.float().reshape(*views, *part.shape[1:])
             for part in (found.positions, found.covariance, found.distribution)
         )
-        by_view = keypoints.transpose(0, 1)
-        agreed = ransac(by_view, projections.transpose(0, 1), refine=self.direct_optimization)
-        weights = agreed.inliers.to(keypoints.dtype)
-        points = triangulate_projections(
-            by_view, projections.transpose(0, 1), weights=weights, covariance=covariance.transpose(0, 1)
-        )
-        return AlgebraicOutput(
-            joints=agreed.positions,
-            covariance=points.covariance,
-            keypoints=keypoints,
-            keypoint_covariance=covariance,
-            heatmaps=heatmaps,
-            confidences=weights.transpose(0, 1),
-        )
+        return agreed_points(keypoints, covariance, projections, heatmaps, refine=self.direct_optimization)
 
 
 class TrunkVolumetric(nn.Module):
