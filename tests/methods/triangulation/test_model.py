@@ -121,6 +121,18 @@ def test_volumetric__person_out_of_everybody_s_sight_is_finite(volumetric):
     assert found.joints.isfinite().all()
 
 
+def test_volumetric__mixed_precision_leaves_the_geometry_alone(volumetric):
+    shift = torch.tensor([300.0, -200.0, 0.0])  # there bfloat16 knows metres
+    projections = rig(3)
+    moved = torch.cat((projections[..., :3], projections[..., 3:] - projections[..., :3] @ shift[:, None]), dim=-1)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        near = volumetric(images(), projections, torch.zeros(1, 3))
+        far = volumetric(images(), moved, shift[None])
+    assert far.joints.dtype == torch.float32
+    torch.testing.assert_close(far.grid - shift, near.grid, atol=1e-4, rtol=0)
+    torch.testing.assert_close(far.joints - shift, near.joints, atol=0.02, rtol=0)
+
+
 def test_training__has_finite_derivatives():
     torch.manual_seed(0)
     network = AlgebraicNet(AlgebraicConfig(backbone=SMALL, heatmap_multiplier=5)).train()

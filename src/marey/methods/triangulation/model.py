@@ -17,6 +17,7 @@ from marey.geometry.triangulation import triangulate_projections
 from marey.methods.triangulation.quirks import Quirks
 from marey.methods.triangulation.ransac import ransac
 from marey.nn.pose_resnet import STRIDE, PoseMaps, PoseResNet
+from marey.nn.precision import full_precision
 from marey.nn.resnet import Style
 from marey.nn.soft_argmax import (
     Expectation,
@@ -292,27 +293,33 @@ class VolumetricNet(nn.Module):
         config, views = self.config, images.shape[:2]
         if centers.shape != (views[0], 3):
             raise ShapeError(f"centers: expected {(views[0], 3)}, got {tuple(centers.shape)}")
-        grid = self._grid(centers.to(images.dtype), turns)
+        with full_precision(centers):
+            grid = self._grid(centers.to(images.dtype), turns)
         maps = _looked_at(self.backbone, images)
         features = _by_view(self.process_features(maps.features), views)
         confidences = None if maps.channel_confidence is None else maps.channel_confidence.view(*views, -1)
         if confidences is not None and config.aggregation == "conf_norm":
             confidences = confidences / confidences.sum(1, keepdim=True)
         size = (features.shape[-2], features.shape[-1])
-        volumes = unproject(
-            features,
-            map_projections(projections, config.quirks),
-            grid,
-            aggregation=_AGGREGATIONS[config.aggregation],
-            confidences=confidences,
-            map_scale=_stretch(size, features) if config.quirks.stretched_sampling else None,
-            skip_unseen=not config.quirks.unseen_views_vote,
-        )
-        logits = self.volume_net(volumes) * config.volume_multiplier
-        found = soft_argmax_3d(logits, coordinates=grid, normalisation=config.volume_normalisation, renormalise=False)
+        with full_precision(grid):
+            volumes = unproject(
+                features.to(grid.dtype),
+                map_projections(projections, config.quirks),
+                grid,
+                aggregation=_AGGREGATIONS[config.aggregation],
+                confidences=None if confidences is None else confidences.to(grid.dtype),
+                map_scale=_stretch(size, grid) if config.quirks.stretched_sampling else None,
+                skip_unseen=not config.quirks.unseen_views_vote,
+            )
+        logits = self.volume_net(volumes).to(grid.dtype) * config.volume_multiplier
+        with full_precision(grid):
+            found = soft_argmax_3d(
+                logits, coordinates=grid, normalisation=config.volume_normalisation, renormalise=False
+            )
+            covariance = covariance_3d(found, grid)
         return VolumetricOutput(
             joints=found.positions,
-            covariance=covariance_3d(found, grid) * config.covariance_scale,
+            covariance=covariance * config.covariance_scale,
             features=features,
             volumes=found.distribution,
             confidences=confidences,
