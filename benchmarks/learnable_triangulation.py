@@ -11,7 +11,8 @@ its place (`triangulation_baselines.py`), the whole network is not compared, and
   pixels; both try the same ten pairs for each joint; `identical_inliers` is the share of joints with the same views.
 - `unprojection`: 4 views of 32 channels, 96 x 96, to 64^3, softmax. Its memory is the peak of a fresh process over what
   it holds before the call.
-- `network`: the volumetric network, ResNet-152, 4 views of 384 px, one sample, the same weights; ours folded.
+- `network`: the volumetric network, ResNet-152, 4 views of 384 px, one sample, the same weights; ours folded,
+  as the estimator `volumetric` runs it. `network_bfloat16`: likewise, ours with `precision="bfloat16"`.
 
 Runs of both alternate. `times_faster` is the ratio of the medians of the processor's seconds that the thread took,
 which other programs on the machine disturb least; `wall_times_faster` that of the clock on the wall.
@@ -42,6 +43,7 @@ from marey.methods.triangulation.model import BackboneConfig, VolumetricConfig, 
 from marey.methods.triangulation.quirks import Quirks
 from marey.methods.triangulation.ransac import ransac
 from marey.nn.folding import folded
+from marey.nn.precision import Precision, network_precision
 from marey.nn.volumes import cuboid_grid, unproject
 from measure import ONE_THREAD, ROOT, describe, pin_to_one_core, write_json
 from triangulation_baselines import Found, Original, Plain
@@ -100,7 +102,8 @@ def main() -> None:
             "unprojection": compare_unprojection(peer, size) | memory(options),
         }
         if isinstance(peer, Original):
-            results["network"] = compare_network(peer, size)
+            results["network"] = compare_network(peer, size, "float32")
+            results["network_bfloat16"] = compare_network(peer, size, "bfloat16")
     results["meta"] = describe("torch", "numpy", "scipy") | {"smoke": options.smoke}
     write_json(options.out, results)
 
@@ -150,8 +153,8 @@ def compare_unprojection(peer: Plain | Original, size: Size) -> dict[str, Any]:
     return timing | {"largest_difference": float((ours - theirs).abs().max())}
 
 
-def compare_network(peer: Original, size: Size) -> dict[str, Any]:
-    """The volumetric network from images to joints."""
+def compare_network(peer: Original, size: Size, precision: Precision) -> dict[str, Any]:
+    """The volumetric network from images to joints, the original's in single precision."""
     generator = torch.Generator().manual_seed(3)
     images = torch.randn(1, 4, 3, size.image, size.image, generator=generator)
     theirs = peer.network(size.depth, size.network_volume)
@@ -165,9 +168,13 @@ def compare_network(peer: Original, size: Size) -> dict[str, Any]:
     rig = _around(size.image)
     projections = torch.from_numpy(_matrices(rig)).float()[None]
     call = peer.call(theirs, images, rig)
-    timing, (found, expected) = alternate(
-        lambda: ours(images, projections, torch.zeros(1, 3)).joints, call, runs=size.slow_runs
-    )
+
+    def estimated() -> Tensor:
+        with network_precision(precision, images.device):
+            joints: Tensor = ours(images, projections, torch.zeros(1, 3)).joints
+            return joints
+
+    timing, (found, expected) = alternate(estimated, call, runs=size.slow_runs)
     return timing | {
         "seconds_over_baseline": 1 / timing["times_faster"],
         "largest_difference_mm": float((found - expected).norm(dim=-1).max()),

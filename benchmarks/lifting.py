@@ -43,6 +43,7 @@ from marey.methods.lifting.losses import squared_deviation
 from marey.methods.lifting.motions import MixedPoses, Motions, RecordedMotions, SampledMotions
 from marey.methods.lifting.recipe import default, read_clips
 from marey.methods.lifting.samples import SampleMaker, Samples, Scene
+from marey.metrics.uncertainty import CHI2_90
 from marey.nn.lifter import JOINTS, slots_of
 from marey.pipeline.detections import find_detections
 from measure import ROOT, Timing, describe, write_json
@@ -52,7 +53,7 @@ from one_camera import FRAMES, VIEWS, pa_mpjpe, root_depth
 
 CLIPS, CLIP_FRAMES, SEED = 400, 20, 1
 TRAINING_SAMPLES = 20_000
-CHI2 = {"coverage_90": 6.2514, "coverage_50": 2.3660}
+CHI2 = {"coverage_90": CHI2_90[3], "coverage_50": 2.3660}
 """Quantiles of the chi-squared distribution with three degrees of freedom."""
 DETECTORS = {"coco_17": "onnx", "body_25": "openpose", "halpe_26": "onnx", "h36m_17": "onnx", "mpi_inf_3dhp_17": "onnx"}
 """Skeletons beside MediaPipe's, and whose noise they come with."""

@@ -31,6 +31,7 @@ from marey.geometry.small import inverse_3x3_symmetric
 from marey.methods.classical import ClassicalEstimator
 from marey.methods.triangulation.estimator import AlgebraicEstimator, RansacEstimator, VolumetricEstimator
 from marey.metrics.comparison import paired_bootstrap
+from marey.metrics.uncertainty import CHI2_90
 from measure import describe, write_json
 
 RING, EASY = "calibrated_8", "single_easy"
@@ -41,8 +42,6 @@ SAMPLES = 400
 SMOKE = 3
 JOINTS = skeleton("coco_17").joints
 HIPS = [JOINTS.index("left_hip"), JOINTS.index("right_hip")]
-CHI2_90 = 6.2514
-"""90 % quantile of the chi-squared distribution with three degrees of freedom."""
 
 Errors = dict[tuple[str, int], list[Tensor]]
 
@@ -203,7 +202,7 @@ def _score(
     spread = covariance[0, 0, own].double()
     off = (found - truth)[..., None]
     squared = (off.mT @ inverse_3x3_symmetric(spread) @ off)[..., 0, 0]
-    inside.append(torch.where(squared.isfinite(), (squared <= CHI2_90).double(), torch.nan).nanmean())
+    inside.append(torch.where(squared.isfinite(), (squared <= CHI2_90[3]).double(), torch.nan).nanmean())
 
 
 def _middle(joints: Tensor) -> Tensor:

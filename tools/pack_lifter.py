@@ -25,8 +25,9 @@ from marey.data.synthetic.random import Draws
 from marey.io.weights import load_weights, read_card, write_weights
 from marey.methods.lifting.losses import squared_deviation
 from marey.methods.lifting.motions import MixedPoses
-from marey.methods.lifting.recipe import CHI2_90, default, read_clips
+from marey.methods.lifting.recipe import default, read_clips
 from marey.methods.lifting.samples import SampleMaker, Samples
+from marey.metrics.uncertainty import CHI2_90
 from marey.nn.lifter import JOINTS, Lifter, LifterConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +47,7 @@ def deviations(network: Lifter, samples: Samples) -> Tensor:
 
 def factors(squared: Tensor) -> Tensor:
     """(J,) by which covariances must grow for their 90 % ellipsoids to hold 90 % of the errors."""
-    return squared.nanquantile(0.9, dim=0) / CHI2_90
+    return squared.nanquantile(0.9, dim=0) / CHI2_90[3]
 
 
 def main() -> None:

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from marey.core import InputError
-from marey.detect.trunk_network import TrunkRunner, folded
+from marey.detect.trunk_network import TrunkRunner
+from marey.nn.folding import folded
 from marey.nn.trunk import Trunk, TrunkConfig
 
 

@@ -29,6 +29,7 @@ from marey.core import Cameras, InputError, Keypoints2D, Skeleton
 from marey.geometry.projection import project, project_with_jacobian
 from marey.geometry.small import inverse_2x2
 from marey.geometry.triangulation import Method, triangulate
+from marey.metrics.uncertainty import CHI2_90
 
 JOINT_CLASSES = ("head", "trunk", "limb", "tip")
 """Joints that are about equally hard to place: the face; shoulders, hips and spine; elbows to wrists and knees to
@@ -49,8 +50,6 @@ _MOST_UNEQUAL = 2.5
 that know no bounds end in one view that is believed alone."""
 _DAMPING = 0.7
 """Power on the correction of a view's variance: its residuals also hold the errors of the others."""
-_CHI2_90 = {1: 2.7055, 2: 4.6052}
-"""90 % quantiles of the chi-squared distribution, by its degrees of freedom."""
 _MOST_POINTS = 100_000
 
 
@@ -262,13 +261,13 @@ def _excess(keypoints: Keypoints2D, cameras: Cameras) -> Tensor:
     (V, T, P, J), and (V + 1, T, P, J) where some joints are seen by two views only.
     """
     predicted, spread = predict_from_others(keypoints, cameras)
-    per_view = mahalanobis_squared(keypoints.positions - predicted, spread + keypoints.covariance) / _CHI2_90[2]
+    per_view = mahalanobis_squared(keypoints.positions - predicted, spread + keypoints.covariance) / CHI2_90[2]
     pairs = is_seen(keypoints).sum(0) == 2
     if not pairs.any():
         return per_view
     points, covariance = keypoints.positions[:, pairs], keypoints.covariance[:, pairs]
     found = triangulate(points, cameras, covariance=covariance, method="weighted").positions
-    distance = mahalanobis_squared(points - project(found[None], cameras), covariance).nansum(0) / _CHI2_90[1]
+    distance = mahalanobis_squared(points - project(found[None], cameras), covariance).nansum(0) / CHI2_90[1]
     per_pair = torch.full_like(per_view[:1], torch.nan)
     per_pair[0, pairs] = torch.where(found.isfinite().all(-1), distance, torch.nan)
     return torch.cat((per_view, per_pair))

@@ -21,9 +21,10 @@ from torch import Tensor
 from marey.core import Boxes, Detections2D, Image, InputError, Keypoints2D, ShapeError, skeleton
 from marey.detect.trunk_crops import crop_squares, letterbox, whole_squares
 from marey.detect.trunk_look import Look, joined_looks, merged_with_mirrored, read_look, similarity
-from marey.detect.trunk_network import Precision, TrunkRunner
+from marey.detect.trunk_network import TrunkRunner
 from marey.detect.trunk_search import Candidates, box_overlap, followed, joined, nobody, read_centers, suppress
 from marey.io.weights import load_weights, read_card
+from marey.nn.precision import Precision
 from marey.nn.trunk import KEYPOINTS, MULTIPLE, Trunk, TrunkConfig
 
 WEIGHTS = resources.files("marey.detect") / "assets" / "trunk"

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from marey.core import InputError
 from marey.nn.folding import folded
+from marey.nn.precision import Precision, check_precision, is_half
 from marey.nn.trunk import Trunk, TrunkMaps
-
-Precision = Literal["auto", "float32", "bfloat16"]
-"""`auto`: bfloat16 where the processor or the accelerator computes in it."""
 
 
 class TrunkRunner:
@@ -26,10 +22,9 @@ class TrunkRunner:
         Raises:
             InputError: there is no such precision, or the network is being trained.
         """
-        if precision not in ("auto", "float32", "bfloat16"):
-            raise InputError(f"precision: expected auto, float32 or bfloat16, got '{precision}'")
+        check_precision(precision)
         self.device = torch.device(device)
-        self._half = precision == "bfloat16" or (precision == "auto" and _native_bfloat16(self.device))
+        self._half = is_half(precision, self.device)
         self._trunk = folded(trunk).to(self.device)
 
     @property
@@ -46,10 +41,3 @@ class TrunkRunner:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
             maps = self._trunk(images.contiguous(memory_format=torch.channels_last))
         return TrunkMaps(*(values.float() for values in maps))
-
-
-def _native_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -17,6 +17,8 @@ from marey.metrics.known import check_pairs, mean_of_known
 _DIRECTIONS, _RADII, _BLOCK = 64, 10, 4096
 """Of the quadrature of energy scores, and how many joints are scored at once, which bounds the memory."""
 
+CHI2_90 = {1: 2.7055, 2: 4.6052, 3: 6.2514}
+"""90 % quantiles of the chi-squared distribution, by its degrees of freedom: squared radii of ellipsoids."""
 LEVELS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """5, 10, ... 95 %."""
 

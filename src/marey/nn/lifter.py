@@ -72,7 +72,9 @@ class Lifter(nn.Module):
         self.spread = nn.Linear(width, 6 * joints)
         self.register_buffer("covariance_scale", torch.ones(joints))
 
-    def forward(self, points: Tensor, deviation: Tensor, score: Tensor, size: Tensor) -> LiftedJoints:
+    def forward(
+        self, points: Tensor, deviation: Tensor, score: Tensor, size: Tensor, *, told: Tensor | None = None
+    ) -> LiftedJoints:
         """Lift people of any batch shape.
 
         Args:
@@ -80,17 +82,20 @@ class Lifter(nn.Module):
             deviation: (..., J) of the points; anything where not seen.
             score: (..., J) in 0..1; 0 = not seen.
             size: (...) focal lengths.
+            told: (..., width) of what else is known, added to the first layer's output.
         """
         seen = score > 0
-        told = torch.where(seen, deviation, 1.0).log().clamp(*_DEVIATION) - _DEVIATION[0]
+        sure = torch.where(seen, deviation, 1.0).log().clamp(*_DEVIATION) - _DEVIATION[0]
         parts = (
             torch.where(seen[..., None], points, 0.0).flatten(-2),
-            torch.where(seen, told, 0.0),
+            torch.where(seen, sure, 0.0),
             torch.where(seen, score, 0.0),
             seen.to(points.dtype),
             size.log()[..., None],
         )
         hidden = self.entry(torch.cat(parts, -1))
+        if told is not None:
+            hidden = hidden + told
         for block in self.blocks:
             hidden = block(hidden)
         positions = self.mean(hidden).reshape(*size.shape, -1, 3)

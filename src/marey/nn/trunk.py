@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from marey.core.errors import ShapeError
+from marey.nn.precision import full_precision
 from marey.nn.resnet import BasicBlock
 from marey.nn.soft_argmax import soft_argmax_2d
 
@@ -177,11 +178,18 @@ class Trunk(nn.Module):
 
 
 def read_keypoints(maps: TrunkMaps) -> TrunkKeypoints:
-    """Read keypoints off the maps: means under the heatmaps, of places, deviations and visibility alike."""
-    found = soft_argmax_2d(maps.heatmaps)
-    joints = maps.heatmaps.shape[1]
-    spread = torch.einsum("nkhw,nkchw->nkc", found.distribution, maps.factors.unflatten(1, (joints, 3)))  # type: ignore[no-untyped-call]
-    seen = torch.einsum("nkhw,nkhw->nk", found.distribution, maps.seen)
+    """Read keypoints off the maps: means under the heatmaps, of places, deviations and visibility alike.
+
+    In single precision, whatever that of the maps is.
+    """
+    with full_precision(maps.heatmaps):
+        return _read(maps.heatmaps.float(), maps.factors.float(), maps.seen.float())
+
+
+def _read(heatmaps: Tensor, factors: Tensor, visible: Tensor) -> TrunkKeypoints:
+    found = soft_argmax_2d(heatmaps)
+    spread = torch.einsum("nkhw,nkchw->nkc", found.distribution, factors.unflatten(1, (heatmaps.shape[1], 3)))  # type: ignore[no-untyped-call]
+    seen = torch.einsum("nkhw,nkhw->nk", found.distribution, visible)
     along, across = (functional.softplus(spread[..., place]) + _LEAST_DEVIATION for place in (0, 1))
     zero = torch.zeros_like(along)
     factor = torch.stack((along, zero, spread[..., 2], across), dim=-1).view(*along.shape, 2, 2) * STRIDE

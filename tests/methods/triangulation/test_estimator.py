@@ -16,7 +16,7 @@ from marey.methods.triangulation.estimator import (
     triangulate_people,
 )
 from marey.methods.triangulation.model import AlgebraicConfig, AlgebraicNet, BackboneConfig
-from marey.methods.triangulation.networks import ImageConvention, LoadedNetwork
+from marey.methods.triangulation.networks import ImageConvention, LoadedNetwork, load_network
 from methods.triangulation.dots import (
     BODY,
     FillDots,
@@ -282,11 +282,21 @@ def test_network__of_random_weights_gives_the_same_twice_and_other_views_in_any_
     assert torch.allclose(first.keypoints.positions[order], other.keypoints.positions, atol=1e-2)
 
 
+def test_network__in_half_precision_says_nearly_the_same():
+    seen = observation(ring(3), bodies(1, 1))
+    own = load_network("ransac")
+    whole, half = (triangulate_people(seen, own, precision=name) for name in ("float32", "bfloat16"))
+    apart = (whole.keypoints.positions - half.keypoints.positions).norm(dim=-1)
+    assert 0.001 < apart.median() < 2
+    assert half.joints.positions.dtype == whole.joints.positions.dtype
+
+
 def test_official_checkpoint__by_the_estimators(tmp_path):
     path = checkpoint(tmp_path / "weights.pth", "algebraic", confidences=False)
     seen = observation(ring(2), bodies(1, 1))
     for cls, kind in ((AlgebraicEstimator, "algebraic"), (RansacEstimator, "ransac")):
         loaded = cls(weights=path).network
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in loaded.module.modules())
         # smaller than the published 384 pixels: the same network, faster
         estimate = triangulate_people(seen, replace(loaded, image=replace(loaded.image, side=(128, 128))))
         assert estimate.joints.skeleton == skeleton("h36m_17")  # the house's order of the same joints
@@ -298,6 +308,8 @@ def test_official_checkpoint__by_the_estimators(tmp_path):
 def test_estimators__have_settings():
     with pytest.raises(InputError, match="internal_batch_size: expected 1 or more, got 0"):
         VolumetricEstimator(internal_batch_size=0)
+    with pytest.raises(InputError, match="precision: expected auto, float32 or bfloat16, got 'half'"):
+        RansacEstimator(precision="half")
     assert AlgebraicEstimator().requires.views == RansacEstimator().requires.views == (2, None)
     assert VolumetricEstimator().requires.views == (1, None)
     assert VolumetricEstimator().requires.evidence == "images"

@@ -22,10 +22,8 @@ from marey.methods.lifting.losses import distance, joint_weights, negative_log_l
 from marey.methods.lifting.motions import MixedPoses, PoseMix
 from marey.methods.lifting.preview import lifting_preview
 from marey.methods.lifting.samples import SampleMaker, Samples, Scene
+from marey.metrics.uncertainty import CHI2_90
 from marey.nn.lifter import LiftedJoints, Lifter, LifterConfig
-
-CHI2_90 = 6.2514
-"""90 % quantile of the chi-squared distribution with three degrees of freedom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,7 @@ class LiftingTask:
         counted = (samples.there & samples.view.known[:, None]).to(lifted.positions)
         each = counted.sum(1).clamp_min(1)
         residual = samples.joints - lifted.positions
-        inside = (squared_deviation(residual, lifted.factor) <= CHI2_90).to(each)
+        inside = (squared_deviation(residual, lifted.factor) <= CHI2_90[3]).to(each)
         return {
             "mpjpe_mm": 1000 * (residual.square().sum(-1).sqrt() * counted).sum(1).div(each).sum(),
             "coverage_90": (inside * counted).sum(1).div(each).sum(),

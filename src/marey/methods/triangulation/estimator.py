@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from marey.methods.triangulation.crops import CropBatch, People, crop_batches
 from marey.methods.triangulation.cuboid import Frame, Starts, find_starts, find_vertical
 from marey.methods.triangulation.gathered import Gathered, Said
 from marey.methods.triangulation.networks import Kind, LoadedNetwork, load_network, prepare_images
+from marey.nn.folding import folded
+from marey.nn.precision import Precision, check_precision, network_precision
 
 DISTANCE_DEVIATION = 0.08
 """Relative, of the distance of a person whom one view sees: by the unknown size of the body."""
@@ -50,21 +52,25 @@ class _ImageEstimator:
     pixels in each view, 3 of the published network."""
     device: str | None = None
     """Where the network runs; None: on an accelerator if there is one."""
+    precision: Precision = "float32"
+    """Of the network's convolutions. `bfloat16` is faster on what computes in it, `auto` takes it there; joints move by
+    millimetres, and geometry keeps all digits."""
 
     kind: ClassVar[Kind]
 
     def __post_init__(self) -> None:
         if self.internal_batch_size is not None and self.internal_batch_size < 1:
             raise InputError(f"internal_batch_size: expected 1 or more, got {self.internal_batch_size}")
+        check_precision(self.precision)
 
     @cached_property
     def network(self) -> LoadedNetwork:
-        """The network, loaded when it is first needed.
+        """The network, loaded when it is first needed and made ready for inference.
 
         Raises:
             MissingAssetError, FormatError, InputError: as `load_network`.
         """
-        return load_network(self.kind, self.weights, joints=self.joints)
+        return _folded(load_network(self.kind, self.weights, joints=self.joints))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +82,13 @@ class AlgebraicEstimator(_ImageEstimator):
 
     def __call__(self, observation: Observation) -> Estimate:
         """Estimate every person in every frame; see `triangulate_people`."""
-        return triangulate_people(observation, self.network, at_once=self.internal_batch_size, device=self.device)
+        return triangulate_people(
+            observation,
+            self.network,
+            at_once=self.internal_batch_size,
+            device=self.device,
+            precision=self.precision,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +100,13 @@ class RansacEstimator(_ImageEstimator):
 
     def __call__(self, observation: Observation) -> Estimate:
         """Estimate every person in every frame; see `triangulate_people`."""
-        return triangulate_people(observation, self.network, at_once=self.internal_batch_size, device=self.device)
+        return triangulate_people(
+            observation,
+            self.network,
+            at_once=self.internal_batch_size,
+            device=self.device,
+            precision=self.precision,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +123,8 @@ class VolumetricEstimator(_ImageEstimator):
 
     @cached_property
     def network(self) -> LoadedNetwork:
-        """The network, loaded when it is first needed."""
-        return load_network(self.kind, self.weights, joints=self.joints, aggregation=self.aggregation)
+        """The network, loaded when it is first needed and made ready for inference."""
+        return _folded(load_network(self.kind, self.weights, joints=self.joints, aggregation=self.aggregation))
 
     def __call__(self, observation: Observation) -> Estimate:
         """Estimate every person in every frame; see `fill_volumes`."""
@@ -116,11 +134,17 @@ class VolumetricEstimator(_ImageEstimator):
             focal_deviation=self.focal_deviation,
             at_once=self.internal_batch_size,
             device=self.device,
+            precision=self.precision,
         )
 
 
 def triangulate_people(
-    observation: Observation, network: LoadedNetwork, *, at_once: int | None = None, device: str | None = None
+    observation: Observation,
+    network: LoadedNetwork,
+    *,
+    at_once: int | None = None,
+    device: str | None = None,
+    precision: Precision = "float32",
 ) -> Estimate:
     """Estimate the joints of every person in every frame by the algebraic or the RANSAC network.
 
@@ -129,6 +153,7 @@ def triangulate_people(
         network: Algebraic or RANSAC.
         at_once: People times frames in one run; None: as many as have half a million pixels in each view.
         device: Of the network; None: an accelerator if there is one.
+        precision: Of its convolutions.
 
     Returns:
         Joints in the world, NaN for a person whom fewer than two views show at a moment; the network's own keypoints
@@ -144,10 +169,10 @@ def triangulate_people(
             f"the method {network.kind} needs two or more views, got {people.shape[0]}; for one view use the method "
             "volumetric or monocular"
         )
-    network, place = _on(network, device)
+    network, place = _on(network, device, precision)
     found, frame = Gathered.nothing(people.shape, len(network.skeleton)), Frame.of(people.cameras)
     for batch in crop_batches(people, network.image, at_once=at_once or _at_once(network), least_views=2):
-        output = _run(network, batch, frame, place)
+        output = place.run(network, batch, frame)
         decided = found.put_keypoints(batch, output, people.cameras, network)
         joints = torch.where(decided[..., None], frame.outward(output.joints), torch.nan)
         found.put_joints(batch, joints, frame.spread(output.covariance))
@@ -161,6 +186,7 @@ def fill_volumes(
     focal_deviation: float = 0.0,
     at_once: int | None = None,
     device: str | None = None,
+    precision: Precision = "float32",
 ) -> Estimate:
     """Estimate the joints of every person in every frame by the volumetric network.
 
@@ -174,6 +200,7 @@ def fill_volumes(
         focal_deviation: Relative standard deviation of the focal length, for people whom one view sees.
         at_once: People times frames in one run; None: as many as have half a million pixels in each view.
         device: Of the network; None: an accelerator if there is one.
+        precision: Of its convolutions.
 
     Returns:
         Joints in the world, NaN for a person without a centre or outside of the cuboid. The covariance of a person
@@ -192,7 +219,7 @@ def fill_volumes(
     found = Gathered.nothing(people.shape, len(network.skeleton))
     deviation = (DISTANCE_DEVIATION**2 + focal_deviation**2) ** 0.5
     wanted = starts.centers.isfinite().all(-1)
-    network, place = _on(network, device)
+    network, place = _on(network, device, precision)
     size = at_once or _at_once(network)
     for batch in crop_batches(people, network.image, at_once=size, least_views=1, wanted=wanted):
         row = batch.frames, batch.people
@@ -222,12 +249,31 @@ def _given(starts: Starts, centers: Tensor) -> Starts:
     )
 
 
-def _on(network: LoadedNetwork, device: str | None) -> tuple[LoadedNetwork, torch.device]:
+def _folded(network: LoadedNetwork) -> LoadedNetwork:
+    """With its normalisations in its convolutions."""
+    return replace(network, module=folded(network.module))
+
+
+class _Place(NamedTuple):
+    """Where and how a network runs."""
+
+    device: torch.device
+    precision: Precision
+
+    def run(self, network: LoadedNetwork, batch: CropBatch, frame: Frame, *centers: Tensor) -> Said:
+        """What the network says of a batch in the frame, on the CPU."""
+        images = prepare_images(batch.images.to(self.device), network.image)
+        given = (part.float().to(self.device) for part in (frame.projections(batch.projections), *centers))
+        with torch.inference_mode(), network_precision(self.precision, self.device):
+            return Said.of(network.module(images, *given))
+
+
+def _on(network: LoadedNetwork, device: str | None, precision: Precision) -> tuple[LoadedNetwork, _Place]:
     """The network on a device, a copy if it is on another: the trunk in it serves others too."""
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if all(weight.device.type == place.type for weight in network.module.parameters()):
-        return network, place
-    return replace(network, module=copy.deepcopy(network.module).to(place)), place
+    if any(weight.device.type != place.type for weight in network.module.parameters()):
+        network = replace(network, module=copy.deepcopy(network.module).to(place))
+    return network, _Place(place, precision)
 
 
 def _at_once(network: LoadedNetwork) -> int:
@@ -235,26 +281,18 @@ def _at_once(network: LoadedNetwork) -> int:
     return max(1, _PIXELS // (width * height))
 
 
-def _run(network: LoadedNetwork, batch: CropBatch, frame: Frame, place: torch.device, *centers: Tensor) -> Said:
-    """What the network says of a batch in the frame, on the CPU."""
-    images = prepare_images(batch.images.to(place), network.image)
-    given = (frame.projections(batch.projections), *centers)
-    with torch.inference_mode():
-        return Said.of(network.module(images, *(part.float().to(place) for part in given)))
-
-
 def _in_cuboids(
-    network: LoadedNetwork, batch: CropBatch, frame: Frame, centers: Tensor, place: torch.device
+    network: LoadedNetwork, batch: CropBatch, frame: Frame, centers: Tensor, place: _Place
 ) -> tuple[Said, Tensor]:
     """What the network says of the people, and who (B,) is not found within the cuboid."""
     middles = frame.inward(centers)
-    said = _run(network, batch, frame, place, middles)
+    said = place.run(network, batch, frame, middles)
     pelvis = _pelvis(said.joints, network)
     far = (pelvis - middles).norm(dim=-1) > _RECENTRED * network.cuboid_side
     if far.any():
         rows = torch.nonzero(far)[:, 0]
         middles[rows] = pelvis[rows]
-        said = said.replaced(rows, _run(network, batch.pick(rows), frame, place, middles[rows]))
+        said = said.replaced(rows, place.run(network, batch.pick(rows), frame, middles[rows]))
         pelvis = _pelvis(said.joints, network)
     off = (pelvis - middles).abs().amax(-1) > _OUTSIDE * network.cuboid_side
     silent = ~(said.confidences.sum((1, 2)) > 0)

@@ -167,13 +167,17 @@ class AlgebraicNet(nn.Module):
             projections: (B, V, 3, 4) from the world to pixels of the images, free of distortion.
             confidences: (B, V, J) of the views, 0 or more; None, or 0 in all views: all count alike.
         """
+        with full_precision(projections):
+            return self._solved(heatmaps.to(projections.dtype), projections, confidences)
+
+    def _solved(self, heatmaps: Tensor, projections: Tensor, confidences: Tensor | None) -> AlgebraicOutput:
         config = self.config
         if config.heatmap_normalisation == "softmax":
             heatmaps = heatmaps * config.heatmap_multiplier
         found = soft_argmax_2d(heatmaps, normalisation=config.heatmap_normalisation)
         keypoints = _image_pixels(found.positions, config.quirks)
         spread = _keypoint_covariance(found, config.covariance_scale)
-        confidences = torch.ones_like(keypoints[..., 0]) if confidences is None else confidences
+        confidences = torch.ones_like(keypoints[..., 0]) if confidences is None else confidences.to(keypoints)
         total = confidences.sum(1, keepdim=True)
         weights = confidences / torch.where(total > 0, total, 1.0) + _LEAST_CONFIDENCE
         points = triangulate_projections(
@@ -218,6 +222,10 @@ class RansacNet(nn.Module):
 
     def from_heatmaps(self, heatmaps: Tensor, projections: Tensor, pairs: Tensor | None = None) -> AlgebraicOutput:
         """Triangulate what heatmaps (B, V, J, h, w) at a quarter of the images show, otherwise as `forward`."""
+        with full_precision(projections):
+            return self._solved(heatmaps.to(projections.dtype), projections, pairs)
+
+    def _solved(self, heatmaps: Tensor, projections: Tensor, pairs: Tensor | None) -> AlgebraicOutput:
         quirks, (batch, views, joints) = self.config.quirks, heatmaps.shape[:3]
         soft = soft_argmax_2d(heatmaps * self.config.heatmap_multiplier)
         keypoints = _maxima(heatmaps) * STRIDE if quirks.whole_pixel_maxima else _image_pixels(soft.positions, quirks)

@@ -24,10 +24,8 @@ from marey.methods.trunk.losses import (
 from marey.methods.trunk.preview import trunk_preview
 from marey.methods.trunk.samples import TrunkSamples
 from marey.methods.trunk.stream import Share, TrunkStream
+from marey.metrics.uncertainty import CHI2_90
 from marey.nn.trunk import Trunk, TrunkConfig, read_keypoints
-
-CHI2_90 = 4.6052
-"""90 % quantile of the chi-squared distribution with two degrees of freedom."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +146,7 @@ class TrunkTask:
         return {
             "error_px": distance[counted].sum(),
             "within_5_percent": near[counted].sum(),
-            "coverage_90": (squared <= CHI2_90)[counted].sum(),
+            "coverage_90": (squared <= CHI2_90[2])[counted].sum(),
             "count": counted.sum(),
         }
 
