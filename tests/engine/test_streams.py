@@ -1,12 +1,13 @@
 """Orders of rows: disjoint shards, the same union for every world, pure in seed and place."""
 
+import signal
 from itertools import chain, islice
 
 import pytest
 import torch
 
 from marey.core import InputError
-from marey.engine.streams import in_order, shuffled
+from marey.engine.streams import in_order, made_ahead, shuffled
 
 
 def taken(count: int, **options) -> list[list[int]]:
@@ -67,3 +68,11 @@ def test_in_order__of_one_process():
     assert [part.tolist() for part in in_order(5, 2)] == [[0, 1], [2, 3], [4]]
     with pytest.raises(InputError, match="rank below the world"):
         in_order(5, 2, rank=1)
+
+
+def ignored(_number):
+    return [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+
+
+def test_made_ahead__workers_leave_signals_to_the_asker():
+    assert list(made_ahead(lambda: ignored, stop=2, workers=1)) == [[True, True]] * 2

@@ -92,8 +92,9 @@ def made_ahead(
 
 
 def _left_to_the_asker(worker: int) -> None:
-    """Ctrl-C, which reaches the whole group, is for the one that trains: it ends the workers when it is ready."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C, and what clusters send to all processes, is for the one that trains: it ends the workers when ready."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Made(IterableDataset[Item]):
