@@ -83,6 +83,7 @@ def test_gradients__are_finite_and_reach_what_is_learned(autocast):
     network = ImageLifter(ImageLifterConfig(lifter=LifterConfig(width=32, blocks=1), width=32))
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         found = network(maps(2), projections(2))
+        assert found.positions.dtype == found.covariance.dtype == torch.float32
     (found.positions.square().sum() + found.covariance.square().sum()).backward()
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in network.parameters())
     assert network.to_lifter.weight.grad.abs().sum() > 0

@@ -52,13 +52,15 @@ class ImageJoints(NamedTuple):
     @property
     def positions(self) -> Tensor:
         """(N, K, 3) metres, in the axes of the world."""
-        return self.lifted.positions @ self.rotation
+        with full_precision(self.rotation):
+            return self.lifted.positions @ self.rotation
 
     @property
     def covariance(self) -> Tensor:
         """(N, K, 3, 3) square metres, in the axes of the world."""
-        turned = self.rotation.mT[:, None] @ self.lifted.factor
-        return turned @ turned.mT
+        with full_precision(self.rotation):
+            turned = self.rotation.mT[:, None] @ self.lifted.factor
+            return turned @ turned.mT
 
 
 class ImageLifter(nn.Module):
