@@ -4,9 +4,10 @@
 
 None of the recordings has a truth, so each column says what is compared:
 
-- `balancing_openpose`, `balancing_mediapipe`: four calibrated cameras, 50 frames; the mean distance of 17 joints from
-  another tool's triangulation of OpenPose's keypoints, millimetres. From the same keypoints that is a matter of how one
-  triangulates; MediaPipe means other points by the same names (hips 57 to 78 mm apart). Nothing is smoothed.
+- `balancing_openpose`, `balancing_mediapipe`, `balancing_marey`: four calibrated cameras, 50 frames; the mean distance
+  of 17 joints from another tool's triangulation of OpenPose's keypoints, millimetres. From the same keypoints that is a
+  matter of how one triangulates; MediaPipe means other points by the same names (hips 57 to 78 mm apart). Nothing is
+  smoothed. `trunk_detector.json` has the share of joints that `marey` does not find.
 - `cam01` to `cam04`: one of these cameras alone; PA-MPJPE against the same reference, millimetres. `monocular` is
   smoothed, as by default; the landmarks and the lifter on MediaPipe's keypoints are not.
 - `seated`: four calibrated cameras, MediaPipe Holistic's keypoints of a seated person; how much the lengths of upper
@@ -16,7 +17,8 @@ None of the recordings has a truth, so each column says what is compared:
 - `photo`: one photograph; the mean distance of shoulders to ankles from where a human saw them, pixels, of the joints
   that the human says are seen; 1 px is 0.3 % of the person's height in it.
 
-Numbers of `mediapipe_balancing.py`, `one_camera.py` and `lifting.py` are taken from their results, not measured twice.
+Numbers of `mediapipe_balancing.py`, `trunk_detector.py`, `one_camera.py` and `lifting.py` are taken from their results,
+not measured twice.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ from one_camera import VIEWS
 RECORDINGS = {
     "balancing_openpose": "balancing, 4 cameras, OpenPose",
     "balancing_mediapipe": "balancing, 4 cameras, MediaPipe",
+    "balancing_marey": "balancing, 4 cameras, detector `marey`",
     **{view: f"balancing, {view} alone" for view in VIEWS},
     "seated": "seated, 4 cameras",
     "walking": "walking, one camera",
@@ -62,12 +65,19 @@ METHODS = {
     "dlt": "`classical`, linear, cameras as given",
     "as_given": "`classical`, cameras as given",
     "classical": "`classical`",
+    "ransac": "`ransac`, shipped weights",
+    "algebraic": "`algebraic`, shipped weights",
+    "volumetric": "`volumetric`, shipped weights",
     "mediapipe": "MediaPipe's landmarks as they come",
     "monocular": "`monocular`, MediaPipe's guess",
     "lifter_mediapipe": "lifter on MediaPipe's keypoints",
     "lifter_openpose": "`monocular`, lifter on OpenPose's keypoints",
 }
 """Rows."""
+IN_PICTURES = ("as_given", "ransac", "algebraic", "volumetric")
+"""Of the ways to use the detector `marey`, those that its benchmark has by name."""
+NOBODY = 100
+"""Per cent of the joints missing: no distance."""
 ARMS = (("shoulder", "elbow"), ("elbow", "wrist"))
 PHOTO, PHOTO_JOINTS = "000000000785", ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
@@ -106,16 +116,21 @@ def main() -> None:
 
 def gathered(results: Path) -> dict[str, Column]:
     """Columns that other benchmarks have measured."""
-    four, one, lifting = (
+    four, own_detector, one, lifting = (
         json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("mediapipe_balancing", "one_camera", "lifting")
+        for name in ("mediapipe_balancing", "trunk_detector", "one_camera", "lifting")
     )
+    trunk = own_detector["balancing"]
+    ways = {"dlt": trunk["plain_dlt"], "classical": trunk, **{name: trunk[name] for name in IN_PICTURES}}
     columns = {
         "balancing_mediapipe": {
             "dlt": four["plain_dlt"]["mean_distance_mm"],
             "as_given": four["as_given"]["mean_distance_mm"],
             "classical": four["mean_distance_mm"],
-        }
+        },
+        "balancing_marey": {
+            name: way["mean_distance_mm"] for name, way in ways.items() if way["missing_percent"] < NOBODY
+        },
     }
     for view in VIEWS:
         own, lifted = one["views"][view], lifting["balancing"]["views"][view]

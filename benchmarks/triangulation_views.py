@@ -38,7 +38,7 @@ RING, EASY = "calibrated_8", "single_easy"
 ORDER = (0, 3, 6, 1, 4, 7, 2, 5)
 """Of the cameras: each subset is the first so many."""
 COUNTS = (2, 3, 4, 6, 8)
-SAMPLES = 400
+SAMPLES = 200
 SMOKE = 3
 JOINTS = skeleton("coco_17").joints
 HIPS = [JOINTS.index("left_hip"), JOINTS.index("right_hip")]

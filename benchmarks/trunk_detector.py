@@ -10,7 +10,8 @@ in heights of its box, and `median_distance_px` in pixels. `per_frame` counts th
 on the street two.
 
 `balancing`: 50 frames of four calibrated cameras, estimated with nothing but the package; the mean distance of 17
-joints from another tool's triangulation of OpenPose's keypoints, as in `mediapipe_balancing.py`. `time` is that of one
+joints from another tool's triangulation of OpenPose's keypoints, as in `mediapipe_balancing.py`: the method `classical`
+on the detector's keypoints, and, by name, the methods that look at the pictures themselves. `time` is that of one
 thread.
 
 With `--pictures` contact sheets are written: green is `marey`, magenta is MediaPipe.
@@ -63,6 +64,14 @@ SPREAD = 24
 VISIBLE = 0.5
 SHARED = tuple(joint for joint in skeleton("halpe_26").joints if joint in skeleton("mediapipe_33").joints)
 """Joints that both detectors know."""
+WAYS = (
+    ("classical", "classical", "adjusted"),
+    ("as_given", "classical", "as-given"),
+    ("ransac", "ransac", "as-given"),
+    ("algebraic", "algebraic", "as-given"),
+    ("volumetric", "volumetric", "as-given"),
+)
+"""Name, method, and what is done with the cameras."""
 OURS, THEIRS = (0, 200, 0), (230, 0, 200)
 _NOWHERE = 1e4
 """Stands for a distance where there is none, so that files are JSON."""
@@ -184,17 +193,25 @@ def balancing(data: Path, frames: int) -> dict[str, Any]:
     found: dict[str, Tensor] = {}
     notes: list[str] = []
     with tempfile.TemporaryDirectory() as kept:
-        for cameras in ("adjusted", "as-given"):
+        for name, method, cameras in WAYS:
             config = marey.EstimateConfig(
-                detector="marey", people=1, unit="m", refine="none", cameras=cameras, overlay=False, formats=("npz",)
+                detector="marey",
+                people=1,
+                unit="m",
+                refine="none",
+                cameras=cameras,
+                overlay=False,
+                formats=("npz",),
             )
             try:
-                result = marey.estimate(inputs, calibration=calibration, frames=(0, frames), config=config, out=kept)
+                result = marey.estimate(
+                    inputs, calibration=calibration, method=method, frames=(0, frames), config=config, out=kept
+                )
             except InputError as error:
-                found[cameras] = nobody
+                found[name] = nobody
                 notes.append(str(error))
             else:
-                found[cameras] = result.joints.positions[:, 0, picked]
+                found[name] = result.joints.positions[:, 0, picked]
                 notes += result.notes
         recording = marey.open_recording([inputs], calibration=calibration, unit="m")
         keypoints = find_detections(recording, range(frames), detector="marey", people=1, folder=Path(kept))
@@ -203,8 +220,8 @@ def balancing(data: Path, frames: int) -> dict[str, Any]:
     plain = triangulate(best.positions, recording.cameras, weights=best.score, method="dlt").positions[:, picked]
     seen = best.score.amax(-1) > 0
     return {
-        **distances(found["adjusted"], reference),
-        "as_given": distances(found["as-given"], reference),
+        **distances(found.pop("classical"), reference),
+        **{name: distances(positions, reference) for name, positions in found.items()},
         "plain_dlt": distances(plain, reference),
         "views_with_a_person_percent": 100 * float(seen.double().mean()),
         "notes": notes,

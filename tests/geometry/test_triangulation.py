@@ -400,6 +400,27 @@ def test_triangulate_projections__finite_derivatives_of_a_view_without_weight():
     assert weights.grad.isfinite().all()
 
 
+def test_triangulate_projections__what_nothing_determines_has_no_derivative():
+    facing = torch.tensor(
+        [
+            [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 5.0]],
+            [[-1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 5.0]],
+        ]
+    )[:, None]
+    points = torch.zeros(2, 1, 3, 2)  # anywhere between the cameras, or seen by one of them, or by both
+    points[:, :, 1:] = torch.tensor([0.1, 0.2])
+    points[0, 0, 1] = torch.nan
+    weights, covariance = torch.full((2, 1, 3), 0.5), torch.eye(2).repeat(2, 1, 3, 1, 1)
+    given = [part.requires_grad_() for part in (points, weights, covariance)]
+    found = triangulate_projections(given[0], facing, weights=given[1], covariance=given[2])
+    assert found.positions[0].isnan().all(-1).tolist() == [True, True, False]
+    (found.positions[0, 2].sum() + found.covariance[0, 2].sum()).backward()
+    for part in given:
+        assert part.grad.isfinite().all()
+        assert (part.grad[:, 0, :2] == 0).all()
+        assert part.grad[:, 0, 2].abs().sum() > 0
+
+
 def test_triangulate_projections__points_behind_the_cameras_are_found_too():
     cameras = ring(4)
     rotation, translation = cameras.extrinsics

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marey.geometry.components import cross
-
 
 def pinhole_parts(projections: Tensor) -> tuple[Tensor, Tensor]:
     """The inverse intrinsic matrix and the rotation of each camera.
@@ -28,7 +26,7 @@ def pinhole_parts(projections: Tensor) -> tuple[Tensor, Tensor]:
     down = second - center_y * forward
     focal_y = _length(down)
     down = down / focal_y
-    right = torch.stack(cross(down.unbind(-1), forward.unbind(-1)), -1)
+    right = torch.linalg.cross(down, forward)
     focal_x, skew, center_x = ((first * axis).sum(-1, keepdim=True) for axis in (right, down, forward))
     zero, one = torch.zeros_like(scale), torch.ones_like(scale)
     shear = -skew / (focal_x * focal_y)

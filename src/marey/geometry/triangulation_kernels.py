@@ -98,7 +98,30 @@ def dlt_of_rows(
         prior: weights (V or 1, N or 1) or None.
         steps: see `linear_solution`.
     """
-    return _dlt(axis, rows, spread, prior, steps=steps, behind=True)
+    solved = _dlt(axis, rows, spread, prior, steps=steps, behind=True)
+    open_ = solved[0].detach().isnan().any(1)
+    if not (solved[0].requires_grad and bool(open_.any())):
+        return solved
+    # where nothing is determined derivatives are not finite, and zero times that is not zero: such points are solved
+    # anew from equations that nobody learns from
+    rows = torch.where(open_, _determined(rows), rows)
+    if spread is not None:
+        identity = torch.eye(2, dtype=spread.dtype, device=spread.device)
+        spread = torch.where(open_[:, None, None], identity, spread)
+    prior = None if prior is None else torch.where(open_, 1.0, prior)
+    position, covariance, weights = _dlt(axis, rows, spread, prior, steps=steps, behind=True)
+    return (
+        position.masked_fill(open_[:, None], torch.nan),
+        covariance.masked_fill(open_[:, None, None], torch.nan),
+        weights.masked_fill(open_, 0.0),
+    )
+
+
+def _determined(like: Tensor) -> Tensor:
+    """Equations (4, 2, V, 1) of two views or more that the origin solves, and nothing else."""
+    rows = torch.zeros(*like.shape[:3], 1, dtype=like.dtype, device=like.device)
+    rows[0, 0], rows[1, 1], rows[2, 1, 1:] = 1.0, 1.0, 1.0
+    return rows
 
 
 def _dlt(

@@ -28,6 +28,7 @@ RECIPES: dict[str, dict[str, str]] = {
         "volumetric-conf": "marey.methods.triangulation.recipe:volumetric_conf",
         "volumetric-conf-norm": "marey.methods.triangulation.recipe:volumetric_conf_norm",
         "trunk-algebraic": "marey.methods.triangulation.trunk_recipe:algebraic",
+        "trunk-lifter": "marey.methods.triangulation.lifter_recipe:image_lifter",
         "trunk-volumetric": "marey.methods.triangulation.trunk_recipe:volumetric",
         "cmu-algebraic": "marey.methods.triangulation.recipe:cmu_algebraic",
         "cmu-volumetric-softmax": "marey.methods.triangulation.recipe:cmu_volumetric_softmax",

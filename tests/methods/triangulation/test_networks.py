@@ -1,5 +1,6 @@
 """Networks as they are found: what a checkpoint says of itself, what it does not, and the images that it is shown."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -7,6 +8,8 @@ import pytest
 import torch
 
 from marey.core import FormatError, InputError, MissingAssetError, ShapeError, skeleton
+from marey.detect.trunk import WEIGHTS as TRUNK
+from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.io.weights import write_weights
 from marey.methods.triangulation.model import (
     AlgebraicConfig,
@@ -18,6 +21,7 @@ from marey.methods.triangulation.model import (
 )
 from marey.methods.triangulation.networks import (
     ENTRY,
+    SHIPPED,
     ImageConvention,
     LoadedNetwork,
     describe,
@@ -175,3 +179,17 @@ def test_prepare_images__blue_first_and_mean_taken_out():
     assert torch.allclose(plain[0, 0, :, 1, 1], torch.tensor([1.0, 0.2, 0.0]))
     with pytest.raises(ShapeError, match="of 8 bits"):
         prepare_images(image.float(), replace(ImageConvention(), channels="rgb"))
+
+
+def test_shipped__heads_were_learned_on_what_is_shipped():
+    def card(weights):
+        return json.loads(weights.joinpath("card.json").read_text(encoding="utf-8"))
+
+    def digest(weights):
+        return hashlib.sha256(weights.joinpath("card.json").read_bytes()).hexdigest()
+
+    trunk = digest(TRUNK)
+    assert card(LIFTER)["data"]["trunk"] == trunk
+    assert card(SHIPPED / "algebraic")["data"]["trunk"] == trunk
+    assert card(SHIPPED / "volumetric")["data"]["trunk"] == trunk
+    assert card(SHIPPED / "volumetric")["data"]["lifter"] == digest(LIFTER)

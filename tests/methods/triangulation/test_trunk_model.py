@@ -8,6 +8,8 @@ import torch
 from marey.core import InputError, ShapeError
 from marey.methods.triangulation.trunk_model import (
     AlgebraicHead,
+    LiftedDensity,
+    LiftedViews,
     TrunkAlgebraic,
     TrunkRansac,
     TrunkVolumetric,
@@ -15,6 +17,7 @@ from marey.methods.triangulation.trunk_model import (
     VolumetricHeadConfig,
     volume_grid,
 )
+from marey.nn.image_lifter import ImageLifter
 from marey.nn.trunk import Trunk, TrunkConfig, TrunkMaps
 
 SIDE, CELLS, KEYPOINTS = 128, 32, 26
@@ -66,6 +69,13 @@ def maps_of(pixels, *, deviation=1.0):
     )
 
 
+def unknown(batch, views):
+    """Joints that the lifter hardly knows."""
+    return LiftedViews(
+        torch.zeros(batch, views, KEYPOINTS, 3), (100 * torch.eye(3)).expand(batch, views, KEYPOINTS, 3, 3)
+    )
+
+
 @pytest.mark.parametrize("views", [2, 3, 5])
 def test_algebraic_head__before_training_triangulates_the_heatmaps(views):
     projections, joints = cameras(views), people(3)
@@ -96,6 +106,22 @@ def test_algebraic_head__learns_not_to_follow_a_wrong_view():
     assert errors[-1] < 0.8 * errors[0]
 
 
+def test_algebraic_head__cameras_that_face_each_other_leave_derivatives_finite():
+    projections = cameras(2)
+    turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0, 1.0]))  # half a turn about the vertical axis
+    projections[1] = projections[0] @ turn
+    joints = people(1)
+    joints[:, ::2] = torch.tensor([0.0, 0.0, 1.0]) + torch.linspace(-1, 1, 13)[:, None] * torch.tensor(
+        [math.cos(0.4), math.sin(0.4), 0.0]
+    )  # on the line between them
+    head = AlgebraicHead()
+    output = head(maps_of(pixels_of(joints, projections)), projections[None])
+    known = output.joints.isfinite().all(-1) & (output.joints.abs().sum(-1) < 100)
+    assert not known.all()
+    (output.joints[known].sum() + output.covariance[known].sum()).backward()
+    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in head.parameters())
+
+
 @pytest.mark.parametrize("views", [2, 4])
 def test_volumetric_head__before_training_is_the_product_of_the_heatmaps(views):
     projections, joints = cameras(views), people(2)
@@ -103,7 +129,7 @@ def test_volumetric_head__before_training_is_the_product_of_the_heatmaps(views):
     head = VolumetricHead(VolumetricHeadConfig(width=4, stem=8, trust=1.0)).eval()
     grid = volume_grid(head.config, torch.tensor([[0.0, 0.0, 1.0], [0.1, 0.0, 0.9]]), None)
     with torch.no_grad():
-        output = head(maps, projections.expand(2, -1, -1, -1), grid)
+        output = head(maps, unknown(2, views), projections.expand(2, -1, -1, -1), grid)
     assert (output.joints - joints).norm(dim=-1).max() < 0.08  # the side of a voxel
     torch.testing.assert_close(output.volumes.sum((-3, -2, -1)), torch.ones(2, KEYPOINTS), atol=1e-4, rtol=0)
     assert (torch.linalg.eigvalsh(output.covariance) > 0).all()
@@ -116,7 +142,7 @@ def test_volumetric_head__turned_grid_gives_the_same_joints():
     center = torch.tensor([[0.0, 0.0, 1.0]])
     grids = (volume_grid(head.config, center, turn) for turn in (None, torch.tensor([0.7])))
     with torch.no_grad():
-        straight, turned = (head(maps, projections[None], grid).joints for grid in grids)
+        straight, turned = (head(maps, unknown(1, 3), projections[None], grid).joints for grid in grids)
     assert (straight - turned).norm(dim=-1).max() < 0.02
 
 
@@ -132,15 +158,42 @@ def test_heads__mixed_precision_leaves_the_geometry_alone(kind):
     def estimate():
         if kind == "algebraic":
             return head(maps, moved[None]).joints
-        return head(
-            maps, moved[None], volume_grid(head.config, shift[None] + torch.tensor([0.0, 0.0, 1.0]), None)
-        ).joints
+        grid = volume_grid(head.config, shift[None] + torch.tensor([0.0, 0.0, 1.0]), None)
+        return head(maps, unknown(1, 3), moved[None], grid).joints
 
     with torch.no_grad():
         plain = estimate()
         with torch.autocast("cpu", torch.bfloat16):
             mixed = estimate()
     assert (plain - mixed).abs().max() < 0.005
+
+
+def test_volumetric_head__one_view_is_deep_where_the_lifter_says():
+    projections, joints = cameras(1), people(2)
+    center = torch.tensor([[0.0, 0.0, 1.0], [0.1, 0.0, 0.9]])
+    lifted = LiftedViews((joints - center[:, None])[:, None], (0.05**2 * torch.eye(3)).expand(2, 1, KEYPOINTS, 3, 3))
+    head = VolumetricHead(VolumetricHeadConfig(width=4, stem=8, trust=1.0, center_deviation=0.02)).eval()
+    grid = volume_grid(head.config, center, None)
+    with torch.no_grad():
+        output = head(maps_of(pixels_of(joints, projections)), lifted, projections.expand(2, -1, -1, -1), grid)
+    assert (output.joints - joints).norm(dim=-1).max() < 0.1
+
+
+def test_lifted_density__is_that_of_the_normal_distribution_about_the_middle():
+    config = VolumetricHeadConfig(keypoints=1, volume_size=3, cuboid_side=2.0, center_deviation=0.3)
+    grid = volume_grid(config, torch.tensor([[5.0, -3.0, 1.0]]), torch.tensor([0.4]))
+    covariance = torch.tensor([[0.05, 0.01, 0.0], [0.01, 0.04, -0.02], [0.0, -0.02, 0.08]])
+    middle = torch.tensor([0.2, -0.1, 0.3])
+    density = LiftedDensity(config)
+    with torch.no_grad():
+        found = density(LiftedViews(middle[None, None, None], covariance[None, None, None]), grid)
+        both = LiftedViews(middle.expand(1, 2, 1, 3), covariance.expand(1, 2, 1, 3, 3))
+        density.dependence.fill_(1.0)  # views that say the same say nothing new
+        twice = density(both, grid)
+    wide = torch.distributions.MultivariateNormal(torch.tensor([5.2, -3.1, 1.3]), covariance + 0.3**2 * torch.eye(3))
+    expected = (wide.log_prob(grid[0]).exp() * 2.0**3 + 0.05).log()
+    torch.testing.assert_close(found[0, 0], expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(twice, found, atol=1e-4, rtol=1e-4)
 
 
 def test_networks__say_what_they_need():
@@ -150,7 +203,7 @@ def test_networks__say_what_they_need():
         TrunkAlgebraic(trunk, AlgebraicHead())(images, projections)
     with pytest.raises(InputError, match="the method ransac needs 2 or more"):
         TrunkRansac(trunk)(images, projections)
-    volumetric = TrunkVolumetric(trunk, VolumetricHead(VolumetricHeadConfig(width=4, stem=8))).eval()
+    volumetric = TrunkVolumetric(trunk, ImageLifter(), VolumetricHead(VolumetricHeadConfig(width=4, stem=8))).eval()
     with pytest.raises(ShapeError, match=r"centers: expected \(1, 3\), got \(3,\)"):
         volumetric(images, projections, torch.zeros(3))
     with torch.no_grad():

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from marey.core import FormatError, InputError, MissingAssetError, ShapeError, Skeleton, skeleton, skeleton_names
 from marey.data.view_crops import ViewCropRule
 from marey.detect.trunk import MARGIN, SIDE, shipped_trunk
+from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.io.h36m_labels import H36M_JOINTS
 from marey.io.settings_toml import changed, plain_settings
 from marey.io.weights import CARD, Source, load_weights, read_card
@@ -308,10 +309,11 @@ def _on_trunk(kind: Kind, settings: Mapping[str, Any], where: str) -> nn.Module:
     )
 
     if kind == "ransac":
-        return TrunkRansac(shipped_trunk())
+        return TrunkRansac(shipped_trunk()).eval()
     if kind == "algebraic":
         return TrunkAlgebraic(shipped_trunk(), AlgebraicHead(changed(AlgebraicHeadConfig(), settings, where=where)))
-    return TrunkVolumetric(shipped_trunk(), VolumetricHead(changed(VolumetricHeadConfig(), settings, where=where)))
+    head = VolumetricHead(changed(VolumetricHeadConfig(), settings, where=where))
+    return TrunkVolumetric(shipped_trunk(), shipped_image_lifter(), head)
 
 
 def _card_joints(told: Mapping[str, Any]) -> Skeleton:

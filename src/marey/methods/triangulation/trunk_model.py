@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from marey.core.errors import ShapeError
+from marey.geometry.small import determinant_3x3, inverse_3x3_symmetric
 from marey.geometry.triangulation import Triangulation, triangulate_projections
 from marey.methods.triangulation.model import (
     AlgebraicOutput,
@@ -24,6 +25,7 @@ from marey.methods.triangulation.model import (
     map_projections,
 )
 from marey.methods.triangulation.quirks import Quirks
+from marey.nn.image_lifter import ImageJoints, ImageLifter
 from marey.nn.precision import full_precision
 from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
 from marey.nn.trunk import STRIDE, Trunk, TrunkKeypoints, TrunkMaps, read_keypoints
@@ -36,8 +38,10 @@ _LEAST_DEPTH = 0.05
 """Metres in front of a camera."""
 _LEAST_SHARE = 1e-3
 """Weight of a view over that of the view that counts most."""
+_FAR_OFF = 1e6
+"""The largest squared Mahalanobis distance that is told."""
 _NOWHERE = 0.05
-"""Added to a heatmap's density over that of an even one: the logarithm of what is impossible is then -3."""
+"""Added to a density over that of an even one: the logarithm of what is impossible is then -3."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,8 @@ class VolumetricHeadConfig:
     """Halvings of the volume: the published five would leave one voxel."""
     trust: float = 0.5
     """First exponent of the product of heatmaps; below 1, as errors of the views are not independent."""
+    center_deviation: float = 0.1
+    """Metres along each axis by which the middle of the volume is first taken to lie beside the hips."""
 
 
 class _Seen(NamedTuple):
@@ -133,7 +139,7 @@ class AlgebraicHead(nn.Module):
             return self._solved(maps, projections)
 
     def _solved(self, maps: TrunkMaps, projections: Tensor) -> AlgebraicOutput:
-        found = read_keypoints(TrunkMaps(*(part.float() for part in maps)))
+        found = read_keypoints(maps)
         seen = self._seen(found, maps.features, projections.shape[:2])
         covariance = seen.factor @ seen.factor.mT
         deviation = covariance.diagonal(dim1=-2, dim2=-1).mean(-1).sqrt()
@@ -146,7 +152,7 @@ class AlgebraicHead(nn.Module):
             solved, weights = _solve(seen.points, covariance, _bounded(trust).exp() / (deviation * depth), projections)
         return AlgebraicOutput(
             joints=solved.positions,
-            covariance=solved.covariance * (2 * self.spread).exp(),
+            covariance=_scaled(solved.covariance, (2 * self.spread).exp()),
             keypoints=seen.points,
             keypoint_covariance=covariance,
             heatmaps=found.distribution.unflatten(0, projections.shape[:2]),  # type: ignore[no-untyped-call]
@@ -167,26 +173,41 @@ class AlgebraicHead(nn.Module):
         return _Seen(*(part.reshape(*views, *part.shape[1:]) for part in parts))
 
 
+class LiftedViews(NamedTuple):
+    """What the lifter takes the joints of B people to be in each of V views, from midway between the hips."""
+
+    joints: Tensor
+    """(B, V, K, 3) metres, axes of the world."""
+    covariance: Tensor
+    """(B, V, K, 3, 3)."""
+
+
 class VolumetricHead(nn.Module):
-    """A network of 3D convolutions on the product of the views' heatmaps, which it corrects, and their parts."""
+    """A network of 3D convolutions on the views' heatmaps, their parts and what each view is lifted to.
+
+    It begins as a product of experts: the heatmaps, and the lifter's normal distributions about the middle of the
+    volume. The network corrects that.
+    """
 
     def __init__(self, config: VolumetricHeadConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or VolumetricHeadConfig()
-        channels = 2 * config.keypoints + config.parts
+        channels = 3 * config.keypoints + config.parts
         self.volume_net = V2V(
             channels, config.keypoints, width=config.width, stem=config.stem, stem_kernel=1, levels=config.levels
         )
         nn.init.zeros_(self.volume_net.output_layer.weight)  # begins as the product itself
         self.trust = nn.Parameter(torch.full((config.keypoints,), config.trust))
+        self.guess = LiftedDensity(config)
         self.spread = nn.Parameter(torch.zeros(config.keypoints))
         """Logarithm of the deviation of a joint over that of its volume."""
 
-    def forward(self, maps: TrunkMaps, projections: Tensor, grid: Tensor) -> VolumetricOutput:
+    def forward(self, maps: TrunkMaps, lifted: LiftedViews, projections: Tensor, grid: Tensor) -> VolumetricOutput:
         """Find the joints.
 
         Args:
             maps: Of B V images, all views of an item after another.
+            lifted: What the lifter makes of them.
             projections: (B, V, 3, 4) from the world to pixels of the images, free of distortion.
             grid: (B, S, S, S, 3) places of the voxels.
         """
@@ -196,9 +217,11 @@ class VolumetricHead(nn.Module):
             to_maps = map_projections(projections, Quirks())
             product = unproject(evidence, to_maps, grid, aggregation="sum")
             most = unproject(torch.cat((evidence, parts), dim=2), to_maps, grid, aggregation="softmax")
-        learned = self.volume_net(torch.cat((product / views[1], most), dim=1)).float()
+            guess = self.guess(lifted, grid)
+        learned = self.volume_net(torch.cat((product / views[1], most, guess), dim=1)).float()
         with full_precision(grid):
-            found = soft_argmax_3d(learned + product * self.trust[:, None, None, None], coordinates=grid)
+            known = product * self.trust[:, None, None, None] + guess
+            found = soft_argmax_3d(learned + known, coordinates=grid)
             covariance = covariance_3d(found, grid)
         side = self.config.cuboid_side / (self.config.volume_size - 1)
         least = torch.eye(3, dtype=grid.dtype, device=grid.device) * (side * side / 12)
@@ -210,6 +233,34 @@ class VolumetricHead(nn.Module):
             confidences=None,
             grid=grid,
         )
+
+
+class LiftedDensity(nn.Module):
+    """Where joints are by what the views are lifted to, as logarithms of densities at the voxels."""
+
+    def __init__(self, config: VolumetricHeadConfig) -> None:
+        super().__init__()
+        self.volume = config.cuboid_side**3
+        self.center = nn.Parameter(torch.tensor(config.center_deviation).log())
+        """Logarithm of the deviation of the hips from the middle of the volume, metres."""
+        self.dependence = nn.Parameter(torch.full((), 0.5))
+        """How little more views say: what they say together is divided by this power of their number."""
+
+    def forward(self, lifted: LiftedViews, grid: Tensor) -> Tensor:
+        """(B, K, S, S, S) at voxels (B, S, S, S, 3), over the density of an even distribution; nowhere less than -3."""
+        each = inverse_3x3_symmetric(lifted.covariance)
+        together = each.sum(1)
+        mean = torch.einsum(
+            "bkij,bvkj->bki", inverse_3x3_symmetric(together), (each @ lifted.joints[..., None])[..., 0]
+        )
+        spread = inverse_3x3_symmetric(together) * float(lifted.joints.shape[1]) ** self.dependence
+        identity = torch.eye(3, dtype=spread.dtype, device=spread.device)
+        spread = spread + (2 * self.center).exp() * identity
+        places = grid.flatten(1, 3) - (grid[:, :1, 0, 0] + grid[:, -1:, -1, -1]) / 2
+        squared = _quadratic(places, inverse_3x3_symmetric(spread), mean)
+        most = self.volume * (determinant_3x3(spread) * (2 * torch.pi) ** 3).rsqrt()
+        density = most[..., None] * (-squared / 2).exp()
+        return (density + _NOWHERE).log().reshape(*density.shape[:2], *grid.shape[1:4])
 
 
 class TrunkAlgebraic(nn.Module):
@@ -239,18 +290,18 @@ class TrunkRansac(nn.Module):
         views = projections.shape[:2]
         found = read_keypoints(looked_at(self.trunk, images))
         keypoints, covariance, heatmaps = (
-            part.float().reshape(*views, *part.shape[1:])
-            for part in (found.positions, found.covariance, found.distribution)
+            part.reshape(*views, *part.shape[1:]) for part in (found.positions, found.covariance, found.distribution)
         )
-        return agreed_points(keypoints, covariance, projections, heatmaps, refine=self.direct_optimization)
+        with full_precision(projections):
+            return agreed_points(keypoints, covariance, projections, heatmaps, refine=self.direct_optimization)
 
 
 class TrunkVolumetric(nn.Module):
-    """Images to joints `halpe_26`: the trunk and the volumetric head. The world's vertical axis is z."""
+    """Images to joints `halpe_26`: trunk, lifter and volumetric head. The world's vertical axis is z."""
 
-    def __init__(self, trunk: Trunk, head: VolumetricHead) -> None:
+    def __init__(self, trunk: Trunk, lifter: ImageLifter, head: VolumetricHead) -> None:
         super().__init__()
-        self.trunk, self.head = trunk, head
+        self.trunk, self.lifter, self.head = trunk, lifter, head
 
     def forward(
         self, images: Tensor, projections: Tensor, centers: Tensor, turns: Tensor | None = None
@@ -260,7 +311,8 @@ class TrunkVolumetric(nn.Module):
         if centers.shape != (images.shape[0], 3):
             raise ShapeError(f"centers: expected {(images.shape[0], 3)}, got {tuple(centers.shape)}")
         grid = volume_grid(self.head.config, centers.to(images.dtype), turns)
-        output: VolumetricOutput = self.head(looked_at(self.trunk, images), projections, grid)
+        maps = looked_at(self.trunk, images)
+        output: VolumetricOutput = self.head(maps, lifted(self.lifter, maps, projections), projections, grid)
         return output
 
 
@@ -268,6 +320,15 @@ def looked_at(trunk: Trunk, images: Tensor) -> TrunkMaps:
     """What the trunk says of images (B, V, 3, H, W), as those of B V images."""
     maps: TrunkMaps = trunk(images.flatten(0, 1).contiguous(memory_format=torch.channels_last))
     return maps
+
+
+def lifted(lifter: ImageLifter, maps: TrunkMaps, projections: Tensor) -> LiftedViews:
+    """What a lifter makes of maps of B V images and their projections (B, V, 3, 4)."""
+    found: ImageJoints = lifter(maps, projections.flatten(0, 1))
+    joints, covariance = (
+        part.reshape(*projections.shape[:2], *part.shape[1:]) for part in (found.positions, found.covariance)
+    )
+    return LiftedViews(joints, covariance)
 
 
 def volume_grid(config: VolumetricHeadConfig, centers: Tensor, turns: Tensor | None) -> Tensor:
@@ -296,6 +357,17 @@ def _evidence(maps: TrunkMaps) -> tuple[Tensor, Tensor]:
     return (density + _NOWHERE).log(), maps.parts.float().softmax(1)[:, :-1]
 
 
+def _quadratic(places: Tensor, matrix: Tensor, middle: Tensor) -> Tensor:
+    """(B, K, N): `(x - m)^T A (x - m)` of places (B, N, 3), symmetric matrices (B, K, 3, 3) and middles (B, K, 3)."""
+    x, y, z = places.unbind(-1)
+    monomials = torch.stack((x * x, y * y, z * z, x * y, x * z, y * z, x, y, z, torch.ones_like(x)), dim=1)
+    square = matrix.diagonal(dim1=-2, dim2=-1)
+    mixed = 2 * torch.stack((matrix[..., 1, 0], matrix[..., 2, 0], matrix[..., 2, 1]), dim=-1)
+    slope = (matrix @ middle[..., None])[..., 0]
+    constant = (middle * slope).sum(-1, keepdim=True)
+    return (torch.cat((square, mixed, -2 * slope, constant), dim=-1) @ monomials).clamp_min(0)
+
+
 def _solve(points: Tensor, covariance: Tensor, weights: Tensor, projections: Tensor) -> tuple[Triangulation, Tensor]:
     """The linear solution, and the weights (B, V, K) relative to the largest."""
     share = weights / weights.amax(1, keepdim=True).clamp_min(1e-9) + _LEAST_SHARE
@@ -308,19 +380,31 @@ def _solve(points: Tensor, covariance: Tensor, weights: Tensor, projections: Ten
     return solved, share
 
 
+def _scaled(covariance: Tensor, factor: Tensor) -> Tensor:
+    """A learned factor on covariances, of which those that are NaN say nothing on it."""
+    unknown = covariance.isnan()
+    return (covariance.masked_fill(unknown, 0.0) * factor).masked_fill(unknown, torch.nan)
+
+
 def _off(seen: _Seen, joints: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared Mahalanobis distances (B, V, K) of the keypoints from joints (B, K, 3), and the joints' depths."""
+    """Squared Mahalanobis distances (B, V, K) of the keypoints from joints (B, K, 3), and the joints' depths.
+
+    Of joints that are open, NaN: far off, and finite, as are their derivatives.
+    """
+    known = joints.isfinite().all(-1)
+    joints = torch.where(known[..., None], joints, 0.0)
     moved = torch.einsum("bvij,bkj->bvki", projections[..., :3], joints) + projections[..., None, :, 3]
     depth = moved[..., 2].clamp_min(_LEAST_DEPTH)
     apart = moved[..., :2] / depth[..., None] - seen.points
     a, _, b, c = seen.factor.flatten(-2).unbind(-1)
     first = apart[..., 0] / a
-    return first.square() + ((apart[..., 1] - b * first) / c).square(), depth
+    squared = first.square() + ((apart[..., 1] - b * first) / c).square()
+    return torch.where(known[:, None], squared, _FAR_OFF), depth
 
 
 def _compared(off: Tensor) -> Tensor:
     """(B, V, K, 3): how far a keypoint is off, all views' mean, and the mean of the view's own keypoints."""
-    log = off.nan_to_num(nan=1e6, posinf=1e6).clamp_max(1e6).log1p()
+    log = off.clamp_max(_FAR_OFF).log1p()
     return torch.stack((log, log.mean(1, keepdim=True).expand_as(log), log.mean(2, keepdim=True).expand_as(log)), -1)
 
 

@@ -10,23 +10,22 @@ from torch import Tensor
 from marey.core import Image
 from marey.core.skeletons import skeleton
 from marey.methods.triangulation.captures import Captures
-from marey.methods.triangulation.model import AlgebraicOutput, VolumetricOutput
 from marey.nn.trunk import KEYPOINTS
 from marey.viz.figure_sketch import GUESS, TRUTH, draw_figure
 
 _ENLARGED = 2
 
 
-def head_preview(samples: Captures, output: AlgebraicOutput | VolumetricOutput) -> dict[str, Image]:
-    """Show the first person in all views: true joints (green), then estimated ones (orange), both projected."""
+def head_preview(samples: Captures, joints: Tensor) -> dict[str, Image]:
+    """Show the first person in all views: true joints (green), then estimated ones (B, K, 3) (orange), projected."""
     pictures = samples.images[0].permute(0, 2, 3, 1).numpy(force=True)
     plain = [
         cv2.resize(np.ascontiguousarray(picture), None, fx=_ENLARGED, fy=_ENLARGED, interpolation=cv2.INTER_CUBIC)
         for picture in pictures
     ]
-    shown = {"truth": (samples.joints[0], TRUTH), "estimate": (output.joints[0].to(samples.joints), GUESS)}
+    shown = {"truth": (samples.joints[0], TRUTH), "estimate": (joints[0].to(samples.joints), GUESS)}
     return {
-        name: _row(plain, _pixels(joints, samples.projections[0]), color) for name, (joints, color) in shown.items()
+        name: _row(plain, _pixels(places, samples.projections[0]), color) for name, (places, color) in shown.items()
     }
 
 

@@ -1,0 +1,148 @@
+"""What recipes on the trunk have in common: captures as they come, and losses that hardly known joints cannot bend."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marey.core import Batch, InputError
+from marey.detect.trunk import SIDE, WEIGHTS
+from marey.engine.settings import TrainingSettings
+from marey.engine.streams import made_ahead
+from marey.geometry.small import inverse_3x3_symmetric
+from marey.io.weights import CARD
+from marey.methods.triangulation.captures import Captures, CaptureStream
+from marey.methods.triangulation.losses import gaussian_likelihood
+from marey.metrics.uncertainty import CHI2_90
+from marey.nn.precision import full_precision
+from marey.nn.trunk import KEYPOINTS
+
+_LEAST_DEVIATION = 0.001
+"""Metres, of what is known of a joint."""
+_OPEN = 4.0
+"""Square metres of a covariance in all, from which on it says nothing."""
+_FAR = 1.0
+"""Metres off, from which on it matters less how far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureRecipe:
+    """Which captures a network on the trunk learns from, and what counts how much."""
+
+    tiers: tuple[tuple[str, int], ...] = (("easy", 4), ("medium", 16), ("hard", 4))
+    """And people of each in a global batch."""
+    views: tuple[float, ...] = (0.0, 0.3, 0.15, 0.25, 0.0, 0.1, 0.0, 0.2)
+    """How often a batch has one view, two, and so on."""
+    validation: int = 8
+    """Global batches."""
+    mirrored: bool = True
+    """Every batch is followed by its mirror images."""
+    workers: int = 1
+    """Processes that make pictures while the network learns; 0: the one that trains, as always on an accelerator."""
+    distance_weight: float = 10.0
+    """Of the mean distance of the joints, metres."""
+    likelihood_weight: float = 0.1
+    """Of the covariance's negative log-likelihood; the joints themselves do not learn from it."""
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def check_data(self, data: Path | None) -> None:
+        """Refuse data.
+
+        Raises:
+            InputError: there are any.
+        """
+        if data is not None:
+            raise InputError("this is trained on synthetic captures, made while it trains; leave out --data")
+
+    def batches(
+        self, split: str, *, seed: int, rank: int, world: int, device: torch.device, start: int = 0
+    ) -> Iterable[Batch]:
+        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
+
+        Raises:
+            InputError: there is no such split, or a batch cannot be shared out evenly.
+        """
+        if split not in ("train", "validation"):
+            raise InputError(f"split: expected train or validation, got '{split}'")
+        train = split == "train"
+        if odd := [people for _, people in self.tiers if people % world]:
+            raise InputError(f"tiers: expected multiples of the {world} processes, got {odd[0]} people")
+        stream = CaptureStream(
+            tiers=self.tiers,
+            views=self.views,
+            side=SIDE,
+            skeleton=KEYPOINTS,
+            seed=2 * seed + (not train),
+            rank=rank,
+            world=world,
+            mirrored=self.mirrored and train,
+            device=device,
+        )
+        stop, workers = (None, self.workers) if train else (self.validation, 0)
+        make: Callable[[], Callable[[int], Captures]] = stream.maker
+        made = made_ahead(make, start, stop, workers=workers if device.type == "cpu" else 0)
+        return ({"samples": samples} for samples in made)
+
+
+def data_card() -> dict[str, Any]:
+    """What the data are."""
+    return {
+        "pictures": "synthetic captures of the open body, split training, some of eight cameras around people",
+        "trunk": card_hash(WEIGHTS),
+    }
+
+
+def card_hash(weights: Traversable) -> str:
+    """SHA-256 of the card of weights, which names those of their files: what was learned on them needs them."""
+    return hashlib.sha256(weights.joinpath(CARD).read_bytes()).hexdigest()
+
+
+def scores(error: Tensor, covariance: Tensor) -> dict[str, Tensor]:
+    """Sums over people: mean distance of the joints in millimetres, and the share within 90 % ellipsoids.
+
+    Args:
+        error: (B, J, 3) metres.
+        covariance: (B, J, 3, 3) square metres.
+    """
+    with full_precision(error):
+        squared = torch.einsum("bji,bjik,bjk->bj", error, inverse_3x3_symmetric(covariance), error)
+    return {
+        "mpjpe_mm": 1000 * error.square().sum(-1).sqrt().mean(1).sum(),
+        "coverage_90": (squared <= CHI2_90[3]).to(error).mean(1).sum(),
+        "count": torch.tensor(len(error), device=error.device),
+    }
+
+
+def bounded_likelihood(joints: Tensor, covariance: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Of covariances of which some are hardly defined: two cameras that face each other leave a direction open.
+
+    Args:
+        joints: (B, J, 3)
+        covariance: (B, J, 3, 3)
+        truth: (B, J, 3)
+        known: (B, J) boolean, what is counted.
+    """
+    total = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+    defined = (total > 0) & (total < _OPEN)  # beyond, single precision leaves a matrix that is none
+    identity = torch.eye(3, dtype=torch.float64, device=total.device)
+    spread = torch.where(defined[..., None, None], covariance.double(), identity)
+    share = (_FAR / (joints - truth).norm(dim=-1, keepdim=True).clamp_min(_FAR)).double()
+    near = truth + share * (joints - truth)  # one joint that is lost must not drown the others
+    with full_precision(joints):
+        spread = spread + _LEAST_DEVIATION**2 * identity
+        return gaussian_likelihood(near, spread, truth.double(), known & defined).float()
+
+
+def bent_distance(joints: Tensor, truth: Tensor, known: Tensor) -> Tensor:
+    """Mean distance of joints (B, J, 3); beyond a metre it grows with its logarithm."""
+    squared = torch.where(known[..., None], joints - truth, 0.0).square().sum(-1)
+    apart = (squared + 1e-10).sqrt()
+    bent = torch.where(apart > _FAR, _FAR * (1 + (apart.clamp_min(_FAR) / _FAR).log()), apart)
+    return (bent * known).sum() / known.sum().clamp_min(1)
