@@ -117,8 +117,12 @@ def test_gathered__takes_the_numbers_of_other_benchmarks(tmp_path):
     }
     lifted = {view: {"lifter_mediapipe_keypoints": 99.0, "estimate_openpose_keypoints": 77.0} for view in views}
     four = {"mean_distance_mm": 40.0, "as_given": {"mean_distance_mm": 41.0}, "plain_dlt": {"mean_distance_mm": 84.0}}
+    nobody = {"mean_distance_mm": 10000.0, "missing_percent": 100.0}
+    some = {"mean_distance_mm": 300.0, "missing_percent": 40.0}
+    own = {**some, "plain_dlt": nobody, "as_given": nobody, "ransac": nobody, "algebraic": some, "volumetric": some}
     documents = {
         "mediapipe_balancing": four,
+        "trunk_detector": {"balancing": own},
         "one_camera": {"views": views},
         "lifting": {"balancing": {"views": lifted}},
     }
@@ -126,4 +130,5 @@ def test_gathered__takes_the_numbers_of_other_benchmarks(tmp_path):
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     found = real.gathered(tmp_path)
     assert found["balancing_mediapipe"] == {"dlt": 84.0, "as_given": 41.0, "classical": 40.0}
+    assert found["balancing_marey"] == {"classical": 300.0, "algebraic": 300.0, "volumetric": 300.0}
     assert found["cam03"] == {"mediapipe": 95.0, "monocular": 81.0, "lifter_mediapipe": 99.0, "lifter_openpose": 77.0}
