@@ -99,8 +99,10 @@ def dlt_of_rows(
         steps: see `linear_solution`.
     """
     solved = _dlt(axis, rows, spread, prior, steps=steps, behind=True)
+    if not solved[0].requires_grad:
+        return solved
     open_ = solved[0].detach().isnan().any(1)
-    if not (solved[0].requires_grad and bool(open_.any())):
+    if not open_.any():
         return solved
     # where nothing is determined derivatives are not finite, and zero times that is not zero: such points are solved
     # anew from equations that nobody learns from
