@@ -309,6 +309,7 @@ def test_training__lowers_the_error(folder, tmp_path, make):
         train=replace(recipe.train, samples=samples, shuffle=False),
         training=training(steps=40, validate_every=0, checkpoint_every=0, optimiser=recipe.training.optimiser),
     )
+    torch.manual_seed(0)
     task = recipe.task(folder)
     task.splits["train"] = task.splits["train"]._replace(usable=torch.tensor([2, 3]))
     train(task, recipe.training, tmp_path)
