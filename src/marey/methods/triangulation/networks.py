@@ -260,7 +260,7 @@ def _shipped(kind: Kind) -> LoadedNetwork:
             f"{folder}: this installation has no weights for the method '{kind}'; install the package again, or name "
             "weights (--weights PATH)"
         )
-    return _from_folder(kind, folder)
+    return replace(_from_folder(kind, folder), source=f"the shipped {kind} head")
 
 
 def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
