@@ -74,10 +74,9 @@ class _ImageEstimator:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlgebraicEstimator(_ImageEstimator):
-    """Keypoints by a network, triangulated with learned weights of the views."""
+class _KeypointEstimator(_ImageEstimator):
+    """What those have in common that triangulate keypoints."""
 
-    kind = "algebraic"
     requires = Requirements(views=(2, None), evidence="images", calibration="full", temporal="frame")
 
     def __call__(self, observation: Observation) -> Estimate:
@@ -92,21 +91,17 @@ class AlgebraicEstimator(_ImageEstimator):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RansacEstimator(_ImageEstimator):
+class AlgebraicEstimator(_KeypointEstimator):
+    """Keypoints by a network, triangulated with learned weights of the views."""
+
+    kind = "algebraic"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RansacEstimator(_KeypointEstimator):
     """Keypoints by a network, triangulated from the views that agree."""
 
     kind = "ransac"
-    requires = Requirements(views=(2, None), evidence="images", calibration="full", temporal="frame")
-
-    def __call__(self, observation: Observation) -> Estimate:
-        """Estimate every person in every frame; see `triangulate_people`."""
-        return triangulate_people(
-            observation,
-            self.network,
-            at_once=self.internal_batch_size,
-            device=self.device,
-            precision=self.precision,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def image_lifter() -> ImageLifterRecipe:
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
         training=TrainingSettings(
-            steps=3000,
+            steps=1000,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
             schedule=Cosine(final=0.01),
             warm_up=100,

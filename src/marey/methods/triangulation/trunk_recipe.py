@@ -169,7 +169,7 @@ def algebraic() -> HeadRecipe:
     return HeadRecipe(
         network=AlgebraicHeadConfig(),
         training=TrainingSettings(
-            steps=1500,
+            steps=500,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-3),
             schedule=Cosine(final=0.01),
             warm_up=50,
@@ -188,7 +188,7 @@ def volumetric() -> HeadRecipe:
         tiers=(("easy", 1), ("medium", 4), ("hard", 1)),
         views=(0.2, 0.3, 0.1, 0.2, 0.0, 0.08, 0.0, 0.12),
         training=TrainingSettings(
-            steps=1500,
+            steps=900,
             optimiser=Optimiser(learning_rate=2e-3, weight_decay=1e-3),
             schedule=Cosine(final=0.01),
             warm_up=50,
