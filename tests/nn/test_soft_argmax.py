@@ -44,6 +44,17 @@ def test_positions_3d__and_covariance_far_from_the_origin(batch):
     torch.testing.assert_close(covariance_3d(found, coordinates), expected, rtol=1e-7, atol=1e-9)
 
 
+def test_positions_3d__single_precision_keeps_its_digits_over_large_volumes():
+    volumes = noise(1, 3, 48, 48, 48)
+    axis = torch.linspace(-1.25, 1.25, 48, dtype=torch.float64)
+    coordinates = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), dim=-1)[None] + 0.8
+    exact = soft_argmax_3d(volumes, coordinates=coordinates)
+    found = soft_argmax_3d(volumes.float(), coordinates=coordinates.float())
+    torch.testing.assert_close(found.positions.double(), exact.positions, atol=2e-6, rtol=0)
+    spread = covariance_3d(found, coordinates.float()).double()
+    torch.testing.assert_close(spread, covariance_3d(exact, coordinates), atol=4e-6, rtol=0)
+
+
 def test_positions_3d__without_coordinates_count_voxels():
     volumes = torch.full((1, 1, 4, 5, 6), -50.0)
     volumes[0, 0, 1, 2, 3] = 50

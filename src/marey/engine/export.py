@@ -91,13 +91,12 @@ def export(network: Network, path: str | os.PathLike[str], *, options: ExportOpt
     card = _card(network, options)
     with atomic_path(card_path) as temporary_card, atomic_path(path) as temporary:
         runner, runtime = _write(temporary, program, network, options, card)
-        tolerance = options.tolerance * network.rounding
-        trials = check_round_trip(network, runner, tolerance=tolerance, what=f"the {options.format} export")
+        trials = check_round_trip(network, runner, tolerance=options.tolerance, what=f"the {options.format} export")
         card |= {
             "sha256": hashlib.sha256(temporary.read_bytes()).hexdigest(),
             "check": {
                 "runtime": runtime,
-                "tolerance": tolerance,
+                "tolerance": options.tolerance,
                 "trials": [asdict(trial) for trial in trials],
             },
         }

@@ -45,8 +45,6 @@ class Network:
     """The smallest size of an open dimension, where that is not the smallest multiple."""
     multiples: Sizes = field(default_factory=dict)
     """What the size of an open dimension is a multiple of, where that is not 1."""
-    rounding: float = 1.0
-    """How many times the tolerance of an export single precision takes: more than 1 for sums over many thousands."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Plain values that the card of an export holds besides, such as the names of the joints."""
 

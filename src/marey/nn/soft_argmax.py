@@ -73,7 +73,11 @@ def soft_argmax_3d(
         raise ShapeError(
             f"coordinates: expected (..., {', '.join(map(str, volumes.shape[-3:]))}, 3), got {tuple(coordinates.shape)}"
         )
-    return Expectation(distribution.flatten(-3) @ coordinates.flatten(-4, -2), distribution)
+    places, center = _about_center(coordinates)
+    mean, mass = _moments(distribution, places)
+    if normalisation == "softmax":
+        return Expectation(mean / mass + center, distribution)
+    return Expectation(mean + mass * center, distribution)
 
 
 def covariance_2d(expectation: Expectation) -> Tensor:
@@ -89,16 +93,34 @@ def covariance_2d(expectation: Expectation) -> Tensor:
 
 def covariance_3d(expectation: Expectation, coordinates: Tensor) -> Tensor:
     """The covariance (..., J, 3, 3) of voxels under volumes, in squared units of the coordinates (..., X, Y, Z, 3)."""
-    positions, distribution = expectation
-    places = coordinates.flatten(-4, -2)
-    center = places.mean(-2, keepdim=True)  # second moments about a near point: no large numbers are subtracted
-    places, means = places - center, positions - center
+    places, _ = _about_center(coordinates)
     upper = [(i, j) for i in range(3) for j in range(i, 3)]
     products = torch.stack([places[..., i] * places[..., j] for i, j in upper], dim=-1)
-    moments = (distribution.flatten(-3) @ products).unbind(-1)
-    entry = {(i, j): moment - means[..., i] * means[..., j] for (i, j), moment in zip(upper, moments, strict=True)}
+    moments, mass = _moments(expectation.distribution, torch.cat((products, places), dim=-1))
+    *seconds, x, y, z = _known(moments / mass, mass[..., 0]).unbind(-1)
+    means = (x, y, z)
+    entry = {(i, j): second - means[i] * means[j] for (i, j), second in zip(upper, seconds, strict=True)}
     rows = [entry[min(i, j), max(i, j)] for i in range(3) for j in range(3)]
-    return torch.stack(rows, dim=-1).reshape(*positions.shape, 3)
+    return torch.stack(rows, dim=-1).reshape(*expectation.positions.shape, 3)
+
+
+def _about_center(coordinates: Tensor) -> tuple[Tensor, Tensor]:
+    """Places (..., N, 3) from their middle (..., 1, 3): moments about a near point subtract no large numbers."""
+    places = coordinates.flatten(-4, -2)
+    center = places.mean(-2, keepdim=True)
+    return places - center, center
+
+
+def _moments(distribution: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums (..., J, C) of values (..., X Y Z, C) under volumes (..., J, X, Y, Z), and masses (..., J, 1).
+
+    Slice by slice: products of matrices add one number after another, and lose four digits of single precision over
+    the voxels of a whole volume.
+    """
+    slices = distribution.flatten(-2).transpose(-3, -2)
+    columns = functional.pad(values, (0, 1), value=1.0).unflatten(-2, (slices.shape[-3], -1))  # type: ignore[no-untyped-call]
+    sums = (slices @ columns).sum(-3)
+    return sums[..., :-1], sums[..., -1:]
 
 
 def _distribution(maps: Tensor, axes: int, normalisation: str, *, renormalise: bool) -> Tensor:

@@ -10,6 +10,7 @@ from marey.methods.triangulation.trunk_model import (
     AlgebraicHead,
     LiftedDensity,
     LiftedViews,
+    Spread,
     TrunkAlgebraic,
     TrunkRansac,
     TrunkVolumetric,
@@ -208,3 +209,30 @@ def test_networks__say_what_they_need():
         volumetric(images, projections, torch.zeros(3))
     with torch.no_grad():
         assert volumetric(images, projections, torch.tensor([[0.0, 0.0, 1.0]])).joints.isfinite().all()
+
+
+def test_spread__by_number_of_views():
+    spread = Spread(2)
+    with torch.no_grad():
+        spread.joints.copy_(torch.tensor([0.1, -0.2]))
+        spread.views.copy_(torch.tensor([0.05, 0.4]))
+    expected = {1: [0.5, 0.2], 2: [0.15, -0.15], 8: [0.25, -0.05]}
+    for views, values in expected.items():
+        torch.testing.assert_close(spread(torch.zeros(3, views, 3, 4)), torch.tensor(values))
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_heads__wider_ellipsoids_where_the_spread_says(views):
+    projections, joints = cameras(views)[None], people(1)
+    maps = maps_of(pixels_of(joints, projections[0]))
+    head = VolumetricHead(VolumetricHeadConfig(width=4, stem=8)).eval()
+    grid = volume_grid(head.config, torch.tensor([[0.0, 0.0, 1.0]]), None)
+    before = head(maps, unknown(1, views), projections, grid)
+    with torch.no_grad():
+        head.spread.joints[3] = math.log(2.0)
+    after = head(maps, unknown(1, views), projections, grid)
+    ratio = (after.covariance / before.covariance).diagonal(dim1=-2, dim2=-1)[0]
+    expected = torch.ones(KEYPOINTS, 3)
+    expected[3] = 4.0
+    torch.testing.assert_close(ratio, expected)
+    torch.testing.assert_close(after.joints, before.joints)

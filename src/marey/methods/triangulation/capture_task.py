@@ -50,6 +50,8 @@ class CaptureRecipe:
     """Of the mean distance of the joints, metres."""
     likelihood_weight: float = 0.1
     """Of the covariance's negative log-likelihood; the joints themselves do not learn from it."""
+    weights: str = ""
+    """A folder that `marey train` wrote, with whose weights the network starts."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def check_data(self, data: Path | None) -> None:
@@ -138,6 +140,25 @@ def bounded_likelihood(joints: Tensor, covariance: Tensor, truth: Tensor, known:
     with full_precision(joints):
         spread = spread + _LEAST_DEVIATION**2 * identity
         return gaussian_likelihood(near, spread, truth.double(), known & defined).float()
+
+
+def coverage_loss(error: Tensor, covariance: Tensor, spread: Tensor, known: Tensor) -> Tensor:
+    """Least where 90 % of the errors are within the ellipsoids of 90 %.
+
+    The quantile loss of Koenker and Bassett, "Regression Quantiles", Econometrica 46 (1978), of the errors' logarithms:
+    errors have heavy tails, and ellipsoids that are learned by their likelihood alone hold more than they say.
+
+    Args:
+        error: (B, K, 3)
+        covariance: (B, K, 3, 3), with the factor that `spread` says.
+        spread: (K,) logarithm of the factor on deviations; it alone learns.
+        known: (B, K) boolean, what is counted.
+    """
+    with full_precision(error):
+        squared = torch.einsum("bki,bkij,bkj->bk", error, inverse_3x3_symmetric(covariance), error).detach()
+    known = known & squared.isfinite() & (squared > 0)
+    beyond = torch.where(known, squared / CHI2_90[3], 1.0).log() / 2 - (spread - spread.detach())
+    return (torch.maximum(0.9 * beyond, -0.1 * beyond) * known).sum() / known.sum().clamp_min(1)
 
 
 def bent_distance(joints: Tensor, truth: Tensor, known: Tensor) -> Tensor:

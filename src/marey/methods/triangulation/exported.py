@@ -23,9 +23,6 @@ MULTIPLE = 32
 """Sides of pictures are multiples of it."""
 _LEAST_SIDE = 128
 """Pixels: what the confidence heads need."""
-_VOLUME_ROUNDING = 10.0
-"""Places of voxels in maps are rounded, heatmaps are steep there, and covariances are sums over all voxels: measured
-are differences of 3e-4 of the largest value."""
 _BATCH, _VIEWS = 2, 3
 _PIXELS = "pixels of the pictures, x right and y down, pixel centres at integers"
 _WORLD = "world of the projections"
@@ -89,7 +86,6 @@ def network_of(loaded: LoadedNetwork, example: tuple[Tensor, ...] | None = None)
         outputs=outputs[:2] if volumetric else outputs,
         least={"views": 1 if volumetric else 2, "height": _LEAST_SIDE, "width": _LEAST_SIDE},
         multiples={"height": MULTIPLE, "width": MULTIPLE},
-        rounding=_VOLUME_ROUNDING if volumetric else 1.0,
         facts=_facts(loaded),
     )
 

@@ -15,6 +15,7 @@ from marey.detect.lifting import shipped_lifter
 from marey.detect.trunk import shipped_trunk
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
+from marey.io.weights import load_weights
 from marey.methods.triangulation.capture_task import (
     CaptureRecipe,
     bent_distance,
@@ -57,6 +58,8 @@ class ImageLifterTask:
         start = shipped_lifter()
         if start.config == recipe.network.lifter:
             self.model.lifter.load_state_dict(start.state_dict())
+        if recipe.weights:
+            load_weights(self.model, recipe.weights)
 
     def card(self) -> dict[str, Any]:
         """What the data are."""
@@ -110,7 +113,7 @@ def image_lifter() -> ImageLifterRecipe:
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
         training=TrainingSettings(
-            steps=1000,
+            steps=2000,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
             schedule=Cosine(final=0.01),
             warm_up=100,

@@ -93,6 +93,24 @@ class _Seen(NamedTuple):
     """(B, V, K, context)."""
 
 
+class Spread(nn.Module):
+    """How much wider than a network's own covariances the joints' ellipsoids are: by joint and by number of views.
+
+    Errors of the views are not independent, so a factor that suits two of them is too small for eight.
+    """
+
+    def __init__(self, keypoints: int) -> None:
+        super().__init__()
+        self.joints = nn.Parameter(torch.zeros(keypoints))
+        self.views = nn.Parameter(torch.zeros(2))
+        """With twice as many views, and with one alone."""
+
+    def forward(self, projections: Tensor) -> Tensor:
+        """Logarithms (K,) of the factors on deviations, for the number of views of projections (B, V, 3, 4)."""
+        views = view_count(projections)
+        return self.joints + self.views[0] * views.log2() + self.views[1] * (views == 1).to(views)
+
+
 class AlgebraicHead(nn.Module):
     """Moves and weighs keypoints of the views, so that linear triangulation of them is good.
 
@@ -121,8 +139,8 @@ class AlgebraicHead(nn.Module):
         )
         self.said = nn.Linear(config.features, 4 + hidden)
         self.consensus = nn.Sequential(nn.Linear(hidden + 4, 32), nn.ReLU(), nn.Linear(32, 1))
-        self.spread = nn.Parameter(torch.zeros(()))
-        """Logarithm of the deviations of the joints over those that the keypoints' covariances give."""
+        self.spread = Spread(config.keypoints)
+        """Over the deviations that the keypoints' covariances give; learned from coverage alone."""
         for last in (self.said, self.consensus[-1]):  # begins as plain weighted triangulation
             assert isinstance(last, nn.Linear)
             nn.init.normal_(last.weight, std=1e-3)
@@ -152,7 +170,7 @@ class AlgebraicHead(nn.Module):
             solved, weights = _solve(seen.points, covariance, _bounded(trust).exp() / (deviation * depth), projections)
         return AlgebraicOutput(
             joints=solved.positions,
-            covariance=_scaled(solved.covariance, (2 * self.spread).exp()),
+            covariance=_widened(solved.covariance, self.spread(projections)),
             keypoints=seen.points,
             keypoint_covariance=covariance,
             heatmaps=found.distribution.unflatten(0, projections.shape[:2]),  # type: ignore[no-untyped-call]
@@ -199,8 +217,8 @@ class VolumetricHead(nn.Module):
         nn.init.zeros_(self.volume_net.output_layer.weight)  # begins as the product itself
         self.trust = nn.Parameter(torch.full((config.keypoints,), config.trust))
         self.guess = LiftedDensity(config)
-        self.spread = nn.Parameter(torch.zeros(config.keypoints))
-        """Logarithm of the deviation of a joint over that of its volume."""
+        self.spread = Spread(config.keypoints)
+        """Over the deviations of the volumes; learned from coverage alone."""
 
     def forward(self, maps: TrunkMaps, lifted: LiftedViews, projections: Tensor, grid: Tensor) -> VolumetricOutput:
         """Find the joints.
@@ -218,7 +236,7 @@ class VolumetricHead(nn.Module):
             product = unproject(evidence, to_maps, grid, aggregation="sum")
             most = unproject(torch.cat((evidence, parts), dim=2), to_maps, grid, aggregation="softmax")
             guess = self.guess(lifted, grid)
-        learned = self.volume_net(torch.cat((product / views[1], most, guess), dim=1)).float()
+        learned = self.volume_net(torch.cat((product / view_count(projections), most, guess), dim=1)).float()
         with full_precision(grid):
             known = product * self.trust[:, None, None, None] + guess
             found = soft_argmax_3d(learned + known, coordinates=grid)
@@ -227,7 +245,7 @@ class VolumetricHead(nn.Module):
         least = torch.eye(3, dtype=grid.dtype, device=grid.device) * (side * side / 12)
         return VolumetricOutput(
             joints=found.positions,
-            covariance=(covariance + least) * (2 * self.spread).exp()[:, None, None],
+            covariance=_widened(covariance + least, self.spread(projections)),
             features=evidence,
             volumes=found.distribution,
             confidences=None,
@@ -253,7 +271,7 @@ class LiftedDensity(nn.Module):
         mean = torch.einsum(
             "bkij,bvkj->bki", inverse_3x3_symmetric(together), (each @ lifted.joints[..., None])[..., 0]
         )
-        spread = inverse_3x3_symmetric(together) * float(lifted.joints.shape[1]) ** self.dependence
+        spread = inverse_3x3_symmetric(together) * view_count(lifted.joints) ** self.dependence
         identity = torch.eye(3, dtype=spread.dtype, device=spread.device)
         spread = spread + (2 * self.center).exp() * identity
         places = grid.flatten(1, 3) - (grid[:, :1, 0, 0] + grid[:, -1:, -1, -1]) / 2
@@ -314,6 +332,11 @@ class TrunkVolumetric(nn.Module):
         maps = looked_at(self.trunk, images)
         output: VolumetricOutput = self.head(maps, lifted(self.lifter, maps, projections), projections, grid)
         return output
+
+
+def view_count(values: Tensor) -> Tensor:
+    """The number of views V of values (B, V, ...), as a tensor: an exported network leaves it open."""
+    return values.new_ones(values.shape[1]).sum()
 
 
 def looked_at(trunk: Trunk, images: Tensor) -> TrunkMaps:
@@ -380,10 +403,9 @@ def _solve(points: Tensor, covariance: Tensor, weights: Tensor, projections: Ten
     return solved, share
 
 
-def _scaled(covariance: Tensor, factor: Tensor) -> Tensor:
-    """A learned factor on covariances, of which those that are NaN say nothing on it."""
-    unknown = covariance.isnan()
-    return (covariance.masked_fill(unknown, 0.0) * factor).masked_fill(unknown, torch.nan)
+def _widened(covariance: Tensor, spread: Tensor) -> Tensor:
+    """Covariances (B, K, 3, 3), wider by a `Spread`, which does not learn from what they are used for."""
+    return covariance * (2 * spread.detach()).exp()[:, None, None]
 
 
 def _off(seen: _Seen, joints: Tensor, projections: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,11 +16,13 @@ from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
+from marey.io.weights import load_weights
 from marey.methods.triangulation.capture_task import (
     CaptureRecipe,
     bent_distance,
     bounded_likelihood,
     card_hash,
+    coverage_loss,
     data_card,
     scores,
 )
@@ -53,8 +55,12 @@ class HeadRecipe(CaptureRecipe):
     network: AlgebraicHeadConfig | VolumetricHeadConfig
     center_deviation: float = 0.1
     """Metres by which the middle of a volume lies beside the pelvis, along each axis."""
+    depth_deviation: float = 0.15
+    """Of the logarithm of its distance from the camera, where that is all there is: one view leaves it open."""
     entropy_weight: float = 0.05
     """Of the volumes' cross-entropy."""
+    coverage_weight: float = 1.0
+    """Of the share of joints within their ellipsoids, see `coverage_loss`."""
 
     def task(self, data: Path | None = None) -> HeadTask:
         """The task; it needs no data.
@@ -84,6 +90,8 @@ class HeadTask:
             if isinstance(recipe.network, AlgebraicHeadConfig)
             else VolumetricHead(recipe.network)
         )
+        if recipe.weights:
+            load_weights(self.model, recipe.weights)
 
     def card(self) -> dict[str, Any]:
         """What the data are, and what the network is to whoever loads it."""
@@ -106,7 +114,7 @@ class HeadTask:
         return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted `distance` and `likelihood`, and of volumes `entropy`; of one view relative to the pelvis."""
+        """Weighted `distance`, `likelihood` and `coverage`, and of volumes `entropy`; of one view root-relative."""
         samples: Captures = batch["samples"]
         recipe, output = self.recipe, self._estimated(samples, jittered=True)
         known = samples.joints.isfinite().all(-1) & output.joints.isfinite().all(-1)
@@ -115,6 +123,8 @@ class HeadTask:
             "distance": recipe.distance_weight * bent_distance(joints, truth, known),
             "likelihood": recipe.likelihood_weight
             * bounded_likelihood(joints.detach(), output.covariance, truth, known),
+            "coverage": recipe.coverage_weight
+            * coverage_loss(joints - truth, output.covariance, self.model.spread(samples.projections), known),
         }
         if isinstance(output, VolumetricOutput):  # the depth of one view is open
             placed = known & (samples.images.shape[1] > 1)
@@ -144,13 +154,20 @@ class HeadTask:
             return algebraic
         centers, turns = samples.centers, None
         if jittered:
-            centers = centers + self.recipe.center_deviation * torch.randn_like(centers)
+            centers = self._misjudged(centers, samples.projections)
             turns = 2 * torch.pi * torch.rand(len(centers), device=device)
         grid = volume_grid(self.model.config, centers, turns)
         with torch.no_grad():
             guess = lifted(self._lifter().to(device), maps, samples.projections)
         volumetric: VolumetricOutput = self.model(maps, guess, samples.projections, grid)
         return volumetric
+
+    def _misjudged(self, centers: Tensor, projections: Tensor) -> Tensor:
+        if projections.shape[1] == 1:
+            origin = -torch.linalg.solve(projections[:, 0, :, :3], projections[:, 0, :, 3])
+            far = (self.recipe.depth_deviation * torch.randn_like(centers[:, :1])).exp()
+            centers = origin + far * (centers - origin)
+        return centers + self.recipe.center_deviation * torch.randn_like(centers)
 
     def _lifter(self) -> ImageLifter:
         assert self.lifter is not None, "the volumetric network has one"
@@ -169,7 +186,7 @@ def algebraic() -> HeadRecipe:
     return HeadRecipe(
         network=AlgebraicHeadConfig(),
         training=TrainingSettings(
-            steps=500,
+            steps=800,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-3),
             schedule=Cosine(final=0.01),
             warm_up=50,
@@ -186,9 +203,9 @@ def volumetric() -> HeadRecipe:
     return HeadRecipe(
         network=VolumetricHeadConfig(),
         tiers=(("easy", 1), ("medium", 4), ("hard", 1)),
-        views=(0.2, 0.3, 0.1, 0.2, 0.0, 0.08, 0.0, 0.12),
+        views=(0.3, 0.25, 0.1, 0.15, 0.0, 0.08, 0.0, 0.12),
         training=TrainingSettings(
-            steps=900,
+            steps=1400,
             optimiser=Optimiser(learning_rate=2e-3, weight_decay=1e-3),
             schedule=Cosine(final=0.01),
             warm_up=50,
