@@ -64,10 +64,10 @@ format: $(DEVELOPMENT)
 	$(BIN)/ruff format .
 
 test: lint
-	$(PYTEST) -n 2
+	$(PYTEST) -n 2 $(PICKED)
 
 test-slow: $(DOCUMENTATION)
-	$(if $(FUZZ),MAREY_FUZZ_INPUTS=$(FUZZ)) $(PYTEST) -m slow
+	$(if $(FUZZ),MAREY_FUZZ_INPUTS=$(FUZZ)) $(PYTEST) -m slow -n 2 --dist loadfile $(PICKED)
 
 docs: $(DOCUMENTATION)
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -q -b html docs docs/_build/html
