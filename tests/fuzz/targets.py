@@ -8,14 +8,16 @@ import pickle
 import runpy
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
 
-from fuzz.mutations import mutate_archive
+from fuzz.mutations import mutate, mutate_archive
 from fuzz.runner import Target
 from marey.core import FormatError
 from marey.data.labels import read_labels, rows_to_score, with_keypoints
@@ -57,8 +59,10 @@ from marey.io.predictions_published import (
 )
 from marey.io.qualisys import read_qualisys
 from marey.io.settings_toml import read_toml
+from marey.io.snappy import decompress_snappy
 from marey.io.synchronisation_file import read_synchronisation
 from marey.io.table import read_joint_table
+from marey.io.tensorflow_bundle import read_tensor_bundle
 from marey.io.torch_checkpoints import read_state_dict
 from marey.io.trc import read_trc
 from marey.io.unpickle import read_object_npz, restricted_load
@@ -369,6 +373,28 @@ def _matlab5() -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM" + cell + struct.pack("<II", 15, len(packed)) + packed
 
 
+_BUNDLE = _miniatures("test_tensorflow_bundle.py")
+_BUNDLE_INDEX: bytes = _BUNDLE["FILES"]["m.index"]
+
+
+def _read_bundle(path: Path) -> object:
+    bundle = read_tensor_bundle(path)
+    return bundle.tensors(), bundle.variable_names
+
+
+def _damaged_bundle(data: bytes, others: Sequence[bytes], random: Random) -> bytes:
+    """Half of the damages of the index lie below its checksums, which would hide them."""
+    if data != _BUNDLE_INDEX or random.random() < 0.5:
+        return mutate(data, others, random)
+    pairs = list(_BUNDLE["PAIRS"])
+    place = random.randrange(len(pairs) + 1)
+    if place == len(pairs):
+        content: bytes = _BUNDLE["table"](mutate(_BUNDLE["block"](pairs), others, random))
+        return content
+    pairs[place] = (pairs[place][0], mutate(pairs[place][1], others, random))
+    return bytes(_BUNDLE["table"](_BUNDLE["block"](pairs)))
+
+
 READERS = (
     Target(
         name="camera TOML",
@@ -508,6 +534,13 @@ READERS = (
         files={"m.npz": _archive(poses=np.ones((2, 72)), fnames=np.array(["h36m_1", "3dpw_2"]))},
     ),
     Target(name="torch checkpoint", read=read_state_dict, files={"w.pth": _torch_checkpoint()}),
+    Target(name="TensorFlow checkpoint", read=_read_bundle, files=_BUNDLE["FILES"], damage=_damaged_bundle),
+    Target(
+        name="Snappy",
+        read=lambda path: decompress_snappy(path.read_bytes()),
+        files={"s": b"\x0c\x0cabcd\x01\x04\x0e\x04\x00"},
+        variants=(b"\x0a\x04ab\x11\x02", b"\x7b\xf0\x3c" + b"y" * 61 + b"\xf7\x3d\x00\x00\x00"),
+    ),
     Target(
         name="settings TOML",
         read=read_toml,
