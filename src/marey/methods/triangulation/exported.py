@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
+from marey.engine.captures import captures_of
 from marey.engine.networks import Network, Port
-from marey.methods.triangulation.captures import captures_of
 from marey.methods.triangulation.cuboid import axis_of, turn_between
 from marey.methods.triangulation.networks import LoadedNetwork, load_network, prepare_images
 

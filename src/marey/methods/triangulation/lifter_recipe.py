@@ -13,19 +13,14 @@ from torch import Tensor
 from marey.core import Batch, Image, skeleton
 from marey.detect.lifting import shipped_lifter
 from marey.detect.trunk import shipped_trunk
+from marey.engine.capture_preview import capture_preview
+from marey.engine.capture_recipe import CaptureRecipe, capture_scores, data_card
+from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.io.weights import load_weights
-from marey.methods.triangulation.capture_task import (
-    CaptureRecipe,
-    bent_distance,
-    bounded_likelihood,
-    data_card,
-    scores,
-)
-from marey.methods.triangulation.captures import Captures
 from marey.methods.triangulation.trunk_model import looked_at
-from marey.methods.triangulation.trunk_preview import head_preview
+from marey.metrics.joint_losses import bent_distance, bounded_likelihood
 from marey.nn.image_lifter import ImageJoints, ImageLifter, ImageLifterConfig
 from marey.nn.lifter import LifterConfig
 from marey.nn.trunk import KEYPOINTS, Trunk
@@ -85,13 +80,13 @@ class ImageLifterTask:
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over people and views: `mpjpe_mm` and `coverage_90`, see `scores`."""
         joints, covariance, truth, _ = self._compared(batch["samples"])
-        return scores(joints - truth, covariance)
+        return capture_scores(joints - truth, covariance)
 
     def preview(self, batch: Batch) -> dict[str, Image]:
         """The first person's pictures with the true joints and, put about the true hips, those of the first view."""
         samples: Captures = batch["samples"]
         found = self._lifted(samples).positions[:: samples.images.shape[1]]
-        return head_preview(samples, found + samples.joints[:, _HIPS].mean(1, keepdim=True))
+        return capture_preview(samples, found + samples.joints[:, _HIPS].mean(1, keepdim=True))
 
     def _lifted(self, samples: Captures) -> ImageJoints:
         self.trunk = self.trunk.to(samples.images.device)

@@ -8,8 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from marey.geometry.small import determinant_3x3, inverse_3x3_symmetric
-
 
 def squared_error(joints: Tensor, truth: Tensor, known: Tensor, *, bend: float | None = None) -> Tensor:
     """Mean squared error of coordinates (B, J, D).
@@ -55,15 +53,6 @@ def volumetric_cross_entropy(volumes: Tensor, grid: Tensor, truth: Tensor, known
     nearest = torch.cdist(target, places, compute_mode="donot_use_mm_for_euclid_dist").argmin(-1)
     probability = volumes.flatten(2).gather(-1, nearest[..., None])[..., 0]
     return (-(probability + 1e-6).log() * known).mean()
-
-
-def gaussian_likelihood(joints: Tensor, covariance: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """Negative log-likelihood of joints (B, J, 3) under their covariance (B, J, 3, 3), up to a constant."""
-    error = _known(joints, truth, known)
-    identity = torch.eye(3, dtype=covariance.dtype, device=covariance.device)
-    matrix = torch.where(known[..., None, None], covariance, identity)
-    mahalanobis = torch.einsum("bji,bjik,bjk->bj", error, inverse_3x3_symmetric(matrix), error)
-    return ((mahalanobis + determinant_3x3(matrix).log()) / 2 * known).sum() / known.sum().clamp_min(1)
 
 
 def _known(joints: Tensor, truth: Tensor, known: Tensor) -> Tensor:

@@ -14,19 +14,12 @@ from marey.core import Batch, Image
 from marey.detect.trunk import shipped_trunk
 from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
+from marey.engine.capture_preview import capture_preview
+from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card
+from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.io.weights import load_weights
-from marey.methods.triangulation.capture_task import (
-    CaptureRecipe,
-    bent_distance,
-    bounded_likelihood,
-    card_hash,
-    coverage_loss,
-    data_card,
-    scores,
-)
-from marey.methods.triangulation.captures import Captures
 from marey.methods.triangulation.losses import volumetric_cross_entropy
 from marey.methods.triangulation.model import AlgebraicOutput, VolumetricOutput
 from marey.methods.triangulation.networks import ENTRY, Kind, describe, trunk_network
@@ -41,7 +34,7 @@ from marey.methods.triangulation.trunk_model import (
     looked_at,
     volume_grid,
 )
-from marey.methods.triangulation.trunk_preview import head_preview
+from marey.metrics.joint_losses import bent_distance, bounded_likelihood, coverage_loss
 from marey.nn.image_lifter import ImageLifter
 from marey.nn.trunk import Trunk
 
@@ -137,12 +130,12 @@ class HeadTask:
         samples: Captures = batch["samples"]
         output = self._estimated(samples, jittered=False)
         joints, truth = _comparable(output.joints, samples)
-        return scores(joints - truth, output.covariance)
+        return capture_scores(joints - truth, output.covariance)
 
     def preview(self, batch: Batch) -> dict[str, Image]:
         """The first person's pictures with the keypoints found, and the joints estimated and true."""
         samples: Captures = batch["samples"]
-        return head_preview(samples, self._estimated(samples, jittered=False).joints)
+        return capture_preview(samples, self._estimated(samples, jittered=False).joints)
 
     def _estimated(self, samples: Captures, *, jittered: bool) -> Output:
         device = samples.images.device

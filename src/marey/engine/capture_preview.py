@@ -1,4 +1,4 @@
-"""Pictures of what the heads are trained on, and of what they make of it."""
+"""Pictures of the captures that networks are trained on, and of what they make of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from marey.core import Image
 from marey.core.skeletons import skeleton
-from marey.methods.triangulation.captures import Captures
+from marey.engine.captures import Captures
 from marey.nn.trunk import KEYPOINTS
 from marey.viz.figure_sketch import GUESS, TRUTH, draw_figure
 
 _ENLARGED = 2
 
 
-def head_preview(samples: Captures, joints: Tensor) -> dict[str, Image]:
+def capture_preview(samples: Captures, joints: Tensor) -> dict[str, Image]:
     """Show the first person in all views: true joints (green), then estimated ones (B, K, 3) (orange), projected."""
     pictures = samples.images[0].permute(0, 2, 3, 1).numpy(force=True)
     plain = [

@@ -1,15 +1,9 @@
-"""What the recipes on the trunk have in common: losses, and weights to start with."""
-
-import dataclasses
+"""Losses of joints with covariances."""
 
 import pytest
 import torch
 
-from marey.core import FormatError
-from marey.io.weights import write_weights
-from marey.methods.triangulation.capture_task import bounded_likelihood, coverage_loss
-from marey.methods.triangulation.lifter_recipe import small as small_lifter
-from marey.methods.triangulation.trunk_recipe import small as small_head
+from marey.metrics.joint_losses import bounded_likelihood, coverage_loss
 
 
 def test_coverage_loss__least_where_nine_of_ten_are_within():
@@ -48,16 +42,3 @@ def test_bounded_likelihood__a_joint_that_is_lost_does_not_drown_the_others():
     both = bounded_likelihood(joints, covariance, truth, known)
     first = bounded_likelihood(joints[:, :1], covariance[:, :1], truth[:, :1], known[:, :1])
     torch.testing.assert_close(both, first)
-
-
-@pytest.mark.parametrize("recipe", [small_head("algebraic"), small_lifter()], ids=["head", "lifter"])
-def test_weights__are_what_training_starts_with(recipe, tmp_path):
-    torch.manual_seed(1)
-    first = recipe.task().model
-    write_weights(tmp_path / "kept", first.state_dict(), {})
-    second = dataclasses.replace(recipe, weights=str(tmp_path / "kept")).task().model
-    for name, value in first.state_dict().items():
-        torch.testing.assert_close(second.state_dict()[name], value, atol=1e-4, rtol=1e-3)
-    write_weights(tmp_path / "other", {"spread": torch.zeros(1)}, {})
-    with pytest.raises(FormatError, match="is missing"):
-        dataclasses.replace(recipe, weights=str(tmp_path / "other")).task()

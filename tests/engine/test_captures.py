@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from marey.core import Cameras
-from marey.methods.triangulation.captures import CaptureStream, without_distortion
+from marey.engine.captures import CaptureStream, without_distortion
 
 
 def stream(**changed):
