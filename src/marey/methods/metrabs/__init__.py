@@ -1,0 +1,1 @@
+"""MeTRAbs: 3D joints at their place before the camera, from one image."""
