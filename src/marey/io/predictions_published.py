@@ -98,6 +98,54 @@ def read_metrabs_predictions(
     return predictions, None if data == "mupots" else pose_rows(poses[1], **keys, **about)
 
 
+def write_metrabs_predictions(
+    path: str | os.PathLike[str],
+    image_path: Sequence[str],
+    *,
+    camera: tuple[npt.ArrayLike, npt.ArrayLike],
+    world: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    activity_name: Sequence[str] | None = None,
+    scene_name: Sequence[str] | None = None,
+    joint_validity_mask: npt.ArrayLike | None = None,
+) -> None:
+    """Write a file as MeTRAbs's test run does and its evaluation programs read: rows sorted by path, millimetres.
+
+    Args:
+        path: `predictions_<data set>.npz`.
+        image_path: (N,), below the folder that holds the data sets' folders.
+        camera: Predicted and true joints (N, J, 3) in the camera's frame, metres, joints in the order of
+            `METRABS_JOINTS`; NaN where there is no truth.
+        world: The same in the world's; None: the cameras' places are not known, and those in the camera stand for them.
+        activity_name: (N,); None: empty.
+        scene_name: (N,); None: empty.
+        joint_validity_mask: (N, J) whether there is truth; None: where it is finite.
+
+    Raises:
+        InputError: the file cannot be written.
+        ShapeError: there is not one entry a row, or poses are of different joints.
+    """
+    poses = [np.asarray(found, dtype=np.float64) for found in (*camera, *(camera if world is None else world))]
+    count = len(image_path)
+    if poses[0].ndim != 3 or poses[0].shape[2] != 3 or any(found.shape != poses[0].shape for found in poses):
+        raise ShapeError(f"poses: expected (N, J, 3) of all four, got {[found.shape for found in poses]}")
+    known = np.isfinite(poses[1]).all(-1) if joint_validity_mask is None else np.asarray(joint_validity_mask)
+    columns = {
+        "image_path": np.array(image_path, dtype=np.str_),
+        **{
+            f"coords3d_{name}": (1000 * found).astype(np.float32)
+            for name, found in zip(("pred", "true", "pred_world", "true_world"), poses, strict=True)
+        },
+        "activity_name": np.array([""] * count if activity_name is None else activity_name, dtype=np.str_),
+        "scene_name": np.array([""] * count if scene_name is None else scene_name, dtype=np.str_),
+        "joint_validity_mask": known.astype(bool),
+    }
+    if uneven := [name for name, column in columns.items() if len(column) != count]:
+        raise ShapeError(f"{', '.join(uneven)}: expected {count} entries, one an image")
+    order = np.argsort(columns["image_path"], kind="stable")
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{name: column[order] for name, column in columns.items()})
+
+
 def _places(path: Path, images: Array, data: str, count: int) -> tuple[Array, Array]:
     """(N,) sequence and frame from the paths of images."""
     names = [name.replace("\\", "/") for name in _texts(images).tolist()]
@@ -311,6 +359,24 @@ def _pw3d_rows(file: Path) -> tuple[Array, Array, Array]:
         raise FormatError(f"{file}: 'jointPositions': expected (people, frames, 24, 3), got {joints.shape}")
     person, frame = np.indices(joints.shape[:2]).reshape(2, -1)
     return joints.reshape(-1, 24, 3), frame, person
+
+
+def write_pw3d_predictions(path: str | os.PathLike[str], joints: npt.ArrayLike) -> None:
+    """Write the predictions of a sequence as the program of 3DPW's challenge reads them, in pickle protocol 4.
+
+    Args:
+        path: `<split>/<sequence>.pkl`.
+        joints: (people, frames, 24, 3) of SMPL, metres, camera frame.
+
+    Raises:
+        InputError: the file cannot be written.
+        ShapeError: they are other joints.
+    """
+    array = np.asarray(joints, dtype=np.float64)
+    if array.ndim != 4 or array.shape[2:] != (24, 3):
+        raise ShapeError(f"joints: expected (people, frames, 24, 3), got {array.shape}")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_for_old_numpy(pickle.dumps({"jointPositions": array}, protocol=4)))
 
 
 def only_asked_for(rows: PoseRows, labels: PoseRows) -> PoseRows:

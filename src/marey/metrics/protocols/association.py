@@ -1,4 +1,4 @@
-"""How well predictions lie on the labels of 3DPW's image: what MeTRAbs hands out tracks by."""
+"""How well predictions lie on the labels of 3DPW's image, or on each other: what MeTRAbs hands out tracks by."""
 
 from __future__ import annotations
 
@@ -52,3 +52,29 @@ def track_agreement(keypoints: Tensor, scores: Tensor, predicted: Tensor, *, pre
     near = (1 - distances / torch.linalg.vector_norm(ends, dim=-1)[:, None]).clamp_min(0)
     near = torch.where(counted[:, None], near.nan_to_num(), 0.0)
     return near.sum(-1) / counted.sum(-1).clamp_min(1)[:, None]
+
+
+def pose_agreement(first: Tensor, second: Tensor, *, reach: float = 0.3, closest: int = 5) -> Tensor:
+    """Agreement of poses with poses, in 0..1: what doubles are found by, and people in the next frame.
+
+    The mean over the joints that are closest to each other of 1 - distance / reach, not below 0. MeTRAbs takes the
+    defaults for doubles within a frame, and 0.5 metres and 20 joints for the next frame.
+
+    Args:
+        first: (A, J, 3) metres.
+        second: (B, J, 3) metres.
+        reach: Metres from which on two joints have nothing in common.
+        closest: How many joints count.
+
+    Returns:
+        (A, B), 0 where a joint of one of the two is not known.
+
+    Raises:
+        ShapeError: these are not poses of the same joints.
+    """
+    if first.ndim != 3 or first.shape[1:] != second.shape[1:] or first.shape[-1] != 3:
+        raise ShapeError(f"expected poses (A, J, 3) and (B, J, 3), got {tuple(first.shape)} and {tuple(second.shape)}")
+    distances = torch.linalg.vector_norm(first[:, None] - second, dim=-1)
+    near = distances.sort(-1).values[..., :closest]
+    known = first.isfinite().flatten(1).all(-1)[:, None] & second.isfinite().flatten(1).all(-1)
+    return torch.where(known, (1 - near / reach).clamp_min(0).mean(-1), 0.0)
