@@ -26,6 +26,7 @@ from marey.methods.triangulation.model import (
 )
 from marey.methods.triangulation.quirks import Quirks
 from marey.nn.image_lifter import ImageJoints, ImageLifter
+from marey.nn.normal_density import squared_distances
 from marey.nn.precision import full_precision
 from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
 from marey.nn.trunk import STRIDE, Trunk, TrunkKeypoints, TrunkMaps, read_keypoints
@@ -275,7 +276,7 @@ class LiftedDensity(nn.Module):
         identity = torch.eye(3, dtype=spread.dtype, device=spread.device)
         spread = spread + (2 * self.center).exp() * identity
         places = grid.flatten(1, 3) - (grid[:, :1, 0, 0] + grid[:, -1:, -1, -1]) / 2
-        squared = _quadratic(places, inverse_3x3_symmetric(spread), mean)
+        squared = squared_distances(places, inverse_3x3_symmetric(spread), mean)
         most = self.volume * (determinant_3x3(spread) * (2 * torch.pi) ** 3).rsqrt()
         density = most[..., None] * (-squared / 2).exp()
         return (density + _NOWHERE).log().reshape(*density.shape[:2], *grid.shape[1:4])
@@ -378,17 +379,6 @@ def _evidence(maps: TrunkMaps) -> tuple[Tensor, Tensor]:
     logits = maps.heatmaps.float()
     density = logits.flatten(2).softmax(-1).reshape(logits.shape) * logits[0, 0].numel()
     return (density + _NOWHERE).log(), maps.parts.float().softmax(1)[:, :-1]
-
-
-def _quadratic(places: Tensor, matrix: Tensor, middle: Tensor) -> Tensor:
-    """(B, K, N): `(x - m)^T A (x - m)` of places (B, N, 3), symmetric matrices (B, K, 3, 3) and middles (B, K, 3)."""
-    x, y, z = places.unbind(-1)
-    monomials = torch.stack((x * x, y * y, z * z, x * y, x * z, y * z, x, y, z, torch.ones_like(x)), dim=1)
-    square = matrix.diagonal(dim1=-2, dim2=-1)
-    mixed = 2 * torch.stack((matrix[..., 1, 0], matrix[..., 2, 0], matrix[..., 2, 1]), dim=-1)
-    slope = (matrix @ middle[..., None])[..., 0]
-    constant = (middle * slope).sum(-1, keepdim=True)
-    return (torch.cat((square, mixed, -2 * slope, constant), dim=-1) @ monomials).clamp_min(0)
 
 
 def _solve(points: Tensor, covariance: Tensor, weights: Tensor, projections: Tensor) -> tuple[Triangulation, Tensor]:
