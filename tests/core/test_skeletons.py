@@ -12,6 +12,8 @@ PLACES = {
     "body_25b": {"nose": 0, "left_eye": 1, "right_wrist": 10, "neck": 17, "head_top": 18, "right_heel": 24},
     "coco_17": {"nose": 0, "left_eye": 1, "left_shoulder": 5, "right_wrist": 10, "left_hip": 11, "right_ankle": 16},
     "halpe_26": {"right_ankle": 16, "head_top": 17, "neck": 18, "pelvis": 19, "left_big_toe": 20, "right_heel": 25},
+    "h36m_25": {"right_hip": 0, "left_big_toe": 9, "spine": 10, "left_hand": 18, "right_hand": 23, "pelvis": 24},
+    "smpl+head_30": {"pelvis": 0, "spine3": 9, "right_hand": 23, "head_top": 24, "left_ear": 25, "right_eye": 29},
     "h36m_17": {"pelvis": 0, "right_hip": 1, "left_hip": 4, "neck": 8, "head_top": 10, "left_shoulder": 11},
     "mediapipe_33": {"nose": 0, "left_eye_inner": 1, "left_shoulder": 11, "right_hip": 24, "right_big_toe": 32},
     "smpl_24": {"pelvis": 0, "left_hip": 1, "spine3": 9, "neck": 12, "head": 15, "right_hand": 23},
@@ -49,6 +51,12 @@ def test_smpl_24__is_a_tree():
     bones = skeleton("smpl_24")
     assert sorted(child for _, child in bones.links) == list(range(1, 24))
     assert all(parent < child for parent, child in bones.links)
+
+
+def test_smpl_with_head__begins_with_smpl():
+    bones = skeleton("smpl+head_30")
+    assert bones.joints[:24] == skeleton("smpl_24").joints
+    assert sorted(child for _, child in bones.links) == list(range(1, 30))  # a tree
 
 
 def test_skeleton__unknown_name_lists_the_known():

@@ -42,12 +42,16 @@ _EVERYWHERE: dict[str, Mix] = {"pelvis": _MID_HIPS, "neck": _BASE_OF_NECK, "head
 """Joints that are means of points: between the hips; between the shoulders' middle and the joint of the neck; between
 the ears."""
 _OPENPOSE: dict[str, Mix] = {"neck": _MID_SHOULDERS}
+_SMPL: dict[str, Mix] = {"pelvis": {"pelvis_joint": 1}, "neck": {"neck_joint": 1}, "head": {"head_joint": 1}}
+_H36M: dict[str, Mix] = {
+    "spine": {name: weight / 2 for name, weight in (*_MID_HIPS.items(), *_BASE_OF_NECK.items())},
+    "head": {"left_ear": 0.25, "right_ear": 0.25, "nose": 0.5},
+}
 _PARTICULAR: dict[str, dict[str, Mix]] = {
-    "smpl_24": {"pelvis": {"pelvis_joint": 1}, "neck": {"neck_joint": 1}, "head": {"head_joint": 1}},
-    "h36m_17": {
-        "spine": {name: weight / 2 for name, weight in (*_MID_HIPS.items(), *_BASE_OF_NECK.items())},
-        "head": {"left_ear": 0.25, "right_ear": 0.25, "nose": 0.5},
-    },
+    "smpl_24": _SMPL,
+    "smpl+head_30": _SMPL,
+    "h36m_17": _H36M,
+    "h36m_25": _H36M,
     "mpi_inf_3dhp_28": {
         "spine4": {"spine3": 0.5, "neck_joint": 0.5},
         "head": {"head_joint": 1},
