@@ -30,8 +30,7 @@ class HeatmapConfig:
     stride: int = 32
     """Pixels of the crop from cell to cell."""
     centered_stride: bool = True
-    """The network looks at the middles of the cells rather than at their upper left pixels; see `marey.nn.backbones`.
-    Of no effect at stride 4."""
+    """The network looks at the middles of the cells, not at their upper left pixels; see `marey.nn.backbones`."""
     depth: int = 8
     """Bins of metric heatmaps."""
     box_size: float = 2.2
@@ -49,8 +48,7 @@ class HeatmapConfig:
 
     def shift(self, quirks: Quirks) -> int:
         """Pixel that the first cell is about."""
-        centered = self.centered_stride and (self.stride > 4 or quirks.finest_stride_shift)
-        return self.stride // 2 if centered or quirks.uncentered_shift else 0
+        return self.stride // 2 if self.centered_stride or quirks.uncentered_shift else 0
 
 
 class Places(NamedTuple):

@@ -10,9 +10,9 @@ from typing import Literal
 class Quirks:
     """Behaviour of the published code that changes numbers; the defaults are ours."""
 
-    finest_stride_shift: bool = False
-    """At stride 4 heatmaps are read as if their cells were centred, which no stage of the network does there: two
-    pixels of the image too far right and down."""
+    uncentered_finest_stride: bool = False
+    """At stride 4 no stage of the network is centred, though heatmaps are read as if one were: two pixels of the image
+    too far right and down."""
     uncentered_shift: bool = False
     """Heatmaps of networks whose cells are not centred are read as if they were. The weights of the small PyTorch
     release were trained so and have learned the difference."""
@@ -43,7 +43,7 @@ class Quirks:
     def published(cls) -> Quirks:
         """The behaviour of November 2020."""
         return cls(
-            finest_stride_shift=True,
+            uncentered_finest_stride=True,
             uneven_reliability=True,
             batch_regulariser=0.0,
             doubled_bone_slope=True,
@@ -57,7 +57,7 @@ class Quirks:
     def published_later(cls) -> Quirks:
         """The behaviour of 2021 to 2023."""
         return cls(
-            finest_stride_shift=True,
+            uncentered_finest_stride=True,
             uneven_reliability=True,
             batch_regulariser=1e-2,
             rounded_lens=True,

@@ -16,14 +16,15 @@ it has no solution. Networks are trained through the equations here: always fini
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from marey.core.errors import InputError, ShapeError
 from marey.geometry.small import inverse_2x2, solve_3x3_symmetric
+from marey.methods.metrabs.heatmaps import Places
 from marey.methods.metrabs.quirks import Quirks
 
 Perspective = Literal["full", "weak"]
@@ -45,20 +46,11 @@ class Placing:
     mix: float = 0.5
     """Share of the metric joint against the keypoint at the same depth in a joint whose keypoint is reliable. Published
     in 2020: 0; from 2021 on 0.5, in training drawn anew for each person."""
-    quirks: Quirks = Quirks()
+    quirks: Quirks = field(default_factory=Quirks)
 
     def __post_init__(self) -> None:
         if self.perspective not in get_args(Perspective):
             raise InputError(f"perspective: expected {' or '.join(get_args(Perspective))}, got '{self.perspective}'")
-
-
-class Placed(NamedTuple):
-    """Joints before the camera."""
-
-    joints: Tensor
-    """(B, J, 3) metres."""
-    covariance: Tensor
-    """(B, J, 3, 3) square metres."""
 
 
 def normalised_keypoints(keypoints: Tensor, intrinsics: Tensor) -> Tensor:
@@ -103,46 +95,55 @@ def reconstruct_absolute(
 
 
 def reconstruct_with_covariance(
-    keypoints: Tensor,
-    relative: Tensor,
+    keypoints: Places,
+    relative: Places,
     intrinsics: Tensor,
     *,
     reliable: Tensor,
-    keypoint_covariance: Tensor,
-    relative_covariance: Tensor,
-    distance_deviation: float = 0.0,
     placing: Placing | None = None,
-) -> Placed:
+    combination: Tensor | None = None,
+    distance_deviation: float = 0.0,
+) -> Places:
     """Place metric joints where their keypoints are, and say how surely.
 
-    The covariance is carried through the equations of full perspective to first order: by the implicit function
-    theorem, `sum_k w_k a_k r_k(t, n_k, P_k) = 0` gives `dt = -M^-1 sum_k w_k d(a_k r_k)`, with `M = sum_k w_k a_k a_k^T`.
-    Errors are taken as independent from joint to joint and between keypoints and metric joints. What the place of the
-    whole person and a joint have in common is counted once. Keypoints that are not reliable have a hundred times the
-    deviation that their heatmaps show. Results of weak perspective get the same covariance.
+    The covariance is carried through the equations of full perspective to first order. With a_k the two rows of joint k
+    and r_k what they leave, `sum_k w_k a_k^T r_k = 0` at the place found; by the implicit function theorem
+    `dt = -M^-1 sum_k w_k d(a_k^T r_k)`, `M = sum_k w_k a_k^T a_k`. Errors are taken as independent from joint to joint
+    and between keypoints and metric joints. Keypoints that are not reliable have a hundred times the deviation that
+    their heatmaps show. Results of weak perspective get the same covariance.
 
     Args:
-        keypoints: as of `reconstruct_absolute`, likewise `relative`, `intrinsics`, `reliable` and `placing`.
-        relative: (B, J, 3).
-        intrinsics: (B, 3, 3).
+        keypoints: (B, J, 2) pixels of the crop.
+        relative: (B, J, 3) metres.
+        intrinsics: as of `reconstruct_absolute`, likewise `reliable` and `placing`.
         reliable: (B, J).
-        keypoint_covariance: (B, J, 2, 2) square pixels.
-        relative_covariance: (B, J, 3, 3) square metres.
+        placing: None: the defaults.
+        combination: (J, J') whose columns sum to 1: asked for are these affine combinations of the joints.
         distance_deviation: relative standard deviation of the distance by what no heatmap shows: the size of the whole
             person. Adds `d^2 X X^T`.
-        placing: None: the defaults.
+
+    Returns:
+        (B, J', 3) metres in the frame of the crop's camera.
+
+    Raises:
+        ShapeError: the shapes do not fit together.
     """
     placing = placing or Placing()
-    points = _checked_points(keypoints, relative, intrinsics, reliable)
+    points = _checked_points(keypoints.positions, relative.positions, intrinsics, reliable)
     least = _least_spread(intrinsics, placing)
-    placed = relative + _place(points, relative, reliable, least, placing)[:, None]
+    placed = relative.positions + _place(points, relative.positions, reliable, least, placing)[:, None]
     shares = _shares(reliable, placing, None).to(placed.dtype)
-    joints = _mixed(points, placed, shares)
     scale = inverse_2x2(intrinsics[:, None, :2, :2])
-    noise = _carried(scale, keypoint_covariance / torch.where(reliable, 1.0, _UNRELIABLE)[..., None, None])
+    noise = _carried(scale, keypoints.covariance / torch.where(reliable, 1.0, _UNRELIABLE)[..., None, None])
     system = _System.at(points, placed, _normalised(_trust(reliable, placing).to(placed.dtype)), least)
-    covariance = system.covariance(noise, relative_covariance, shares)
-    return Placed(joints, covariance + distance_deviation**2 * joints[..., None] * joints[..., None, :])
+    joints = combined(_mixed(points, placed, shares), combination)
+    covariance = system.covariance(noise, relative.covariance, shares, combination)
+    return Places(joints, covariance + distance_deviation**2 * joints[..., None] * joints[..., None, :])
+
+
+def combined(values: Tensor, combination: Tensor | None) -> Tensor:
+    """Sums (B, J', ...) of what joints (B, J, ...) have, weighted by columns of a matrix (J, J'); None: as it is."""
+    return values if combination is None else torch.einsum("bj...,jk->bk...", values, combination)
 
 
 @dataclass(frozen=True)
@@ -175,21 +176,20 @@ class _System:
             inverse=(turn * torch.stack((one, one, 1 / (extent + least)), -1)[:, None]) @ turn.mT,
         )
 
-    def covariance(self, noise: Tensor, spread: Tensor, shares: Tensor) -> Tensor:
-        """Of the mixed joints (B, J, 3, 3), given that of the points (B, J, 2, 2) and of the joints (B, J, 3, 3)."""
+    def covariance(self, noise: Tensor, spread: Tensor, shares: Tensor, combination: Tensor | None) -> Tensor:
+        """Of combined joints (B, J', 3, 3), given that of the points (B, J, 2, 2) and of the joints (B, J, 3, 3)."""
         eye = torch.eye(3, dtype=noise.dtype, device=noise.device)
         by_joint, by_point = self._shifts()
-        own = _carried(by_joint, spread) + _carried(by_point, noise)
-        others = own.sum(1, keepdim=True) - own
         ray = torch.cat((self.points, torch.ones_like(self.points[..., :1])), -1)
         along = shares[..., None, None]
         joint = along * eye + (1 - along) * ray[..., None] * eye[2]
         point = (1 - along) * self.placed[..., 2:, None] * eye[:, :2]
-        return (
-            _carried(joint, others)
-            + _carried(joint @ (eye + by_joint), spread)
-            + _carried(point + joint @ by_point, noise)
-        )
+        place = (_carried(by_joint, spread) + _carried(by_point, noise)).sum(1, keepdim=True)
+        whole = combined(joint, combination)
+        own = _carried(joint, spread) + _carried(point, noise)
+        own = combined(own, None if combination is None else combination.square())
+        both = combined(joint @ spread @ by_joint.mT + point @ noise @ by_point.mT, combination) @ whole.mT
+        return own + both + both.mT + _carried(whole, place)
 
     def _shifts(self) -> tuple[Tensor, Tensor]:
         """The derivative of the place by each metric joint (B, J, 3, 3) and by each point (B, J, 3, 2)."""
