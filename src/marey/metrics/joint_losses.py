@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -62,6 +64,23 @@ def coverage_loss(error: Tensor, covariance: Tensor, spread: Tensor, known: Tens
         squared = torch.einsum("bki,bkij,bkj->bk", error, inverse_3x3_symmetric(covariance), error).detach()
     known = known & squared.isfinite() & (squared > 0)
     beyond = torch.where(known, squared / CHI2_90[3], 1.0).log() / 2 - (spread - spread.detach())
+    return _ninth_decile(beyond, known)
+
+
+def interval_loss(error: Tensor, deviation: Tensor, known: Tensor) -> Tensor:
+    """Least where 90 % of the errors are within the intervals of 90 %: as `coverage_loss`, of single numbers.
+
+    Args:
+        error: (B,)
+        deviation: (B,) of it; it alone learns.
+        known: (B,) boolean.
+    """
+    known = known & error.isfinite() & (error != 0) & (deviation > 0)
+    ratio = torch.where(known, error.detach().abs(), 1.0) / torch.where(known, deviation, 1.0)
+    return _ninth_decile(ratio.log() - math.log(CHI2_90[1]) / 2, known)
+
+
+def _ninth_decile(beyond: Tensor, known: Tensor) -> Tensor:
     return (torch.maximum(0.9 * beyond, -0.1 * beyond) * known).sum() / known.sum().clamp_min(1)
 
 

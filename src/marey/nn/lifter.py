@@ -98,9 +98,9 @@ class Lifter(nn.Module):
             hidden = hidden + told
         for block in self.blocks:
             hidden = block(hidden)
-        positions = self.mean(hidden).reshape(*size.shape, -1, 3)
+        positions = self.mean(hidden).reshape(*size.shape, len(JOINTS), 3)
         hips = (positions[..., HIPS[0], :] + positions[..., HIPS[1], :]) / 2
-        factor = _factor(self.spread(hidden).reshape(*size.shape, -1, 6))
+        factor = _factor(self.spread(hidden).reshape(*size.shape, len(JOINTS), 6))
         return LiftedJoints(positions - hips[..., None, :], factor * self.covariance_scale.sqrt()[:, None, None])
 
 

@@ -1,0 +1,198 @@
+"""Metric-scale heatmaps on the shared trunk: the network of the weights that are shipped.
+
+Crops to keypoints and features is the trunk (`marey.nn.trunk`), keypoints and features to a first guess of the joints
+the lifter that looks at the picture (`marey.nn.image_lifter`). What is here corrects the guess: convolutions on the
+features give every joint a volume of metric size, to whose logarithms those of the guess's normal distribution are
+added. As in MeTRAbs (Sarandi et al., 2021), the volume is not tied to the pixels, so joints outside of the crop have a
+place in it; unlike there, its second moments become the covariance of the joint, and the joints are placed before the
+camera by all covariances (`marey.geometry.absolute`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from marey.core import Cameras
+from marey.core.errors import ShapeError
+from marey.geometry.absolute import absolute_joints
+from marey.geometry.small import inverse_3x3_symmetric
+from marey.methods.metrabs.model import CropPoses
+from marey.nn.image_lifter import ImageJoints, ImageLifter
+from marey.nn.normal_density import squared_distances
+from marey.nn.precision import full_precision
+from marey.nn.resnet import BasicBlock
+from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
+from marey.nn.trunk import STRIDE, Trunk, TrunkMaps, read_keypoints
+
+_NOWHERE = 1e-6
+"""Added to the guess's density over that at its mean: what is impossible to it can be corrected."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricHeadConfig:
+    """The volumes and the network that makes them."""
+
+    side: int = 128
+    """Of the crops, pixels."""
+    keypoints: int = 26
+    features: int = 64
+    """Channels of the trunk's."""
+    parts: int = 24
+    """Of the body, that the trunk knows."""
+    width: int = 96
+    """Channels between the convolutions."""
+    blocks: int = 2
+    """Residual ones, at half the trunk's resolution."""
+    depth: int = 16
+    """Cells of a volume along the optical axis; across it there are as many as after the first convolution."""
+    box_size: float = 2.6
+    """Metres that a volume spans, from the middle of its first cell to that of its last."""
+    blur: float = 0.08
+    """Metres added to the guess's deviation: about half a cell, so that cells do not fall through it."""
+
+    @property
+    def cells(self) -> int:
+        """Of a volume across the optical axis."""
+        return self.side // STRIDE // 2
+
+
+class MetricHead(nn.Module):
+    """What the trunk and the lifter say of crops to metric joints with covariances."""
+
+    grid: Tensor
+
+    def __init__(self, config: MetricHeadConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MetricHeadConfig()
+        seen = config.features + config.parts + config.keypoints
+        self.entry = nn.Sequential(
+            nn.Conv2d(seen, config.width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(config.width), nn.ReLU()
+        )
+        self.guess = nn.Conv2d(config.keypoints, config.width, 1)
+        self.whole = nn.Linear(config.width, config.width)
+        self.blocks = nn.Sequential(*(BasicBlock(config.width, config.width) for _ in range(config.blocks)))
+        self.volume = nn.Conv2d(config.width, config.depth * config.keypoints, 1)
+        nn.init.zeros_(self.volume.weight)  # begins as the guess
+        assert self.volume.bias is not None
+        nn.init.zeros_(self.volume.bias)
+        self.spread = nn.Parameter(torch.zeros(config.keypoints))
+        """Logarithm of the factor on the joints' deviations; learned from coverage alone."""
+        self.distance = nn.Parameter(torch.tensor(0.05).log())
+        """Logarithm of the relative deviation of a person's distance by what its pixels do not show: its size."""
+        self.register_buffer("grid", _grid(config), persistent=False)
+
+    def forward(self, maps: TrunkMaps, distribution: Tensor, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
+        """Correct the guess.
+
+        Args:
+            maps: Of N crops.
+            distribution: (N, K, h, w) of their keypoints.
+            lifted: What the lifter makes of them, in the axes of the crop's camera.
+
+        Returns:
+            Joints (N, K, 3) metres, of any origin, in the axes of the crop's camera, and covariances (N, K, 3, 3).
+        """
+        with full_precision(distribution):
+            known, middle = self._known(lifted)
+        seen = (maps.features, functional.softmax(maps.parts, dim=1)[:, :-1], distribution.to(maps.features))
+        hidden = self.entry(torch.cat(seen, dim=1)) + self.guess(known.logsumexp(2).to(maps.features))
+        hidden = hidden + self.whole(hidden.mean((-2, -1)))[..., None, None]
+        learned = self.volume(self.blocks(hidden)).unflatten(1, (self.config.depth, -1)).transpose(1, 2)
+        with full_precision(distribution):
+            grid = self.grid.expand(known.shape[0], -1, -1, -1, -1)
+            found = soft_argmax_3d(known + learned.float(), coordinates=grid)
+            spread = (2 * self.spread.detach()).exp()[:, None, None]
+            return found.positions + middle, covariance_3d(found, grid) * spread
+
+    def _known(self, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
+        """Logarithms (N, K, D, h, w) of the guess's density, and the place (N, 1, 3) of the volumes' middle."""
+        positions = lifted.positions
+        middle = (positions.amax(1, keepdim=True) + positions.amin(1, keepdim=True)) / 2
+        identity = torch.eye(3, dtype=positions.dtype, device=positions.device)
+        precision = inverse_3x3_symmetric(lifted.covariance + self.config.blur**2 * identity)
+        places = self.grid.flatten(0, 2).expand(positions.shape[0], -1, -1)
+        squared = squared_distances(places, precision, positions - middle)
+        return ((-squared / 2).exp() + _NOWHERE).log().reshape(*squared.shape[:2], *self.grid.shape[:3]), middle
+
+
+class PosedCrops(NamedTuple):
+    """What there is to learn from."""
+
+    poses: CropPoses
+    relative_covariance: Tensor
+    """(N, K, 3, 3) of `poses.relative`."""
+    place_covariance: Tensor
+    """(N, 3, 3) of where the people stand, without what their pixels do not show."""
+
+
+class TrunkMetrabs(nn.Module):
+    """Crops to absolute joints `halpe_26`: trunk, lifter, metric volumes, placing. A `CropNetwork`."""
+
+    def __init__(self, trunk: Trunk, lifter: ImageLifter, head: MetricHead) -> None:
+        super().__init__()
+        self.trunk, self.lifter, self.head = trunk, lifter, head
+
+    @property
+    def side(self) -> int:
+        """Of the crops, pixels."""
+        return self.head.config.side
+
+    def forward(self, images: Tensor, intrinsics: Tensor) -> CropPoses:
+        """Estimate the joints of N people.
+
+        Args:
+            images: (N, 3, S, S) red, green, blue in 0..1.
+            intrinsics: (N, 3, 3) of the crops, free of distortion.
+
+        Raises:
+            ShapeError: the shapes are others.
+        """
+        if images.shape[-2:] != (self.side, self.side) or intrinsics.shape != (images.shape[0], 3, 3):
+            raise ShapeError(
+                f"expected images (N, 3, {self.side}, {self.side}) and intrinsics (N, 3, 3), got "
+                f"{tuple(images.shape)} and {tuple(intrinsics.shape)}"
+            )
+        return self.posed(self.trunk(images.contiguous(memory_format=torch.channels_last)), intrinsics).poses
+
+    def posed(self, maps: TrunkMaps, intrinsics: Tensor) -> PosedCrops:
+        """The joints, from what the trunk says of the crops."""
+        with full_precision(intrinsics):
+            keypoints = read_keypoints(maps)
+            lifted = self.lifter(maps, functional.pad(intrinsics.float(), (0, 1)))
+        relative, covariance = self.head(maps, keypoints.distribution, lifted)
+        with full_precision(intrinsics):
+            placed = absolute_joints(
+                relative,
+                keypoints.positions,
+                _pinholes(intrinsics.float()),
+                relative_covariance=covariance,
+                pixel_covariance=keypoints.covariance,
+                weights=keypoints.seen.sigmoid(),
+                distance_deviation=self.head.distance.detach().exp(),
+            )
+        poses = CropPoses(
+            joints=placed.positions, covariance=placed.covariance, keypoints=keypoints.positions, relative=relative
+        )
+        return PosedCrops(poses, covariance, placed.placement.covariance)
+
+
+def _grid(config: MetricHeadConfig) -> Tensor:
+    """Places (D, h, w, 3) of the cells about the middle of a volume, metres."""
+    half = config.box_size / 2
+    across, along = (torch.linspace(-half, half, count) for count in (config.cells, config.depth))
+    z, y, x = torch.meshgrid(along, across, across, indexing="ij")
+    return torch.stack((x, y, z), dim=-1)
+
+
+def _pinholes(intrinsics: Tensor) -> Cameras:
+    batch = intrinsics.shape[:1]
+    return Cameras(
+        intrinsics=intrinsics,
+        distortion=intrinsics.new_zeros(*batch, 0),
+        image_size=intrinsics.new_full((*batch, 2), torch.nan),
+    )

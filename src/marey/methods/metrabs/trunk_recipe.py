@@ -1,0 +1,172 @@
+"""How the head on the trunk is trained: synthetic people, one camera each; trunk and lifter stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marey.core import Batch, Image, skeleton
+from marey.detect.trunk import shipped_trunk
+from marey.detect.trunk_lifting import WEIGHTS as LIFTER
+from marey.detect.trunk_lifting import shipped_image_lifter
+from marey.engine.capture_preview import capture_preview
+from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card
+from marey.engine.captures import Captures
+from marey.engine.schedules import Cosine
+from marey.engine.settings import Optimiser, TrainingSettings
+from marey.geometry.projection_matrices import pinhole_parts
+from marey.io.weights import load_weights
+from marey.methods.metrabs.trunk_model import MetricHead, MetricHeadConfig, PosedCrops, TrunkMetrabs
+from marey.metrics.joint_losses import bent_distance, bounded_likelihood, coverage_loss, interval_loss
+from marey.nn.image_lifter import ImageLifter
+from marey.nn.trunk import KEYPOINTS, Trunk
+
+_HIPS = list(skeleton(KEYPOINTS).indices(("left_hip", "right_hip")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkMetrabsRecipe(CaptureRecipe):
+    """What is trained on what. Every batch is of single views."""
+
+    network: MetricHeadConfig = field(default_factory=MetricHeadConfig)
+    depth_weight: float = 1.0
+    """Of the root's relative depth error, as its logarithm."""
+    coverage_weight: float = 1.0
+    """Of the shares within ellipsoids and intervals."""
+
+    def task(self, data: Path | None = None) -> TrunkMetrabsTask:
+        """The task; it needs no data.
+
+        Raises:
+            InputError: a folder of data is given.
+            MissingAssetError: weights of the trunk or of the lifter are missing.
+        """
+        self.check_data(data)
+        return TrunkMetrabsTask(self, shipped_trunk(), shipped_image_lifter())
+
+
+class TrunkMetrabsTask:
+    """A `TrainingTask`: an endless stream of synthetic people."""
+
+    def __init__(self, recipe: TrunkMetrabsRecipe, trunk: Trunk, lifter: ImageLifter) -> None:
+        self.recipe, self.trunk, self.lifter = recipe, trunk, lifter
+        self.model = MetricHead(recipe.network)
+        if recipe.weights:
+            load_weights(self.model, recipe.weights)
+
+    def card(self) -> dict[str, Any]:
+        """What the data are, and what the network is to whoever loads it."""
+        network = {"on": "trunk", "skeleton": KEYPOINTS, "head": asdict(self.recipe.network)}
+        return {**data_card(), "lifter": card_hash(LIFTER), "metrabs": network}
+
+    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
+        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
+
+        Raises:
+            InputError: there is no such split, or a batch cannot be shared out evenly.
+        """
+        device = next(self.model.parameters()).device
+        return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted `distance`, `likelihood`, `depth` and `coverage`, every view for itself."""
+        recipe, (posed, truth) = self.recipe, self._posed(batch["samples"])
+        rooted = truth - _hips(truth)
+        guess = posed.poses.relative - _hips(posed.poses.relative)
+        placed = posed.poses.joints - _hips(posed.poses.joints)
+        known = truth.isfinite().all(-1)
+        there = known & placed.isfinite().all(-1)
+        error, covariance = guess.detach() - rooted, posed.relative_covariance
+        far, exact = _hips(posed.poses.joints)[:, 0, 2], _hips(truth)[:, 0, 2]
+        near = there.all(-1) & (far > 0)
+        off = (torch.where(near, far, 1.0) / torch.where(near, exact, 1.0)).log().abs()
+        shown, hidden = posed.place_covariance[:, 2, 2].detach(), far.detach() * self.model.distance.exp()
+        nearly = bent_distance(guess, rooted, known) + bent_distance(placed.nan_to_num(), rooted, there)
+        return {
+            "distance": recipe.distance_weight * nearly / 2,
+            "likelihood": recipe.likelihood_weight * bounded_likelihood(guess.detach(), covariance, rooted, known),
+            "depth": recipe.depth_weight * (off.clamp(max=1.0) * near).sum() / near.sum().clamp_min(1),
+            "coverage": recipe.coverage_weight
+            * (
+                coverage_loss(error, covariance, self.model.spread, known)
+                + interval_loss(far - exact, (shown + hidden.square()).sqrt(), near)
+            ),
+        }
+
+    def validate(self, batch: Batch) -> dict[str, Tensor]:
+        """Sums over people and views: `mpjpe_mm` from the hips, `coverage_90` in the camera's frame, `depth_error`."""
+        posed, truth = self._posed(batch["samples"])
+        joints = posed.poses.joints
+        assert posed.poses.covariance is not None
+        told = capture_scores((joints - truth).nan_to_num(), posed.poses.covariance)
+        rooted = ((joints - _hips(joints)) - (truth - _hips(truth))).nan_to_num(nan=1.0)
+        depth = _hips(joints)[:, 0, 2] / _hips(truth)[:, 0, 2] - 1
+        return {
+            **told,
+            "mpjpe_mm": 1000 * rooted.norm(dim=-1).mean(1).sum(),
+            "depth_error": depth.nan_to_num(nan=1.0).abs().clamp(max=1.0).sum(),
+        }
+
+    def preview(self, batch: Batch) -> dict[str, Image]:
+        """The first person's picture with the true joints, and with those estimated about the true hips."""
+        samples: Captures = batch["samples"]
+        posed, _ = self._posed(samples)
+        relative = posed.poses.relative - _hips(posed.poses.relative)
+        _, to_camera = pinhole_parts(samples.projections.flatten(0, 1))
+        found = (relative @ to_camera)[:: samples.images.shape[1]]
+        return capture_preview(samples, found + samples.joints[:, _HIPS].mean(1, keepdim=True))
+
+    def _posed(self, samples: Captures) -> tuple[PosedCrops, Tensor]:
+        """What the network says of all views, and the true joints (B V, K, 3) in the frames of their cameras."""
+        device = samples.images.device
+        whole = TrunkMetrabs(self.trunk.to(device), self.lifter.to(device), self.model)
+        projections = samples.projections.flatten(0, 1).float()
+        inverse, _ = pinhole_parts(projections)
+        with torch.no_grad():
+            images = samples.images.flatten(0, 1).float() / 255
+            maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        moved = inverse @ projections
+        joints = samples.joints.repeat_interleave(samples.images.shape[1], dim=0)
+        truth = joints @ moved[..., :3].mT + moved[:, None, :, 3]
+        return whole.posed(maps, torch.linalg.inv(inverse)), truth
+
+
+def _hips(joints: Tensor) -> Tensor:
+    return joints[:, _HIPS].mean(1, keepdim=True)
+
+
+def trunk_metrabs() -> TrunkMetrabsRecipe:
+    """What the shipped weights are made with, on a processor."""
+    return TrunkMetrabsRecipe(
+        tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
+        views=(1.0,),
+        training=TrainingSettings(
+            steps=1500,
+            optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
+            schedule=Cosine(final=0.01),
+            warm_up=100,
+            clip=1.0,
+            ema_decay=0.995,
+            validate_every=500,
+            checkpoint_every=100,
+        ),
+    )
+
+
+def small() -> TrunkMetrabsRecipe:
+    """For a test."""
+    return TrunkMetrabsRecipe(
+        network=MetricHeadConfig(width=16, blocks=1),
+        tiers=(("easy", 4),),
+        views=(1.0,),
+        validation=1,
+        workers=0,
+        training=TrainingSettings(
+            steps=4, optimiser=Optimiser(learning_rate=1e-3), validate_every=4, checkpoint_every=4
+        ),
+    )
