@@ -24,7 +24,9 @@ from marey.pipeline.scoring import (
     PredictionFormat,
     benchmark_of,
     compare_predictions,
+    of_single_images,
     score_predictions,
+    score_seeds,
     write_scores,
 )
 
@@ -34,7 +36,8 @@ class Options:
     """Measure a method on a benchmark, score predictions by a published protocol, or compare two files of them.
 
     METHOD --benchmark B --out DIR predicts to files, then scores them; it goes on where it was interrupted. On a data
-    set it also writes the results.pkl and metric.json of Learnable Triangulation.
+    set it also writes the results.pkl and metric.json of Learnable Triangulation, or, for single images, the
+    predictions_*.npz of MeTRAbs.
     --predictions F --protocol P scores a file in seconds and says what the numbers mean. --compare A B gives the
     difference of two with its 95 % interval.
     """
@@ -42,7 +45,8 @@ class Options:
     method: Positional[str | None] = None
     """Such as classical; a wrong name lists them all."""
     benchmark: str | None = None
-    """synthetic; or a data set that was prepared: h36m, cmu, or the folder of any labels.npz."""
+    """synthetic; or a data set that was prepared: h36m, cmu, 3dhp, mupots, 3dpw, or the folder of any labels.npz. For a
+    method that takes one view only, every image of it is a sample; papers report --split test."""
     cell: tuple[str, ...] = ()
     """Cells of the benchmark; none: all that the method takes."""
     split: Split = "val"
@@ -71,6 +75,9 @@ class Options:
     predictions: Path | None = None
     """Poses in rows (npz), or what a published program wrote: MeTRAbs's predictions_*.npz, Learnable Triangulation's
     results.pkl, the 3DPW challenge's folder of pickles, COCO's results."""
+    seeds: int = 1
+    """Score so many files of predictions and give mean and deviation: `seed1` in the path of --predictions, and of
+    --labels, becomes seed2, seed3, ..."""
     compare: tuple[Path, Path] | None = None
     """Two files of predictions of the same labels, or folders of cells that this command wrote."""
     protocol: str | None = None
@@ -138,6 +145,9 @@ def comma_separated(words: str | None) -> tuple[str, ...]:
 def _score(options: Options) -> None:
     assert options.predictions is not None  # run has seen to it
     names = _protocols(options, options.predictions)
+    if options.seeds != 1:
+        _score_seeds(options, names)
+        return
     found = {
         name: score_predictions(options.predictions, protocol_name=name, labels=options.labels, format=options.format)
         for name in names
@@ -145,6 +155,29 @@ def _score(options: Options) -> None:
     print("\n\n".join("\n".join(_told(scores)) for scores in found.values()))
     if options.out is not None:
         write_scores(options.out, *found.values())
+        print(f"wrote {options.out}")
+
+
+def _score_seeds(options: Options, names: Sequence[str]) -> None:
+    assert options.predictions is not None  # run has seen to it
+    found = {
+        name: score_seeds(
+            options.predictions,
+            options.seeds,
+            protocol_name=name,
+            labels=options.labels,
+            format=options.format,
+        )
+        for name in names
+    }
+    for name, scores in found.items():
+        width = max(map(len, scores.mean))
+        print(f"{name}: mean and standard deviation of {len(scores.seeds)} seeds")
+        for metric, mean in scores.mean.items():
+            print(f"{metric:<{width}}  {mean:10.3f} +- {scores.deviation[metric]:.3f}")
+    if options.out is not None:
+        document = {name: scores.asdict() for name, scores in found.items()}
+        atomic_write_text(options.out, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
         print(f"wrote {options.out}")
 
 
@@ -165,7 +198,7 @@ def _compare(options: Options) -> None:
 def _protocols(options: Options, path: Path) -> tuple[str, ...]:
     if options.protocol is not None:
         return (options.protocol,)
-    if known := protocols_of(benchmark_of(path)):
+    if known := protocols_of(benchmark_of(path), single_images=of_single_images(path)):
         return known
     raise InputError("protocol: pass --protocol, such as h36m-metrabs; these predictions do not say their benchmark")
 

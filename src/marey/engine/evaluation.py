@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, runtime_checkable
 from typing import Protocol as TypingProtocol
 
 import numpy as np
@@ -51,6 +51,14 @@ class Benchmark(TypingProtocol):
 
     def labels(self, cell: str) -> PoseRows:
         """One row a sample, in their order; `benchmark` says name and version."""
+
+
+@runtime_checkable
+class DetectionBenchmark(TypingProtocol):
+    """A benchmark whose samples may be detections: of labelled people or not, some people in none, some in several."""
+
+    def detections(self, cell: str) -> PoseRows:
+        """One row a sample, in their order, of frames of the labels; `benchmark` is that of the labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,26 +113,41 @@ def predict(
             one a sample; whatever the estimator raises.
     """
     folder = check_writable(out)
-    labels = _first(benchmark.labels(cell), limit)
-    card = _card(settings, labels, cell)
+    asked, labels = _asked(benchmark, cell, limit)
+    card = _card(settings, asked, cell)
     path, parts = folder / PREDICTIONS, folder / "parts"
     if _finished(path, card):
-        done(len(labels))
+        done(len(asked))
         return path
     _claim(parts, card)
     kept = []
-    for start in range(0, len(labels), chunk):
-        place = range(start, min(start + chunk, len(labels)))
+    for start in range(0, len(asked), chunk):
+        place = range(start, min(start + chunk, len(asked)))
         kept.append(parts / f"{place.start:08d}-{place.stop:08d}.npz")
         if not kept[-1].exists():
             found = [estimator(observation) for observation in benchmark.samples(cell, place.start, place.stop)]
-            write_pose_rows(kept[-1], rows_of(found, labels[np.arange(place.start, place.stop)]))
+            write_pose_rows(kept[-1], rows_of(found, asked[np.arange(place.start, place.stop)]))
         done(len(place))
     write_pose_rows(folder / LABELS, labels)
     atomic_write_text(card_path(path), _json(card))
     write_pose_rows(path, _joined([read_pose_rows(part) for part in kept]))  # last: what is there is whole
     shutil.rmtree(parts)
     return path
+
+
+def _asked(benchmark: Benchmark, cell: str, limit: int | None) -> tuple[PoseRows, PoseRows]:
+    """What is to be predicted, and the labels of it: those of the same frames if samples are detections."""
+    labels = benchmark.labels(cell)
+    if not isinstance(benchmark, DetectionBenchmark):
+        return (first := _first(labels, limit)), first
+    asked = _first(whole := benchmark.detections(cell), limit)
+    if len(asked) < len(whole):
+        labels = labels[np.isin(_frame_names(labels), _frame_names(asked))]
+    return asked, labels
+
+
+def _frame_names(rows: PoseRows) -> npt.NDArray[Any]:
+    return np.char.add(np.char.add(rows.sequence, " "), rows.frame.astype(np.str_))
 
 
 def _first(labels: PoseRows, limit: int | None) -> PoseRows:

@@ -165,6 +165,35 @@ def places_in_groups(*keys: Array) -> Array:
     return places
 
 
+def intrinsics_by_sequence(rows: PoseRows) -> dict[str, Array] | None:
+    """The first (3, 3) of `intrinsics` of each sequence; None: the rows have none."""
+    if "intrinsics" not in rows.values:
+        return None
+    names, first = np.unique(rows.sequence, return_index=True)
+    return dict(zip(names.tolist(), rows.values["intrinsics"][first], strict=True))
+
+
+def project_by_sequence(joints: Array, sequence: Array, intrinsics: Mapping[str, npt.ArrayLike]) -> Array:
+    """Where joints (N, J, 3) in the camera's frame fall in the image, pixels (N, J, 2).
+
+    Args:
+        joints: Of N rows.
+        sequence: (N,) their names.
+        intrinsics: (3, 3) by sequence.
+
+    Raises:
+        InputError: a sequence has none.
+    """
+    names, place = np.unique(sequence, return_inverse=True)
+    if absent := [str(name) for name in names if str(name) not in intrinsics]:
+        raise InputError(f"intrinsics: none for {', '.join(absent)}; they are given by sequence")
+    matrices = np.stack([np.asarray(intrinsics[str(name)], dtype=np.float64) for name in names])[place.reshape(-1)]
+    points = joints @ matrices.transpose(0, 2, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pixels: Array = points[..., :2] / points[..., 2:]
+    return pixels
+
+
 def write_pose_rows(path: str | os.PathLike[str], rows: PoseRows) -> None:
     """Write rows; the keys are listed at the top of this module.
 

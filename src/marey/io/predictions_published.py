@@ -26,7 +26,7 @@ from marey.core.errors import FormatError, InputError, ShapeError
 from marey.core.skeletons import skeleton
 from marey.io.atomic import atomic_path
 from marey.io.coco import CocoAnnotations, read_coco_annotations, read_coco_results
-from marey.io.predictions import PoseRows, pose_rows
+from marey.io.predictions import PoseRows, pose_rows, project_by_sequence
 from marey.io.unpickle import read_object_npz, restricted_load
 
 Array = npt.NDArray[Any]
@@ -93,7 +93,10 @@ def read_metrabs_predictions(
     keys: dict[str, Any] = {"joint_names": names, "sequence": sequence, "frame": frame}
     pixels: dict[str, Any] = {}
     if intrinsics is not None:
-        pixels["keypoints"] = _projected(path, poses[0], sequence, intrinsics)
+        try:
+            pixels["keypoints"] = project_by_sequence(poses[0], sequence, intrinsics)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
     predictions = pose_rows(poses[0], **keys, **pixels)
     return predictions, None if data == "mupots" else pose_rows(poses[1], **keys, **about)
 
@@ -165,17 +168,6 @@ def _below(folders: Sequence[str], data: str) -> str:
     places = [place for place, folder in enumerate(folders) if folder.split("_downscaled")[0] == data]
     kept = folders[places[-1] + 1 :] if places else folders
     return "/".join(folder for folder in kept if folder not in ("", ".", "Images", "imageSequence"))
-
-
-def _projected(path: Path, joints: Array, sequence: Array, intrinsics: Mapping[str, npt.ArrayLike]) -> Array:
-    names, place = np.unique(sequence, return_inverse=True)
-    if absent := [str(name) for name in names if str(name) not in intrinsics]:
-        raise InputError(f"{path}: intrinsics: none for {', '.join(absent)}; they are given by sequence")
-    matrices = np.stack([np.asarray(intrinsics[str(name)], dtype=np.float64) for name in names])[place.reshape(-1)]
-    points = joints @ matrices.transpose(0, 2, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pixels: Array = points[..., :2] / points[..., 2:]
-    return pixels
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

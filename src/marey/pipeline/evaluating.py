@@ -19,6 +19,7 @@ import torch
 from marey._version import __version__
 from marey.core import Estimate, Estimator, InputError, MareyError, MissingAssetError, Observation
 from marey.data.labelled_benchmark import DataChoice, LabelledBenchmark, prepared_folder
+from marey.data.single_images import SingleImageBenchmark
 from marey.detect.lifting import lift_keypoints
 from marey.engine.evaluation import SCORES, Benchmark, predict, score
 from marey.io.atomic import atomic_write_text, check_writable
@@ -27,7 +28,8 @@ from marey.methods.classical import MonocularEstimator
 from marey.methods.classical.body_size import LIFTED_SIZE
 from marey.metrics.protocols import Scores
 from marey.pipeline.progress import Stages
-from marey.pipeline.published_results import write_published_results
+from marey.pipeline.published_results import write_metrabs_results, write_published_results
+from marey.pipeline.scoring import SINGLE_IMAGES
 
 
 class Measure(NamedTuple):
@@ -49,6 +51,13 @@ DATA_PROTOCOLS: Mapping[str, tuple[str, ...]] = {
 """Prepared data set -> the protocols that predictions on it are scored by."""
 OWN_PROTOCOLS = ("common-joints", "uncertainty")
 """Those of every other data set."""
+SINGLE_IMAGE_PROTOCOLS: Mapping[str, tuple[str, ...]] = {
+    "h36m": ("h36m-metrabs", "h36m-metrabs-pa", "common-joints", "uncertainty"),
+    "3dhp": ("3dhp", "3dhp-pa", "common-joints", "uncertainty"),
+    "mupots": ("mupots",),
+    "3dpw": ("3dpw-metrabs", "3dpw-challenge", "common-joints", "uncertainty"),
+}
+"""Prepared data set -> the protocols for methods that take one view only."""
 
 ESTIMATORS: Mapping[str, str] = {
     "classical": "marey.methods.classical:ClassicalEstimator",
@@ -94,7 +103,9 @@ def evaluate_method(
 ) -> dict[str, CellResult]:
     """Predict and score cells of a benchmark; write `OUT/CELL/` and `OUT/scores.json`.
 
-    On a data set there are also `results.pkl` and `metric.json` of Learnable Triangulation in the folder of the cell.
+    On a data set each person at a moment is a sample, seen by all views that the method takes; for a method that takes
+    one view only, each person in an image. There are also files of published programs in the folder of the cell:
+    `results.pkl` and `metric.json` of Learnable Triangulation, or `predictions_<data set>.npz` of MeTRAbs.
 
     Args:
         method: of `ESTIMATORS`.
@@ -112,12 +123,13 @@ def evaluate_method(
         MissingAssetError: there is no such data set, or it has no pictures.
     """
     estimator = made_estimator(method, changes)
-    ruler, protocols = _ruler(benchmark, choice, least_views=estimator.requires.views[0])
+    ruler, protocols = _ruler(benchmark, choice, views=estimator.requires.views)
     if unknown := [name for name in cells if name not in ruler.cells]:
         raise InputError(f"cell: no {', '.join(unknown)} in {benchmark}; there are: {', '.join(ruler.cells)}")
     settings = {"method": method, "torch": torch.__version__, "estimator": _settings(estimator)}
-    if isinstance(ruler, LabelledBenchmark):
+    if isinstance(ruler, LabelledBenchmark | SingleImageBenchmark):
         settings["data"] = {**_settings(ruler.choice), "least_views": estimator.requires.views[0]}
+        settings |= {SINGLE_IMAGES: True} if isinstance(ruler, SingleImageBenchmark) else {}
     folder, found = check_writable(out), dict[str, CellResult]()
     for cell in cells or ruler.cells:
         try:
@@ -133,6 +145,8 @@ def evaluate_method(
         found[cell] = scores = _scores(folder / cell, protocols)
         if isinstance(ruler, LabelledBenchmark):
             write_published_results(folder / cell, ruler.name, scores, sequences=ruler.sequences)
+        elif isinstance(ruler, SingleImageBenchmark):
+            write_metrabs_results(folder / cell, ruler)
     write_results(folder / SCORES, method, benchmark, found)
     return found
 
@@ -163,14 +177,17 @@ def made_estimator(method: str, changes: Sequence[str] = ()) -> Estimator:
     return made
 
 
-def _ruler(name: str, choice: DataChoice | None, *, least_views: int) -> tuple[Benchmark, tuple[str, ...]]:
+def _ruler(name: str, choice: DataChoice | None, *, views: tuple[int, int | None]) -> tuple[Benchmark, tuple[str, ...]]:
     """What is measured on, and by which protocols."""
     if name not in BENCHMARKS:
         try:
             folder = prepared_folder(name)
         except MissingAssetError as error:
             raise MissingAssetError(f"{error}. Benchmarks of their own: {', '.join(BENCHMARKS)}") from None
-        ruler = LabelledBenchmark(folder, choice, least_views=least_views)
+        if views[1] == 1:
+            images = SingleImageBenchmark(folder, choice)
+            return images, SINGLE_IMAGE_PROTOCOLS.get(images.name, OWN_PROTOCOLS)
+        ruler = LabelledBenchmark(folder, choice, least_views=views[0])
         return ruler, DATA_PROTOCOLS.get(ruler.name, OWN_PROTOCOLS)
     if choice is not None and choice != DataChoice():
         raise InputError(f"{name}: split, views and centers are those of a data set; this benchmark has cells instead")
@@ -194,10 +211,17 @@ def write_results(path: Path, method: str, benchmark: str, found: Mapping[str, C
     atomic_write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def protocols_of(benchmark: str) -> tuple[str, ...]:
-    """The protocols for predictions that say they were made for `NAME vVERSION`; none: it is no benchmark of ours."""
+def protocols_of(benchmark: str, *, single_images: bool = False) -> tuple[str, ...]:
+    """The protocols for predictions that say they were made for `NAME vVERSION`; none: it is no benchmark of ours.
+
+    Args:
+        benchmark: Name and version.
+        single_images: Whether each image was a sample of its own.
+    """
     name = benchmark.partition(" ")[0]
-    return BENCHMARKS[name].protocols if name in BENCHMARKS else DATA_PROTOCOLS.get(name, ())
+    if name in BENCHMARKS:
+        return BENCHMARKS[name].protocols
+    return (SINGLE_IMAGE_PROTOCOLS if single_images else DATA_PROTOCOLS).get(name, ())
 
 
 def _made(table: Mapping[str, str], name: str, what: str) -> Estimator:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
-
-import numpy as np
+from statistics import fmean, stdev
+from typing import Any, Literal, get_args
 
 from marey.core.errors import InputError, MissingAssetError
 from marey.engine.evaluation import PREDICTIONS, Metric, compare, read_card
 from marey.io.atomic import atomic_write_text
-from marey.io.predictions import PoseRows, read_pose_rows
+from marey.io.predictions import PoseRows, intrinsics_by_sequence, read_pose_rows
 from marey.io.predictions_published import (
     MetrabsData,
     read_coco_labels,
@@ -28,6 +29,10 @@ PredictionFormat = Literal["marey", "metrabs", "triangulation", "3dpw", "coco"]
 _METRABS: dict[str, MetrabsData] = {"h36m": "h36m", "3dhp": "3dhp", "mupots": "mupots"}
 
 
+FIRST_SEED = "seed1"
+"""What in the path of predictions is replaced by `seed2`, `seed3`, ..."""
+SINGLE_IMAGES = "single_images"
+"""In the settings of a card."""
 _CENTIMETRES = ("cmu-panoptic", "panoptic-ap")
 """Protocols of the data set whose results.pkl is in centimetres; of all others it is in millimetres."""
 
@@ -55,6 +60,68 @@ def score_predictions(
     """
     chosen = protocol(protocol_name)
     return chosen.score(*read_both(predictions, protocol_name=protocol_name, labels=labels, format=format))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedScores:
+    """What a protocol found in the predictions of networks that were trained alike from different random numbers."""
+
+    mean: Mapping[str, float]
+    """Of every value that all seeds have."""
+    deviation: Mapping[str, float]
+    """Sample standard deviation over the seeds."""
+    seeds: tuple[Scores, ...]
+
+    def asdict(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        seeds = [scores.asdict() for scores in self.seeds]
+        return {"mean": dict(self.mean), "deviation": dict(self.deviation), "seeds": seeds}
+
+
+def score_seeds(
+    predictions: str | os.PathLike[str],
+    count: int,
+    *,
+    protocol_name: str,
+    labels: str | os.PathLike[str] | None = None,
+    format: PredictionFormat | None = None,  # noqa: A002 - as the command line has it
+) -> SeedScores:
+    """Score several files of predictions and average: in the path `seed1` stands for seed1, seed2, ... seed{count}.
+
+    Args:
+        predictions: With `seed1` somewhere in its path.
+        count: At least 2.
+        protocol_name: as in `score_predictions`.
+        labels: as in `score_predictions`; a `seed1` in their path is replaced, too.
+        format: as in `score_predictions`.
+
+    Raises:
+        InputError: there is no `seed1` in the path, or fewer than two seeds; and as in `score_predictions`.
+        MissingAssetError: a file is absent.
+        FormatError: a file is not what its format demands.
+    """
+    if count < 2 or FIRST_SEED not in str(predictions):
+        raise InputError(
+            f"seeds: expected two or more, and '{FIRST_SEED}' in the path, which is replaced by those of the other "
+            f"seeds, got {count} and {predictions}"
+        )
+    names = [f"seed{seed}" for seed in range(1, count + 1)]
+    found = [
+        score_predictions(
+            str(predictions).replace(FIRST_SEED, name),
+            protocol_name=protocol_name,
+            labels=None if labels is None else str(labels).replace(FIRST_SEED, name),
+            format=format,
+        )
+        for name in names
+    ]
+    common = [name for name in found[0].values if all(name in scores.values for scores in found)]
+    table = {name: [scores.values[name] for scores in found] for name in common}
+    return SeedScores(
+        mean={name: fmean(values) for name, values in table.items()},
+        deviation={name: stdev(values) for name, values in table.items()},
+        seeds=tuple(found),
+    )
 
 
 def read_both(
@@ -100,6 +167,14 @@ def benchmark_of(path: str | os.PathLike[str]) -> str:
     path = Path(path)
     card = read_card(path / PREDICTIONS if path.is_dir() else path)
     return "" if card is None else str(card.get("benchmark", ""))
+
+
+def of_single_images(path: str | os.PathLike[str]) -> bool:
+    """Whether predictions were made with each image as a sample of its own, as their card says."""
+    path = Path(path)
+    card = read_card(path / PREDICTIONS if path.is_dir() else path) or {}
+    settings = card.get("settings")
+    return isinstance(settings, dict) and settings.get(SINGLE_IMAGES) is True
 
 
 def compare_predictions(
@@ -169,10 +244,7 @@ def _predictions(
         raise InputError(
             f"format: MeTRAbs's files are scored by the protocols of {', '.join(_METRABS)}, got '{protocol_name}'"
         )
-    intrinsics = None
-    if labels is not None and "intrinsics" in labels.values:
-        names, first = np.unique(labels.sequence, return_index=True)
-        intrinsics = dict(zip(names.tolist(), labels.values["intrinsics"][first], strict=True))
+    intrinsics = None if labels is None else intrinsics_by_sequence(labels)
     if intrinsics is None and data == "mupots":
         raise InputError(
             f"labels: {path} holds no pixels, by which MuPoTS matches, so the labels need 'intrinsics' (3, 3) a row; "

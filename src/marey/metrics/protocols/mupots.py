@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from marey.core import InputError
 from marey.core.skeletons import skeleton
-from marey.io.predictions import PoseRows, places_in_groups
+from marey.io.predictions import PoseRows, intrinsics_by_sequence, places_in_groups, project_by_sequence
 from marey.metrics.correct import auc_scores, pck_hits
 from marey.metrics.joints import joint_errors, root_relative
 from marey.metrics.known import mean_over_joints
@@ -41,6 +41,8 @@ VARIANTS = tuple(product(("universal", "metric"), ("relative", "absolute"), ("re
 @dataclass(frozen=True, kw_only=True)
 class MuPoTS:
     """Both have `joints` and `keypoints`; labels also `joints_universal`. Values are `variant/metric`.
+
+    Predictions without keypoints have them where their joints fall in the image by the labels' `intrinsics`.
 
     Each annotated person of a frame, in the order of the rows, takes the free detection with most of 13 joints within
     40 pixels; detections that are left cost nothing. A frame without annotated people is one row of the labels with
@@ -73,6 +75,7 @@ class MuPoTS:
                 sequence.
         """
         check_sequences(predictions, labels)
+        predictions = _in_the_image(predictions, labels)
         labels = labels[labels.person >= 0]
         if not len(labels):
             raise InputError("labels: nobody is annotated in any frame; there is nothing to score")
@@ -118,6 +121,15 @@ class MuPoTS:
                 "error; are the keypoints those of the full image? MuPoTS(unmatched='leave_out') averages the others"
             )
         return (f"left out of the averages, since nobody was found in them: {', '.join(empty)}",)
+
+
+def _in_the_image(predictions: PoseRows, labels: PoseRows) -> PoseRows:
+    """With `keypoints`."""
+    intrinsics = intrinsics_by_sequence(labels)
+    if "keypoints" in predictions.values or "joints" not in predictions.values or intrinsics is None:
+        return predictions
+    keypoints = project_by_sequence(predictions.values["joints"], predictions.sequence, intrinsics)
+    return replace(predictions, values={**predictions.values, "keypoints": keypoints}, keypoint_names=())
 
 
 def match_people(predictions: PoseRows, labels: PoseRows) -> Array:
