@@ -168,7 +168,7 @@ class _Problem:
         ends = [first for first, _ in bones], [second for _, second in bones]
         rays = torch.cat((points, torch.ones_like(points[..., :1])), -1)
         at = rays * depths[..., None]
-        lengths = lengths.to(points).expand(len(points), -1)
+        lengths = lengths.to(points).expand(points.shape[0], -1)
         weights = torch.ones_like(lengths)
         if reliable is not None and not quirks.unseen_bones_count:
             weights = torch.where(reliable[:, ends[0]] & reliable[:, ends[1]], weights, _UNRELIABLE)
@@ -251,16 +251,13 @@ class _Problem:
 
 
 def _check(points: Tensor, depths: Tensor, lengths: Tensor, bones: Bones, reliable: Tensor | None) -> None:
-    if (
-        points.ndim != 3
-        or depths.shape != points.shape[:2]
-        or (reliable is not None and reliable.shape != depths.shape)
-    ):
+    seen = depths if reliable is None else reliable
+    if points.ndim != 3 or depths.shape != points.shape[:2] or seen.shape != depths.shape:
         raise ShapeError(
             f"expected points (B, J, 2) with depths and reliable (B, J), got {tuple(points.shape)}, "
-            f"{tuple(depths.shape)} and {None if reliable is None else tuple(reliable.shape)}"
+            f"{tuple(depths.shape)} and {tuple(seen.shape)}"
         )
-    if lengths.shape not in ((len(bones),), (len(points), len(bones))):
+    if lengths.shape[-1:] != (len(bones),) or lengths.shape[:-1] not in ((), points.shape[:1]):
         raise ShapeError(f"lengths: expected one for each of {len(bones)} bones, got {tuple(lengths.shape)}")
     joints = points.shape[1]
     if not bones or any(not 0 <= end < joints for bone in bones for end in bone):

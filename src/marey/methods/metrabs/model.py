@@ -213,7 +213,7 @@ class MetrabsNet(nn.Module):
             ShapeError: the shapes do not fit together.
             InputError: lengths or depths are needed and not given.
         """
-        if images.shape[1:] != (3, self.side, self.side) or intrinsics.shape != (len(images), 3, 3):
+        if images.shape[1:] != (3, self.side, self.side) or intrinsics.shape != (images.shape[0], 3, 3):
             raise ShapeError(
                 f"images, intrinsics: expected (B, 3, {self.side}, {self.side}) and (B, 3, 3), got "
                 f"{tuple(images.shape)} and {tuple(intrinsics.shape)}"

@@ -212,8 +212,8 @@ def _checked_points(keypoints: Tensor, relative: Tensor, intrinsics: Tensor, rel
             "expected keypoints (B, J, 2), joints (B, J, 3) and reliable (B, J), got "
             f"{tuple(keypoints.shape)}, {tuple(relative.shape)} and {tuple(reliable.shape)}"
         )
-    if intrinsics.shape != (len(keypoints), 3, 3):
-        raise ShapeError(f"intrinsics: expected {(len(keypoints), 3, 3)}, got {tuple(intrinsics.shape)}")
+    if intrinsics.shape != (keypoints.shape[0], 3, 3):
+        raise ShapeError(f"intrinsics: expected {(keypoints.shape[0], 3, 3)}, got {tuple(intrinsics.shape)}")
     return normalised_keypoints(keypoints, intrinsics)
 
 
@@ -247,7 +247,8 @@ def _weak(points: Tensor, relative: Tensor, weights: Tensor) -> Tensor:
 def _by_batch(points: Tensor, relative: Tensor, weights: Tensor, regulariser: float) -> Tensor:
     """The translation (B, 3) as published: unknowns and right-hand sides scaled by what the whole batch holds."""
     right = points * relative[..., 2:] - relative[..., :2]
-    extent, length = (values.square().mean().sqrt() for values in (points, right))
+    tiny = torch.finfo(points.dtype).tiny
+    extent, length = (values.square().mean().clamp_min(tiny).sqrt() for values in (points, right))
     rows = _rows(points / extent)
     pull = weights[..., None, None] * rows
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
