@@ -31,21 +31,21 @@ class Letterbox(NamedTuple):
     """Pixels of the image per pixel of this, across and down."""
 
 
-def whole_squares(squares: Tensor, size: tuple[int, int]) -> Tensor:
-    """Squares of whole pixels near squares (N, 4), moved into an image of `size` (width, height) where they fit.
+def whole_squares(squares: Tensor, size: tuple[int, int] | Tensor) -> Tensor:
+    """Squares of whole pixels near squares (..., 4), moved into an image of `size` (width, height) where they fit.
 
     A network that has seen people cut off by the edges of pictures, but no pictures with frames around them, is shown
     the edge where possible; only what is larger than the image reaches beyond it, on both sides alike or where it was.
     """
     squares = squares.double()
-    side = (squares[:, 2:] - squares[:, :2]).amax(-1).clamp_min(_LEAST_SIDE).round()
-    limit = torch.tensor(size, dtype=torch.float64)
-    low = (squares[:, :2] + squares[:, 2:] - side[:, None]) / 2 + 0.5
-    spare = limit - side[:, None]
+    side = (squares[..., 2:] - squares[..., :2]).amax(-1, keepdim=True).clamp_min(_LEAST_SIDE).round()
+    limit = torch.as_tensor(size, dtype=torch.float64)
+    low = (squares[..., :2] + squares[..., 2:] - side) / 2 + 0.5
+    spare = limit - side
     # the room between the edges, empty or turned around for squares that do not fit
     first, last = spare.clamp_max(0.0), spare.clamp_min(0.0)
     low = torch.minimum(torch.maximum(low, first), last).round()
-    return torch.cat((low - 0.5, low + side[:, None] - 0.5), -1)
+    return torch.cat((low - 0.5, low + side - 0.5), -1)
 
 
 def crop_squares(image: Image, squares: Tensor, side: int) -> np.ndarray:

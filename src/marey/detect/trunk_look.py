@@ -50,7 +50,7 @@ def read_look(maps: TrunkMaps, candidates: Candidates, squares: Tensor) -> Look:
     positions, seen = to_image(found.positions.cpu(), squares, side), found.seen.sigmoid().cpu()
     covariance = found.covariance.cpu() * (scale[:, :, None] * scale[:, None, :])[:, None]
     place = _own_center(maps.centers, candidates.boxes, squares)
-    local = boxes_at(maps, torch.arange(len(place), device=place.device), place).cpu()
+    local = boxes_at(maps, torch.arange(place.shape[0], device=place.device), place).cpu()
     boxes = to_image(local.view(-1, 2, 2), squares, side).flatten(1)
     score = certainty(positions, covariance, seen, boxes)
     return Look(Candidates(candidates.frame, boxes, score), positions, covariance, seen)
@@ -78,9 +78,14 @@ def certainty(positions: Tensor, covariance: Tensor, seen: Tensor, boxes: Tensor
 
 def similarity(look: Look) -> Tensor:
     """How much people are the same one (M, M) in 0..1: the mean of Gaussians of the distances of their keypoints."""
-    size = (look.candidates.boxes[:, 2:] - look.candidates.boxes[:, :2]).amax(-1)
-    width = _NEAR * torch.minimum(size[:, None], size)[..., None]
-    away = (look.positions[:, None] - look.positions).square().sum(-1)
+    return likeness(look.candidates.boxes, look.positions)
+
+
+def likeness(boxes: Tensor, positions: Tensor) -> Tensor:
+    """See `similarity`, of people with boxes (..., M, 4) and keypoints (..., M, K, 2)."""
+    size = (boxes[..., 2:] - boxes[..., :2]).amax(-1)
+    width = _NEAR * torch.minimum(size[..., :, None], size[..., None, :])[..., None]
+    away = (positions[..., :, None, :, :] - positions[..., None, :, :, :]).square().sum(-1)
     return (-away / (2 * width.square())).exp().mean(-1)
 
 

@@ -51,22 +51,30 @@ def read_centers(maps: TrunkMaps, *, least_score: float, most: int) -> Candidate
         least_score: of a centre.
         most: in one image, the highest.
     """
+    score, place = highest_centers(maps, most)
+    frame, rank = torch.nonzero(score > least_score, as_tuple=True)
+    return Candidates(frame, boxes_at(maps, frame, place[frame, rank]), score[frame, rank])
+
+
+def highest_centers(maps: TrunkMaps, most: int) -> tuple[Tensor, Tensor]:
+    """Scores (N, most) of the centres that are higher than their neighbours, best first, and their places.
+
+    Places are counted in the flattened maps; score 0 where there are no more centres.
+    """
     logits = maps.centers.float()
     height, width = logits.shape[-2:]
     around = functional.max_pool2d(logits[:, None], _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)[:, 0]
     peaks = torch.where(logits == around, logits.sigmoid(), 0.0).flatten(1)
     score, place = peaks.topk(min(most, height * width), dim=1)
-    frame, rank = torch.nonzero(score > least_score, as_tuple=True)
-    place = place[frame, rank]
-    return Candidates(frame, boxes_at(maps, frame, place), score[frame, rank])
+    return score, place
 
 
 def boxes_at(maps: TrunkMaps, frame: Tensor, place: Tensor) -> Tensor:
-    """Boxes (M, 4) that images (M,) say are around places (M,) of the flattened maps."""
+    """Boxes (..., 4) that images (...) say are around places (...) of the flattened maps."""
     width = maps.centers.shape[-1]
     distance = maps.boxes.float().flatten(2)[frame, :, place]
     middle = (torch.stack((place % width, place // width), -1) + 0.5) * STRIDE - 0.5
-    return torch.cat((middle - distance[:, :2], middle + distance[:, 2:]), -1)
+    return torch.cat((middle - distance[..., :2], middle + distance[..., 2:]), -1)
 
 
 def suppress(candidates: Candidates, rivals: Tensor) -> Tensor:
@@ -88,6 +96,19 @@ def suppress(candidates: Candidates, rivals: Tensor) -> Tensor:
     return order[kept]
 
 
+def kept_apart(kept: Tensor, rivals: Tensor) -> Tensor:
+    """Which of N candidates stay without those that a better one of them rivals; `suppress` without a branch on data.
+
+    Args:
+        kept: (..., N) boolean, which are there at all; the best come first.
+        rivals: (..., N, N) boolean.
+    """
+    worse = rivals.triu(1)
+    for place in range(kept.shape[-1] - 1):
+        kept = kept & ~(worse[..., place, :] & kept[..., place, None])
+    return kept
+
+
 def followed(candidates: Candidates, places: Tensor, frames: int) -> Candidates:
     """Candidates at places (P, 4) in every one of so many images where no candidate is already, with score 0."""
     near = box_overlap(places, candidates.boxes) > _SAME_PLACE
@@ -98,9 +119,9 @@ def followed(candidates: Candidates, places: Tensor, frames: int) -> Candidates:
 
 
 def box_overlap(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union (N, M) of boxes (N, 4) and (M, 4); 0 where both have no area."""
-    low = torch.maximum(first[:, None, :2], second[:, :2])
-    high = torch.minimum(first[:, None, 2:], second[:, 2:])
+    """Intersection over union (..., N, M) of boxes (..., N, 4) and (..., M, 4); 0 where both have no area."""
+    low = torch.maximum(first[..., :, None, :2], second[..., None, :, :2])
+    high = torch.minimum(first[..., :, None, 2:], second[..., None, :, 2:])
     common = (high - low).clamp_min(0).prod(-1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clamp_min(0).prod(-1) for boxes in (first, second)]
-    return common / (areas[0][:, None] + areas[1] - common).clamp_min(1e-9)
+    areas = [(boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1) for boxes in (first, second)]
+    return common / (areas[0][..., :, None] + areas[1][..., None, :] - common).clamp_min(1e-9)
