@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from marey.core import Boxes, CalibrationError, Cameras, InputError, Keypoints2D, Observation, ShapeError
-from marey.methods.triangulation.crops import People, crop_batches, person_corners, to_pictures
+from marey.data.observed_people import People, person_corners
+from marey.methods.triangulation.crops import crop_batches, to_pictures
 from marey.methods.triangulation.networks import ImageConvention
 from methods.triangulation.dots import BODY, IMAGES, SIZE, Pictures, bodies, observation, picture, ring, seen_at
 

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from marey.core import Estimate, InputError, Observation, Requirements, ShapeError
-from marey.methods.triangulation.crops import CropBatch, People, crop_batches
+from marey.data.observed_people import People
+from marey.methods.triangulation.crops import CropBatch, crop_batches
 from marey.methods.triangulation.cuboid import Frame, Starts, find_starts, find_vertical
 from marey.methods.triangulation.gathered import Gathered, Said
 from marey.methods.triangulation.networks import Kind, LoadedNetwork, load_network, prepare_images

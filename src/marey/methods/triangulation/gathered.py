@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from marey.core import Cameras, Diagnostics, Estimate, Joints3D, Keypoints2D, Skeleton, skeleton
+from marey.data.observed_people import keypoints_of_skeleton
 from marey.geometry.projection import reprojection_error
 from marey.io.h36m_labels import H36M_JOINTS
 from marey.methods.triangulation.crops import CropBatch, to_pictures
@@ -149,7 +150,7 @@ class Gathered:
         order, joints = house_order(network.skeleton)
         variance = self.covariance.diagonal(dim1=-2, dim2=-1).mean(-1)
         score = torch.where(variance.isfinite(), _certainty(variance, _CERTAIN_METRES), 0.0)
-        keypoints = None if evidence is None else _renamed(evidence, joints)
+        keypoints = None if evidence is None else keypoints_of_skeleton(evidence, joints)
         known = self.positions.isfinite().all(-1)
         weights = (self.used[..., None] & known).float()
         return self._estimate(cameras, keypoints, score[..., order], weights[..., order], order, joints)
@@ -209,21 +210,6 @@ def house_order(joints: Skeleton) -> tuple[list[int], Skeleton]:
         shipped = skeleton("h36m_17")
         return joints.indices(shipped.joints), shipped
     return list(range(len(joints))), joints
-
-
-def _renamed(keypoints: Keypoints2D, joints: Skeleton) -> Keypoints2D:
-    """Keypoints in another skeleton, matched by name; NaN for joints that they lack."""
-    if keypoints.skeleton.joints == joints.joints:
-        return replace(keypoints, skeleton=joints)
-    own = keypoints.skeleton
-    places = [own.index(name) if name in own else 0 for name in joints.joints]
-    there = torch.tensor([name in own for name in joints.joints])
-    return Keypoints2D(
-        positions=torch.where(there[:, None], keypoints.positions[..., places, :], torch.nan),
-        covariance=torch.where(there[:, None, None], keypoints.covariance[..., places, :, :], torch.nan),
-        score=torch.where(there, keypoints.score[..., places], 0.0),
-        skeleton=joints,
-    )
 
 
 def _by_view(batch: CropBatch) -> tuple[Tensor, Tensor, Tensor]:
