@@ -1,5 +1,9 @@
 """Folded networks against those that they were made of."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
@@ -57,3 +61,31 @@ def test_folded__leaves_the_network_alone_and_has_no_normalisation_left():
 def test_folded__refuses_a_network_that_is_being_trained():
     with pytest.raises(InputError, match="evaluation mode"):
         folded(PoseResNet(18, 3))
+
+
+_FAULTS = """
+import resource, torch
+from torch import nn
+from marey.nn.folding import folded
+if {fold}:
+    folded(nn.Identity().eval())
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(1 << 20), torch.ones(1 << 20)
+before = faults()
+for _ in range(8):
+    kept = torch.ones(1 << 20), torch.ones(1 << 20), torch.ones(1 << 20)
+    del kept
+print(faults() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries keep memory by other rules")
+def test_folded__activations_use_memory_again():
+    counted = [
+        int(subprocess.run([sys.executable, "-c", _FAULTS.format(fold=fold)], check=True, capture_output=True).stdout)
+        for fold in (True, False)
+    ]
+    pages = 8 * 3 * (4 << 20) // 4096
+    assert counted[0] < pages / 4 < counted[1]

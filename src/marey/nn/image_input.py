@@ -31,7 +31,9 @@ class ImageInput(nn.Module):
         super().__init__()
         self.multiple = multiple
         for name, numbers in zip(("mean", "deviation"), scaling, strict=True):
-            self.register_buffer(name, torch.tensor(numbers)[:, None, None], persistent=False)
+            # one number for all three is many times faster to compute with than three that are alike
+            tensor = torch.tensor(numbers[0]) if len(set(numbers)) == 1 else torch.tensor(numbers)[:, None, None]
+            self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scale images.
