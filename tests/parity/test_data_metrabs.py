@@ -48,7 +48,7 @@ def test_crop__steps_equal_the_original_within_its_iteration(shared_parity):
     for place in range(3):
         box = stored[f"b{place}_in"][None]
         turned = crops.upright_towards(source, boxes.box_centers(box), up=(0, 0, 1))
-        seen = boxes.boxes_of_points(crops._moved(crops._side_middles(box), source, turned))
+        seen = boxes.boxes_of_points(crops.moved_pixels(crops._side_middles(box), source, turned))
         np.testing.assert_allclose(seen[0], stored[f"b{place}_reproj"], rtol=0, atol=0.1)
         room = crops._with_room(stored[f"b{place}_reproj"][None].astype(np.float64), crops.CropRule())
         kept = boxes.intersect_boxes(room[0], stored[f"b{place}_full"].astype(np.float64))

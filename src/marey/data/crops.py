@@ -94,7 +94,7 @@ class Crops:
 
     def points(self, pixels: Array) -> Array:
         """Where pixels (R, N, 2) of the sources lie in the crops; NaN where the lens cannot be undone."""
-        return _moved(pixels, self.sources, self.cameras)
+        return moved_pixels(pixels, self.sources, self.cameras)
 
 
 def flat_cameras(sizes: Array) -> Cameras:
@@ -125,24 +125,24 @@ def plan_crops(cameras: Cameras, boxes: Array, *, up: Up | None = None, rule: Cr
     if cameras.batch_shape != boxes.shape[:-1] or boxes.shape[1:] != (4,):
         raise ShapeError(f"boxes: expected one (4,) for each of the cameras {cameras.batch_shape}, got {boxes.shape}")
     _check(np.isfinite(boxes).all(-1) & (boxes[:, 2:] > 0).all(axis=-1), boxes, "it is no box")
-    sources = _placed(cameras.to(torch.float64))
+    sources = placed(cameras.to(torch.float64))
     turned = upright_towards(sources, box_centers(boxes), up=up) if rule.turn else _without_lens(sources)
-    seen = boxes_of_points(_moved(_side_middles(boxes), sources, turned))
+    seen = boxes_of_points(moved_pixels(_side_middles(boxes), sources, turned))
     whole = np.concatenate([np.zeros_like(boxes[:, :2]), _numpy(sources.image_size)], axis=-1)
-    kept = intersect_boxes(_with_room(seen, rule), boxes_of_points(_moved(_corners(whole), sources, turned)))
+    kept = intersect_boxes(_with_room(seen, rule), boxes_of_points(moved_pixels(_corners(whole), sources, turned)))
     _check((kept[:, 2:] > 0).all(-1), boxes, "it lies outside of the image, or where the lens cannot be undone")
     scale = np.minimum(rule.most_scale, rule.longest / seen[:, 2:].max(-1))[:, None]
     crops = _cut_and_scaled(turned, kept, scale)
     return Crops(
         sources=sources,
         cameras=crops,
-        boxes=boxes_of_points(_moved(_side_middles(boxes), sources, crops)),
+        boxes=boxes_of_points(moved_pixels(_side_middles(boxes), sources, crops)),
         homographies=crops.intrinsics @ _turns(sources, crops) @ _inverse(sources.intrinsics),
         rule=rule,
     )
 
 
-def upright_towards(cameras: Cameras, pixels: Array, *, up: Up | None = None) -> Cameras:
+def upright_towards(cameras: Cameras, pixels: Array, *, up: Up | Tensor | None = None) -> Cameras:
     """Cameras (R,) at the same places whose axes meet what pixels (R, 2) show, without roll and without a lens.
 
     The intrinsic matrices stay.
@@ -150,12 +150,12 @@ def upright_towards(cameras: Cameras, pixels: Array, *, up: Up | None = None) ->
     Args:
         cameras: (R,) with extrinsics.
         pixels: (R, 2) in the images, lens included.
-        up: What is up in the world; None: against the y axis of each camera.
+        up: What is up in the world, one for all or (R, 3); None: against the y axis of each camera.
     """
     own, _ = cameras.extrinsics
     ideal = undistort(pixels_to_normalised(torch.as_tensor(pixels, dtype=own.dtype), cameras), cameras)
     ahead = (torch.cat((ideal, torch.ones_like(ideal[..., :1])), -1)[..., None, :] @ own)[..., 0, :]
-    above = -own[..., 1, :] if up is None else torch.tensor(up, dtype=own.dtype).expand_as(ahead)
+    above = -own[..., 1, :] if up is None else torch.as_tensor(up, dtype=own.dtype).expand_as(ahead)
     z = torch.nn.functional.normalize(ahead, dim=-1)
     x = torch.nn.functional.normalize(torch.linalg.cross(z, above), dim=-1)
     return _without_lens(cameras, torch.stack((x, torch.linalg.cross(z, x), z), -2))
@@ -221,16 +221,33 @@ def _warped(
 
 def _places(crops: Crops, row: int) -> tuple[Array, Array]:
     """Columns and rows (H a, W a) of the source for the pixels of a crop rendered `a` times as large; float32."""
-    a = crops.rule.antialias
-    width, height = crops.size(row)
+    return source_places(crops.sources[row], crops.cameras[row], size=crops.size(row), antialias=crops.rule.antialias)
+
+
+def source_places(
+    source: Cameras, target: Cameras, *, size: tuple[int, int], antialias: int = 1
+) -> tuple[Array, Array]:
+    """Where each pixel of a picture lies in another, taken from the same place.
+
+    Args:
+        source: () of the picture that is sampled.
+        target: () of the picture that is made, without a lens; its rotation may mirror.
+        size: Width and height of that.
+        antialias: How many times larger it is rendered.
+
+    Returns:
+        Columns and rows (height a, width a), float32.
+    """
+    a = antialias
     larger = torch.tensor([[a, 0, (a - 1) / 2], [0, a, (a - 1) / 2], [0, 0, 1]], dtype=torch.float64)
-    source, size = crops.sources[row], (a * width, a * height)
+    wanted, turn = larger @ target.intrinsics, _turns(source, target)
+    size = (a * size[0], a * size[1])
     if source.fisheye is None and source.intrinsics[0, 1] == 0:  # the usual camera, of which OpenCV makes maps fast
-        turn = _numpy(_turns(source, crops.cameras[row]))
-        wanted = _numpy(larger @ crops.cameras.intrinsics[row])
         lens = _numpy(source.distortion) if source.distortion.numel() else None
-        return cv2.initUndistortRectifyMap(_numpy(source.intrinsics), lens, turn, wanted, size, cv2.CV_32FC1)
-    grid = warp_grid(source, larger @ crops.homographies[row], size=size)
+        return cv2.initUndistortRectifyMap(
+            _numpy(source.intrinsics), lens, _numpy(turn), _numpy(wanted), size, cv2.CV_32FC1
+        )
+    grid = warp_grid(source, wanted @ turn @ _inverse(source.intrinsics), size=size)
     pixels = _numpy(((grid + 1) * source.image_size - 1) / 2).astype(np.float32)
     return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
 
@@ -264,8 +281,8 @@ def _corners(boxes: Array) -> Array:
     return points
 
 
-def _moved(pixels: Array, old: Cameras, new: Cameras) -> Array:
-    """Where pixels (R, N, 2) of one camera lie in another at the same place without a lens; NaN if it cannot see it."""
+def moved_pixels(pixels: Array, old: Cameras, new: Cameras) -> Array:
+    """Where pixels (R, N, 2) of cameras (R,) lie in others at the same place without a lens; NaN if unseen."""
     ideal = undistort(pixels_to_normalised(torch.as_tensor(pixels, dtype=torch.float64), old), old)
     rays = torch.cat((ideal, torch.ones_like(ideal[..., :1])), -1) @ _turns(old, new).mT
     moved: Array = _numpy(project_from_camera(rays, new))
@@ -278,7 +295,7 @@ def _turns(old: Cameras, new: Cameras) -> Tensor:
     return turns
 
 
-def _placed(cameras: Cameras) -> Cameras:
+def placed(cameras: Cameras) -> Cameras:
     """The cameras, with their own frame for the world if they know none."""
     if cameras.has_extrinsics:
         return cameras

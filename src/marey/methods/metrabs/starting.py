@@ -1,0 +1,93 @@
+"""Backbones that can tell pictures apart already, as a start for training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marey.core import FormatError, MissingAssetError
+from marey.io.tensorflow_bundle import TensorBundle, read_tensor_bundle
+from marey.io.torch_checkpoints import read_state_dict
+from marey.methods.metrabs.model import MetrabsNet
+from marey.nn.resnet_v2 import ResNetV2, slim_names, state_from_slim
+
+_TORCH = (".pth", ".pt", ".safetensors")
+_POSTNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+_UNCOUNTED = "num_batches_tracked"
+
+
+def start_backbone(network: MetrabsNet, path: Path) -> dict[str, Any]:
+    """Copy weights of a classifier of pictures into the backbone; its last layer is left out.
+
+    Args:
+        network: Whose heads stay random, but for the normalisations before them that slim's networks end with.
+        path: A checkpoint of TensorFlow's slim library (`resnet_v2_50.ckpt`), or one of PyTorch with the names of
+            torchvision.
+
+    Returns:
+        Plain values that say what was loaded.
+
+    Raises:
+        MissingAssetError: it is not there.
+        FormatError: it is of another backbone.
+    """
+    if path.suffix in _TORCH:
+        if not path.is_file():
+            raise _missing(path)
+        state = _fitting(network.backbone.state_dict(), read_state_dict(path), path)
+    else:
+        if not any(place.exists() for place in (path, path.with_name(f"{path.name}.index"))):
+            raise _missing(path)
+        state = _from_slim(network, read_tensor_bundle(path), path)
+    network.backbone.load_state_dict(state, strict=False)
+    return {"backbone": path.name, "loaded": len(state)}
+
+
+def _missing(path: Path) -> MissingAssetError:
+    return MissingAssetError(
+        f"weights of the backbone: expected {path}; the pages of TensorFlow's slim models and of torchvision have "
+        "them. Or set init_backbone=false to begin with random weights"
+    )
+
+
+def _fitting(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Entries for the backbone, all of them."""
+    wanted = [name for name in own if not name.endswith(_UNCOUNTED)]
+    bad = [name for name in wanted if name not in found or found[name].shape != own[name].shape]
+    if bad:
+        raise FormatError(
+            f"{path}: weights of another backbone: {len(bad)} of {len(wanted)} tensors are missing or of another "
+            f"shape, the first is '{bad[0]}'"
+        )
+    return {name: found[name].float() for name in wanted}
+
+
+def _from_slim(network: MetrabsNet, bundle: TensorBundle, path: Path) -> dict[str, Tensor]:
+    if not isinstance(network.backbone, ResNetV2):
+        raise FormatError(
+            f"{path}: checkpoints of slim are read for backbones resnet_v2, this is {network.config.backbone}; name "
+            "one of torchvision in backbone_weights"
+        )
+    first = min((name for name in bundle.entries if name.endswith("conv1/weights")), key=len, default="")
+    scope = first.removesuffix("conv1/weights")
+    own = network.backbone.state_dict()
+    names = [scope + name for name in slim_names(own).values()]
+    if missing := [name for name in names if name not in bundle.entries]:
+        raise FormatError(f"{path}: weights of another backbone: '{missing[0]}' is missing")
+    state = state_from_slim(own, {name: value.numpy() for name, value in bundle.tensors(names).items()}, scope=scope)
+    _start_norms(network, bundle, f"{scope}postnorm/")
+    return _fitting(own, state, path)
+
+
+def _start_norms(network: MetrabsNet, bundle: TensorBundle, scope: str) -> None:
+    """Each head of the layout of 2020 begins with the last normalisation of the classifier."""
+    if network.heads.layout != "separate" or f"{scope}gamma" not in bundle.entries:
+        return
+    found = {own: bundle.tensor(scope + slim).float() for own, slim in _POSTNORM.items()}
+    with torch.no_grad():
+        for head in network.heads.separate:
+            head[0].load_state_dict(found, strict=False)  # type: ignore[index]
