@@ -17,6 +17,7 @@ from torch import Tensor
 from marey.core.errors import InputError, ShapeError
 from marey.geometry.scale import segment_lengths
 from marey.methods.metrabs.heatmaps import Places
+from marey.methods.metrabs.published_depth import minimise
 from marey.methods.metrabs.quirks import Quirks
 
 Bones = Sequence[tuple[int, int]]
@@ -72,9 +73,9 @@ def depth_from_bone_lengths(
     """
     quirks = quirks or Quirks()
     problem = _Problem.of(points, depths, lengths, bones, reliable, quirks)
-    found = problem.detached().solved(halved=not quirks.doubled_bone_slope)
     if quirks.doubled_bone_slope:
-        return found
+        return minimise(problem.published, torch.full_like(depths[:, 0], _START))
+    found = problem.detached().solved()
     # one step of Newton's, which moves nothing and has the derivative of the solution
     state = problem.at(found)
     return found - state.slope / state.curvature.detach()
@@ -207,13 +208,13 @@ class _Problem:
             curvature=torch.maximum(curvature, 0.1 * gauss_newton).clamp_min(torch.finfo(depth.dtype).tiny),
         )
 
-    def solved(self, *, halved: bool) -> Tensor:
-        """The depth (B,) of the least squares; by the derivative a.(v + b) / l in place of a.v / l if not `halved`."""
+    def solved(self) -> Tensor:
+        """The depth (B,) of the least squares."""
         depth = torch.full_like(self.lengths[:, 0], _START)
         damping = torch.full_like(depth, _DAMPING)
         cost = self.cost(depth)
         for _ in range(_ITERATIONS):
-            step = self._step(depth, damping, halved=halved)
+            step = self._step(depth, damping)
             lower = self.cost(depth + step)
             better = lower < cost
             depth, cost = torch.where(better, depth + step, depth), torch.where(better, lower, cost)
@@ -237,9 +238,16 @@ class _Problem:
             by_joint = by_joint.index_add(1, torch.tensor(ends, device=depth.device), change)
         return -by_joint / state.curvature[:, None, None]
 
-    def _step(self, depth: Tensor, damping: Tensor, *, halved: bool) -> Tensor:
+    def published(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors of the lengths and what the published program takes for their derivative, (B, E) each, weighted."""
         vector, excess, length = self._excess(depth)
-        along = (self.slopes * (vector if halved else vector + self.offsets)).sum(-1) / length
+        along = (self.slopes * (vector + self.offsets)).sum(-1) / length
+        root = self.weights.sqrt()
+        return root * excess, root * along
+
+    def _step(self, depth: Tensor, damping: Tensor) -> Tensor:
+        vector, excess, length = self._excess(depth)
+        along = (self.slopes * vector).sum(-1) / length
         normal = (self.weights * along.square()).sum(1) * (1 + damping)
         return -(self.weights * along * excess).sum(1) / normal.clamp_min(torch.finfo(depth.dtype).tiny)
 

@@ -23,8 +23,8 @@ class Quirks:
     """Full perspective: weight of the squares of the unknowns, which are scaled by root mean squares over the whole
     batch, so that the others in it move a person by millimetres. None: our own, which looks at one person only."""
     doubled_bone_slope: bool = False
-    """Depth from bone lengths: a term of the derivative of the lengths lacks its factor one half; the search then stops
-    beside the least squares."""
+    """Depth from bone lengths: a term of the derivative of the lengths lacks its factor one half; the search, which is
+    MINPACK's, then stops beside the least squares."""
     unseen_bones_count: bool = False
     """Depth from bone lengths: bones with an end out of view, whose keypoint is at the border instead, count fully."""
 
