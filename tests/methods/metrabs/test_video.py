@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from marey.body.open_body import open_body
 from marey.core import InputError, MissingAssetError, ShapeError
 from marey.core.skeletons import skeleton
 from marey.io.images import write_image
@@ -185,3 +186,20 @@ def test_completed_poses__start_and_smoothing():
     assert video.completed_poses(track, VideoOptions(missing_start="nan"))[0, :, 0, 0].isnan().tolist() == [1, 0, 0]
     smooth = video.completed_poses(track, VideoOptions(smoothing="causal"))[0, :, 0, 0]
     torch.testing.assert_close(smooth, torch.tensor([1.0, 1.0, (6 * 10 + 2 + 1) / 9]))
+
+
+def body() -> torch.Tensor:
+    """(1, 24, 3) SMPL's joints of the open body, before the camera."""
+    model = open_body("small")
+    return model.regress(model(model.neutral()).vertices, "smpl_24").double()[None] + torch.tensor([0, 0, 4.0])
+
+
+def test_plausible_people__no_monsters_and_nobody_twice():
+    stretched = body().clone()
+    stretched[0, 20] += 2  # a forearm of more than two metres
+    unknown = body().clone()
+    unknown[0, 3] = torch.nan
+    everybody = torch.cat((body(), stretched, body() + 0.02, unknown, body() + 1))
+    kept = video.plausible_people(everybody, torch.tensor([0.5, 0.9, 0.6, 0.9, 0.4]))
+    assert kept.tolist() == [2, 4]
+    assert not len(video.plausible_people(everybody[:0], torch.zeros(0)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -25,8 +26,9 @@ from marey.geometry.projection import project_from_camera
 from marey.io.atomic import check_writable
 from marey.io.images import ImageFrames
 from marey.io.predictions_published import write_pw3d_predictions
+from marey.methods.metrabs.plausibility import PlausibilityFilter, has_plausible_bones, suppress_similar
 from marey.methods.metrabs.tracks import TrackingRules, Tracks
-from marey.metrics.protocols.association import JOINTS, pose_agreement
+from marey.metrics.protocols.association import JOINTS
 from marey.metrics.protocols.smoothing import completed_track, smoothed_track
 
 FIELD_OF_VIEW = 60.0
@@ -85,6 +87,21 @@ class VideoOptions:
 _OPTIONS = VideoOptions()
 
 
+def plausible_people(poses: Tensor, scores: Tensor) -> Tensor:
+    """Which of the poses (N, 24, 3) have the bones of people, but for those that stand nearly like a surer one.
+
+    These are the rules of 2020; the bones they are compared with are those of the open body.
+    """
+    rule = _filter()
+    alive = has_plausible_bones(poses, rule.edges, rule.lengths.to(poses)).nonzero()[:, 0]
+    return alive[suppress_similar(rule.similarity(poses[alive]), scores[alive])]
+
+
+@cache
+def _filter() -> PlausibilityFilter:
+    return PlausibilityFilter.of(SMPL, closest_joints=True)
+
+
 class Film(NamedTuple):
     """What is known of a film beforehand."""
 
@@ -100,7 +117,7 @@ def follow_people(
     find_people: PersonFinder,
     find_poses: PoseFinder,
     *,
-    select: Selection,
+    select: Selection = plausible_people,
     options: VideoOptions = _OPTIONS,
     done: Callable[[int], object] = lambda count: None,
 ) -> Tensor:
@@ -168,7 +185,7 @@ def predict_pw3d(
     find_people: PersonFinder,
     find_poses: PoseFinder,
     *,
-    select: Selection,
+    select: Selection = plausible_people,
     options: VideoOptions = _OPTIONS,
     splits: Sequence[str] = SPLITS,
     sequences: Sequence[str] = (),
@@ -259,19 +276,3 @@ def default_camera(size: tuple[int, int], degrees: float = FIELD_OF_VIEW, *, pub
     shift = torch.zeros(3, 3, dtype=torch.float64)
     shift[:2, 2] = 0.5
     return replace(cameras, intrinsics=cameras.intrinsics + shift)
-
-
-def no_doubles(poses: Tensor, scores: Tensor, *, most: float = 0.4) -> Tensor:
-    """Places of the poses that stay, the surest first: those that stand nearly like a surer one go.
-
-    Args:
-        poses: (N, J, 3) metres.
-        scores: (N,)
-        most: Agreement (`pose_agreement`) with a pose that stays, beyond which a pose goes.
-    """
-    order = scores.argsort(descending=True, stable=True)
-    alike = pose_agreement(poses[order], poses[order]) > most
-    stays = torch.ones(len(order), dtype=torch.bool)
-    for place in range(1, len(order)):  # who stays decides about those after
-        stays[place] = not bool((alike[place, :place] & stays[:place]).any())
-    return order[stays]
