@@ -9,7 +9,7 @@ Levenberg-Marquardt (the 2.5D model after Iqbal et al., ECCV 2018, as in Sarandi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -72,7 +72,7 @@ def depth_from_bone_lengths(
         InputError: there is no bone, or one names a joint that is not there.
     """
     quirks = quirks or Quirks()
-    problem = _Problem.of(points, depths, lengths, bones, reliable, quirks)
+    problem = _Problem.of(points, depths, lengths, bones=bones, reliable=reliable, quirks=quirks)
     if quirks.doubled_bone_slope:
         return minimise(problem.published, torch.full_like(depths[:, 0], _START))
     found = problem.detached().solved()
@@ -110,19 +110,22 @@ def joints_covariance(
     Returns:
         (B, J, 3, 3) square metres.
     """
-    (points, depths), spread = places.positions.split((2, 1), -1), places.covariance
+    points, depths, spread = places.positions[..., :2], places.positions[..., 2:], places.covariance
     ray = torch.cat((points, torch.ones_like(depths)), -1)
     ahead = (depths + root_depth[:, None, None])[..., None]
     eye = torch.eye(3, dtype=points.dtype, device=points.device)
     own = ahead * eye * eye.new_tensor([1.0, 1.0, 0.0]) + ray[..., None] * eye[2]
     if lengths is None:
-        return own @ spread @ own.mT
-    problem = _Problem.of(points, depths[..., 0], lengths, bones, reliable, Quirks())
+        return _carried(own, spread)
+    problem = _Problem.of(points, depths[..., 0], lengths, bones=bones, reliable=reliable, quirks=Quirks())
     by_place = problem.depth_derivative(root_depth)[..., None, :]  # (B, J, 1, 3)
-    share = (by_place @ spread @ by_place.mT)[..., 0, 0]
-    others = (share.sum(1, keepdim=True) - share)[..., None, None]
-    whole = own + ray[..., None] * by_place
-    return others * ray[..., None] * ray[..., None, :] + whole @ spread @ whole.mT
+    share = _carried(by_place, spread)
+    others = share.sum(1, keepdim=True) - share
+    return others * ray[..., None] * ray[..., None, :] + _carried(own + ray[..., None] * by_place, spread)
+
+
+def _carried(derivative: Tensor, covariance: Tensor) -> Tensor:
+    return derivative @ covariance @ derivative.mT
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,14 @@ class _Problem:
 
     @classmethod
     def of(
-        cls, points: Tensor, depths: Tensor, lengths: Tensor, bones: Bones, reliable: Tensor | None, quirks: Quirks
+        cls,
+        points: Tensor,
+        depths: Tensor,
+        lengths: Tensor,
+        *,
+        bones: Bones,
+        reliable: Tensor | None,
+        quirks: Quirks,
     ) -> _Problem:
         _check(points, depths, lengths, bones, reliable)
         ends = [first for first, _ in bones], [second for _, second in bones]
@@ -186,8 +196,9 @@ class _Problem:
         )
 
     def detached(self) -> _Problem:
-        tensors = (self.rays, self.depths, self.slopes, self.offsets, self.lengths, self.weights)
-        return _Problem(*(tensor.detach() for tensor in tensors), self.ends)
+        """The same without a derivative."""
+        constant = {name: value.detach() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **constant)
 
     def cost(self, depth: Tensor) -> Tensor:
         """(B,) at depths (B,)."""
