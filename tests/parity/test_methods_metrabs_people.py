@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from marey.core import Cameras
+from marey.core import Cameras, Skeleton
 from marey.geometry.projection import distort, undistort
 from marey.methods.metrabs import plausibility, virtual_cameras
 from marey.methods.metrabs.augmented import augmentation_table
+from marey.methods.metrabs.model import CropPoses
+from marey.methods.metrabs.people import PeopleModel
 from marey.methods.metrabs.quirks import Quirks
 from marey.methods.metrabs.virtual_cameras import CropRule, look_at_people
 from marey.methods.metrabs.virtual_crops import crop_views
@@ -186,3 +188,58 @@ def test_sanity_and_doubles__are_those_of_2020(shared_parity):
     kept = given[plausibility.suppress_similar(pose_agreement(poses[given], poses[given]), stored["confs"][given])]
     close(poses[kept], stored["nms_poses"] / 1000, atol=1e-12)
     close(stored["confs"][kept], stored["nms_confs"], atol=0)
+
+
+# Whole pipelines, with the stand-in network of the parity files
+
+
+class MeanColours:
+    """Says a pose that moves with the mean red and green of the crop and with its focal length."""
+
+    side = 64
+
+    def __init__(self, joints):
+        self.base = torch.linspace(-400, 400, 18, dtype=torch.float64).reshape(6, 3)[joints]
+
+    def __call__(self, images, intrinsics):
+        red, green, _ = images.double().mean((2, 3)).unbind(-1)
+        place = torch.stack((300 * red - 150, 300 * green - 150, 1000 + 2 * intrinsics[:, 0, 0].double()), -1)
+        joints = (self.base + place[:, None]) / 1000
+        return CropPoses(joints=joints, covariance=None, keypoints=None, relative=joints)
+
+
+SIX = Skeleton("six", ("pelvis", "left_hip", "right_hip", "left_knee", "right_knee", "head"), ())
+FOUR = SIX.select(SIX.joints[1:5])
+
+
+@pytest.mark.parametrize("views", [1, 5])
+def test_people__are_those_of_2020(shared_parity, views):
+    stored = load(shared_parity, "10_multiperson_homography_pipeline_nov2020")
+    model = PeopleModel(MeanColours(slice(6)), SIX, quirks=PUBLISHED)
+    found = model.predict_single_image(stored["image"].numpy(), stored["K"], stored["boxes"], n_aug=views, unit="mm")
+    close(found.poses3d, stored[f"n{views}_aa1_poses_out"], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("plain_n1", {"num_aug": 1}),
+        ("n5_aa2", {"num_aug": 5, "antialias_factor": 2}),
+        ("dist_ext_n3", {"num_aug": 3}),
+    ],
+)
+@pytest.mark.parametrize("at_once", [0, 4, 64])
+def test_people__are_the_later_ones(shared_parity, name, options, at_once):
+    stored = load(shared_parity, "25_multiperson_pipeline_later_pytorch")
+    placed = {"distortion_coeffs": stored["dist5"], "extrinsic_matrix": stored["extrinsic"]}
+    found = PeopleModel(MeanColours(slice(1, 5)), FOUR, quirks=LATER).estimate_poses(
+        stored["image_CHW"],
+        stored["boxes"],
+        stored["K"],
+        unit="mm",
+        internal_batch_size=at_once,
+        **(placed if name.startswith("dist") else {}),
+        **options,
+    )
+    close(found.poses3d, stored[f"{name}_poses3d"], atol=0.02)
+    close(found.poses2d, stored[f"{name}_poses2d"], atol=0.01)

@@ -67,7 +67,8 @@ def has_plausible_bones(poses: Tensor, edges: Tensor, lengths: Tensor) -> Tensor
     found = torch.linalg.vector_norm(poses[:, edges[:, 0]] - poses[:, edges[:, 1]], dim=-1)
     share = found / lengths
     wrong = ((share < SHORTEST) | (share > LONGEST)) & ((found - lengths).abs() > BONE_SLACK)
-    return ~wrong.any(-1) & poses.isfinite().flatten(1).all(-1)
+    plausible: Tensor = ~wrong.any(-1) & poses.isfinite().flatten(1).all(-1)
+    return plausible
 
 
 def have_consistent_views(poses: Tensor) -> Tensor:
@@ -100,7 +101,8 @@ def are_in_their_boxes(pixels: Tensor, boxes: Tensor) -> Tensor:
     known = pixels.isfinite().all(-1, keepdim=True)
     low = torch.where(known, pixels, torch.inf).amin(1).maximum(boxes[:, :2])
     high = torch.where(known, pixels, -torch.inf).amax(1).minimum(boxes[:, :2] + boxes[:, 2:4])
-    return (high - low).clamp_min(0).prod(-1) > BOX_SHARE * boxes[:, 2:4].prod(-1)
+    covered: Tensor = (high - low).clamp_min(0).prod(-1) > BOX_SHARE * boxes[:, 2:4].prod(-1)
+    return covered
 
 
 def pose_similarity(poses: Tensor) -> Tensor:
@@ -117,7 +119,8 @@ def pose_similarity(poses: Tensor) -> Tensor:
     mean = (first + second) / 2
     apart = poses[:, None] * (mean / first).sqrt() - poses[None] * (mean / second).sqrt()
     farthest = torch.linalg.vector_norm(apart, dim=-1).topk(max(1, poses.shape[1] // 4), dim=-1).values
-    return (1 - farthest / SIMILAR_WITHIN).clamp_min(0).mean(-1)
+    similar: Tensor = (1 - farthest / SIMILAR_WITHIN).clamp_min(0).mean(-1)
+    return similar
 
 
 def suppress_similar(similarity: Tensor, scores: Tensor, *, most: float = MOST_SIMILAR) -> Tensor:
@@ -151,7 +154,8 @@ def mean_bone_lengths(skeleton: Skeleton) -> Tensor:
     nowhere = torch.full_like(joints[0], torch.nan)
     places = torch.stack([joints[nearest.index(name)] if name in nearest else nowhere for name in skeleton.joints])
     ends = torch.tensor(skeleton.links, dtype=torch.long).reshape(-1, 2)
-    return torch.linalg.vector_norm(places[ends[:, 0]] - places[ends[:, 1]], dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(places[ends[:, 0]] - places[ends[:, 1]], dim=-1)
+    return lengths
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,7 +157,7 @@ def _by_rounds(distorted: Tensor, cameras: Cameras) -> Tensor:
     for _ in range(_ROUNDS):
         s = ideal.square().sum(-1, keepdim=True)
         radial = (1 + s * (k1 + s * (k2 + s * k3))) / (1 + s * (k4 + s * (k5 + s * k6)))
-        whole = torch.stack(distort_components(*ideal.unbind(-1), lens), -1)
+        whole = torch.stack(distort_components(ideal[..., 0], ideal[..., 1], lens), -1)
         ideal = (distorted - (whole - radial * ideal)) / radial
     return ideal
 

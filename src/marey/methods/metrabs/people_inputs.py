@@ -1,0 +1,218 @@
+"""What users hand over, checked: pictures of many kinds, boxes, and cameras as matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marey.core import CalibrationError, Cameras, InputError, ShapeError
+from marey.core.cameras import DISTORTION_LENGTHS
+from marey.geometry.field_of_view import cameras_from_field_of_view
+from marey.io.pixels import MAX_PIXELS
+from marey.methods.metrabs.people_results import Unit
+from marey.methods.metrabs.virtual_crops import LEAST_SIDE
+
+_ROUNDING = 1e-2
+"""Of a rotation matrix that was written with few digits."""
+MILLIMETRES = 1000.0
+
+
+def as_picture(image: Any) -> Tensor:
+    """A picture (3, H, W), red, green, blue: uint8, or float32 in 0..1 where there was more than 8 bits.
+
+    Args:
+        image: A NumPy array (H, W, 3) as everybody reads pictures, or a tensor (3, H, W); also (H, W) or one channel,
+            which is grey, and four, of which the last one (alpha) is dropped. uint8, uint16, or floats in 0..1.
+
+    Raises:
+        ShapeError: it is no picture, or of other numbers.
+        InputError: a value is not finite or beyond 0..1, or there are too few pixels or more than 150 million.
+    """
+    tensor = image if isinstance(image, Tensor) else _channels_first(_array(image))
+    tensor = tensor[None] if tensor.ndim == 2 else tensor
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+        raise ShapeError(
+            "image: expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor with the channels first, "
+            f"got {tuple(image.shape)} as {type(image).__name__}"
+        )
+    height, width = tensor.shape[1:]
+    if min(height, width) < LEAST_SIDE or height * width > MAX_PIXELS:
+        raise InputError(
+            f"image: expected {LEAST_SIDE} x {LEAST_SIDE} to {MAX_PIXELS} pixels, got {width} x {height}; make it "
+            f"{'larger' if min(height, width) < LEAST_SIDE else 'smaller'}"
+        )
+    return _colours(_values(tensor))
+
+
+def _array(image: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(image)
+    except ValueError as error:
+        raise ShapeError(f"image: expected an array of numbers, got {type(image).__name__} ({error})") from error
+
+
+def _channels_first(array: np.ndarray[Any, Any]) -> Tensor:
+    if array.dtype == np.uint16:
+        array = array.astype(np.float32) / np.float32(65535)
+    if array.dtype != np.uint8 and array.dtype.kind != "f":
+        raise ShapeError(f"image: expected 8 or 16 bits without sign or floating point, got {array.dtype}; convert it")
+    if not all(stride >= 0 for stride in array.strides):
+        array = np.ascontiguousarray(array)  # tensors have no negative strides, as mirrored arrays do
+    tensor = torch.from_numpy(array if array.flags.writeable else array.copy())
+    return tensor.permute(2, 0, 1) if tensor.ndim == 3 else tensor
+
+
+def _values(picture: Tensor) -> Tensor:
+    if picture.dtype == torch.uint8:
+        return picture
+    if picture.dtype == torch.uint16:
+        return picture.to(torch.float32) / 65535
+    if not picture.is_floating_point():
+        raise ShapeError(
+            f"image: expected 8 or 16 bits without sign or floating point, got {picture.dtype}; convert it"
+        )
+    floats = picture.to(torch.float32)
+    if unknown := int((~floats.isfinite()).sum()):
+        raise InputError(f"image: {unknown} of {floats.numel()} values are not finite; fill them in, with 0 for black")
+    if float(floats.amin()) < 0 or float(floats.amax()) > 1:
+        least, most = float(floats.amin()), float(floats.amax())
+        raise InputError(f"image: expected floating-point values in 0..1, got {least:g} to {most:g}; divide by 255?")
+    return floats
+
+
+def _colours(picture: Tensor) -> Tensor:
+    return picture.expand(3, -1, -1) if picture.shape[0] == 1 else picture[:3]
+
+
+def as_pictures(images: Any) -> tuple[Tensor, ...]:
+    """Pictures of a list, whose sizes may differ, or of an array (I, H, W, 3) or a tensor (I, 3, H, W).
+
+    Raises:
+        ShapeError, InputError: as `as_picture`; or a single picture.
+    """
+    if getattr(images, "ndim", 4) != 4:
+        raise ShapeError(f"images: expected several, got {tuple(images.shape)}; add an axis, image[None]")
+    return tuple(as_picture(image) for image in images)
+
+
+def as_boxes(boxes: Any) -> Tensor:
+    """Boxes (n, 5) left, top, width, height and score, double precision.
+
+    Args:
+        boxes: (n, 4), whose score is 1, or (n, 5); an empty list: none.
+
+    Raises:
+        ShapeError: of another shape.
+        InputError: a box is not finite or has no area.
+    """
+    tensor = torch.as_tensor(np.asarray(boxes, dtype=np.float64) if not isinstance(boxes, Tensor) else boxes)
+    tensor = tensor.detach().cpu().double()
+    if tensor.numel() == 0 and tensor.ndim <= 2:
+        return tensor.new_zeros(0, 5)
+    if tensor.ndim != 2 or tensor.shape[1] not in (4, 5):
+        raise ShapeError(f"boxes: expected (n, 4) left, top, width, height [, score], got {tuple(tensor.shape)}")
+    good = tensor.isfinite().all(-1) & (tensor[:, 2:4] > 0).all(-1)
+    if not bool(good.all()):
+        row = int((~good).nonzero()[0])
+        raise InputError(
+            f"boxes: {int((~good).sum())} of {len(tensor)} are none; row {row} is {tensor[row].tolist()}: expected "
+            "finite numbers and a width and height above 0"
+        )
+    return torch.cat((tensor, torch.ones_like(tensor[:, :1])), -1)[:, :5]
+
+
+def as_cameras(
+    sizes: Sequence[tuple[int, int]],
+    *,
+    intrinsics: Any = None,
+    distortion: Any = None,
+    extrinsics: Any = None,
+    field_of_view: float = 55.0,
+    unit: Unit = "m",
+) -> Cameras:
+    """Cameras (I,) of pictures of so many widths and heights, double precision, with places in the world.
+
+    Args:
+        sizes: I of them.
+        intrinsics: (3, 3), or (1 or I, 3, 3); None or all -1: unknown, from the field of view.
+        distortion: (D,) or (1 or I, D) in OpenCV's order, 4 to 14 coefficients; None: no lens.
+        extrinsics: (4, 4) or (3, 4), or (1 or I, ...), from the world to the camera; None: the camera is the world.
+        field_of_view: Degrees along the larger side, of cameras that are unknown.
+        unit: Of the extrinsic matrix's translation.
+
+    Raises:
+        ShapeError: of other shapes.
+        CalibrationError: these are no cameras: not finite, without an inverse, or not a rotation.
+        InputError: the field of view is not between 0 and 180 degrees.
+    """
+    count = len(sizes)
+    image_size = torch.tensor(sizes, dtype=torch.float64).reshape(count, 2)
+    guessed = cameras_from_field_of_view(image_size, field_of_view).intrinsics
+    given = _each(intrinsics, count, ((3, 3),), "intrinsic_matrix")
+    unknown = torch.ones(count, dtype=torch.bool) if given is None else (given == -1).flatten(1).all(-1)
+    known = guessed if given is None else torch.where(unknown[:, None, None], guessed, given)
+    _check_intrinsics(known)
+    rotation, translation = _places(_each(extrinsics, count, ((4, 4), (3, 4)), "extrinsic_matrix"), count)
+    return Cameras(
+        intrinsics=known,
+        distortion=_lenses(distortion, count),
+        image_size=image_size,
+        rotation=rotation,
+        translation=translation / (MILLIMETRES if unit == "mm" else 1.0),
+    )
+
+
+def _each(values: Any, count: int, shapes: Sequence[tuple[int, ...]], name: str) -> Tensor | None:
+    """A value (count, ...) for each picture, of one of some shapes; one is shared."""
+    if values is None:
+        return None
+    tensor = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values, dtype=np.float64))
+    tensor = tensor.detach().cpu().double()
+    tensor = tensor[None] if tuple(tensor.shape) in shapes else tensor
+    if tuple(tensor.shape[1:]) not in shapes or tensor.shape[0] not in (1, count):
+        wanted = " or ".join(map(str, shapes))
+        raise ShapeError(
+            f"{name}: expected {wanted}, one for all {count} pictures or for each, got {tuple(tensor.shape)}"
+        )
+    return tensor.expand(count, *tensor.shape[1:])
+
+
+def _check_intrinsics(matrices: Tensor) -> None:
+    upper = (matrices[:, 1, 0] == 0) & (matrices[:, 2] == matrices.new_tensor([0.0, 0.0, 1.0])).all(-1)
+    focal = torch.stack((matrices[:, 0, 0], matrices[:, 1, 1]), -1)
+    good = matrices.isfinite().flatten(1).all(-1) & upper & (focal > 0).all(-1)
+    if not bool(good.all()):
+        row = int((~good).nonzero()[0])
+        raise CalibrationError(
+            f"intrinsic_matrix: number {row} is {matrices[row].tolist()}; expected finite [[fx, s, cx], [0, fy, cy], "
+            "[0, 0, 1]] with focal lengths above 0 (pixels), or all -1 for an unknown camera"
+        )
+
+
+def _lenses(values: Any, count: int) -> Tensor:
+    """(count, D), D = 0 where no picture has a lens."""
+    lenses = _each(values, count, [(length,) for length in range(DISTORTION_LENGTHS[-1] + 1)], "distortion_coeffs")
+    if lenses is None or not bool(lenses.any()):
+        return torch.zeros(count, 0, dtype=torch.float64)
+    if not bool(lenses.isfinite().all()):
+        raise CalibrationError(f"distortion_coeffs: expected finite numbers, got {lenses.tolist()}")
+    length = next(known for known in DISTORTION_LENGTHS if known >= lenses.shape[1])
+    return torch.nn.functional.pad(lenses, (0, length - lenses.shape[1]))
+
+
+def _places(matrices: Tensor | None, count: int) -> tuple[Tensor, Tensor]:
+    eye = torch.eye(3, dtype=torch.float64)
+    if matrices is None:
+        return eye.expand(count, 3, 3), eye.new_zeros(count, 3)
+    rotation, translation = matrices[:, :3, :3], matrices[:, :3, 3]
+    off = (rotation @ rotation.mT - eye).abs().amax((1, 2))
+    if not bool(((off < _ROUNDING) & (torch.linalg.det(rotation) > 0) & translation.isfinite().all(-1)).all()):
+        raise CalibrationError(
+            f"extrinsic_matrix: expected rotations and finite translations, got {matrices.tolist()}; it takes points "
+            "of the world, as columns, to the camera"
+        )
+    return rotation, translation
