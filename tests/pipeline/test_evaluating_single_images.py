@@ -1,7 +1,7 @@
 """Methods for single images on prepared data sets in miniature: numbers worked out by hand, and MeTRAbs's files."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -219,6 +219,13 @@ def test_mupots__a_part_is_scored_against_the_frames_that_were_looked_at(mupots,
     assert scores.counts == {"people": 2, "matched": 1, "detections": 1}
 
 
+def test_mupots__dark_films_are_shown_as_the_original_shows_them(mupots):
+    (first, *_) = SingleImageBenchmark(mupots).samples("val")
+    (picture, *_) = first.frames[0].frames()
+    assert first.frames[0].size == SIZE
+    assert picture.tolist() == np.full((SIZE[1], SIZE[0], 3), int(255 * (90 / 255) ** 0.67)).tolist()
+
+
 def test_mupots__without_detections_it_is_told_what_to_do(mupots, tmp_path):
     (mupots / "detections.npz").unlink()
     with pytest.raises(MissingAssetError, match="marey data prepare mupots --detections FILE"):
@@ -233,8 +240,6 @@ def test_labels__without_boxes_or_pictures_are_refused(human36m, tmp_path):
     ):
         folder = tmp_path / name
         folder.mkdir()
-        from dataclasses import replace
-
         images = replace(labels.images, camera=np.full(len(labels.images), -1)) if name == "b" else labels.images
         write_labels(folder / "labels.npz", replace(labels, images=images, **changed))
         with pytest.raises(InputError, match=message):

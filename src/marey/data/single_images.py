@@ -7,14 +7,15 @@ preparation), whoever they show; all other sets in the boxes of their labels.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from marey.core import Boxes, Cameras, InputError, MissingAssetError, Observation
+from marey.core import Boxes, Cameras, Image, InputError, MissingAssetError, Observation
+from marey.data.colour import BRIGHTER, balance_white, change_exponent
 from marey.data.labelled_benchmark import LONGEST, DataChoice
 from marey.data.labels import Labels, read_labels, rows_to_score
 from marey.data.labels.columns import Array
@@ -34,6 +35,24 @@ IMAGE_PATHS: Mapping[str, str] = {
     "mupots": "mupots/{sequence}/img_{frame:06d}.jpg",
 }
 """How MeTRAbs calls the images of a data set; `following` counts frames from 1."""
+
+DARK: Mapping[str, int] = {"mupots": 5, "3dhp": 4}
+"""Data sets of whose test sequences TS1, TS2, ... so many are shown brighter, as MeTRAbs evaluates them."""
+GREEN = "3dhp"
+"""Of these, the one whose cast of green light is taken out, too."""
+
+
+class BrighterFrames(ImageFrames):
+    """Images with their values raised by MeTRAbs's exponent and, if they have a cast of green light, without it."""
+
+    def __init__(self, paths: Sequence[Path], *, green: bool) -> None:
+        super().__init__(paths)
+        self.green = green
+
+    def _decoded(self, start: int, stop: int) -> Iterator[Image]:
+        for image in super()._decoded(start, stop):
+            brighter = change_exponent(image, BRIGHTER)
+            yield balance_white(brighter) if self.green else brighter
 
 
 class SingleImageBenchmark:
@@ -197,11 +216,18 @@ class SingleImageBenchmark:
         spans = labels.values["box"][places]
         corners = np.concatenate((spans[:, :2], spans[:, :2] + spans[:, 2:]), axis=-1)
         return Observation(
-            frames=(ImageFrames([self.folder / path for path in labels.images.path[images].tolist()]),),
+            frames=(self._pictures(images),),
             boxes=Boxes(corners=torch.from_numpy(corners)[None, :, None], score=torch.ones(1, len(places), 1)),
             cameras=self._camera(int(images[0])),
             start=int(places[0]),
         )
+
+    def _pictures(self, images: Array) -> ImageFrames:
+        paths = [self.folder / path for path in self._labels.images.path[images].tolist()]
+        dark = {f"TS{number + 1}" for number in range(DARK.get(self.name, 0))}
+        if str(self._labels.images.sequence[images[0]]) in dark:
+            return BrighterFrames(paths, green=self.name == GREEN)
+        return ImageFrames(paths)
 
     def _camera(self, image: int) -> Cameras:
         """(1,) with the size that the picture has."""
