@@ -9,7 +9,8 @@ Levenberg-Marquardt (the 2.5D model after Iqbal et al., ECCV 2018, as in Sarandi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -72,12 +73,13 @@ def depth_from_bone_lengths(
         InputError: there is no bone, or one names a joint that is not there.
     """
     quirks = quirks or Quirks()
-    problem = _Problem.of(points, depths, lengths, bones=bones, reliable=reliable, quirks=quirks)
+    problem = partial(_Problem.of, bones=bones, reliable=reliable, quirks=quirks)
+    constant = problem(points.detach(), depths.detach(), lengths.detach())
     if quirks.doubled_bone_slope:
-        return minimise(problem.published, torch.full_like(depths[:, 0], _START))
-    found = problem.detached().solved()
+        return minimise(constant.published, torch.full_like(depths[:, 0], _START))
+    found = constant.solved()
     # one step of Newton's, which moves nothing and has the derivative of the solution
-    state = problem.at(found)
+    state = problem(points, depths, lengths).at(found)
     return found - state.slope / state.curvature.detach()
 
 
@@ -194,11 +196,6 @@ class _Problem:
             weights=weights / weights.sum(1, keepdim=True).clamp_min(_UNRELIABLE),
             ends=ends,
         )
-
-    def detached(self) -> _Problem:
-        """The same without a derivative."""
-        constant = {name: value.detach() for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **constant)
 
     def cost(self, depth: Tensor) -> Tensor:
         """(B,) at depths (B,)."""
