@@ -221,7 +221,8 @@ class TestJoints:
         assert mirror == stored["mirror_mapping"].tolist()
         turned = stored["pose"] @ stored["R_to_orig"].transpose(0, 2, 1)
         mirrored = np.linalg.det(stored["R_to_orig"]) < 0
-        assert mirrored.any() and not mirrored.all()
+        assert mirrored.any()
+        assert not mirrored.all()
         found = np.where(mirrored[:, None, None], turned[:, mirror], turned)
         np.testing.assert_allclose(found, stored["pose_orig_cam"], rtol=0, atol=1e-3)
 

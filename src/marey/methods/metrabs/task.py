@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from marey.core import Batch, Image, InputError, Skeleton, skeleton, skeleton_names
+from marey.core import Batch, Image, InputError, MissingAssetError, Skeleton, skeleton, skeleton_names
 from marey.data.augmentation import AppearanceOptions
 from marey.data.prepare.voc_occluders import read_occluders
 from marey.engine.settings import TrainingSettings
@@ -430,8 +430,13 @@ def _scenery(recipe: MetrabsRecipe, data: Path | None) -> Scenery:
     folder = data or Path()
     hidden = max(options.occlusion for options in (recipe.appearance, recipe.picture_appearance or recipe.appearance))
     wanted = recipe.backgrounds and any(chosen.background for chosen in recipe.people)
+    objects = folder / recipe.objects
+    if recipe.objects and hidden and not objects.is_file():
+        raise MissingAssetError(
+            f"objects: expected {objects}; run `marey data prepare voc-occluders`, or set objects='' to only erase"
+        )
     return Scenery(
-        objects=read_occluders(folder / recipe.objects) if recipe.objects and hidden else None,
+        objects=read_occluders(objects) if recipe.objects and hidden else None,
         backgrounds=person_free_pictures(folder / recipe.backgrounds) if wanted else (),
     )
 
