@@ -10,6 +10,9 @@ operations are two for each weight of a convolution and place. A product in bflo
 
 *Crops.* Virtual cameras for 20 boxes in one picture of 1920 x 1080, as large as people some 4 m away, 256 x 256 each.
 
+*Around.* `PeopleModel.estimate_poses` on that picture and those boxes, one view each: the share of its time that is not
+spent in the convolutions, those of the heads counted: crops, soft-argmax, reconstruction, the way back.
+
 Time is the processor's (`time.thread_time`), which other programs lengthen less; with CUDA it is the clock's.
 """
 
@@ -27,7 +30,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from marey.core import Cameras
+from marey.core import Cameras, skeleton
+from marey.methods.metrabs.model import MetrabsConfig, MetrabsNet
+from marey.methods.metrabs.people import PeopleModel
 from marey.methods.metrabs.virtual_crops import crop_views
 from marey.nn.backbones import build_backbone
 from marey.nn.folding import folded
@@ -35,6 +40,8 @@ from marey.nn.precision import Precision, is_half, network_precision
 from measure import Timing, describe, pin_to_one_core, write_json
 
 SIDE, PEOPLE, PICTURE = 256, 20, (1920, 1080)
+K = torch.tensor([[1150.0, 0.0, 960.0], [0.0, 1150.0, 540.0], [0.0, 0.0, 1.0]])
+"""Pixels."""
 NETWORKS = (
     "resnet_18",
     "resnet_50",
@@ -55,9 +62,17 @@ class Size:
     cuda_batch: int = 64
     products: tuple[int, ...] = (512, 1024, 1536)
     rounds: int = 9
+    around: tuple[str, ...] = ("resnet_18", "resnet_v2_50", "mobilenet_v3_large")
 
 
-SMOKE = Size(networks=("resnet_18", "mobilenet_v3_large"), batch=1, cuda_batch=2, products=(256,), rounds=1)
+SMOKE = Size(
+    networks=("resnet_18", "mobilenet_v3_large"),
+    batch=1,
+    cuda_batch=2,
+    products=(256,),
+    rounds=1,
+    around=("mobilenet_v3_large",),
+)
 
 
 def main() -> None:
@@ -75,6 +90,7 @@ def main() -> None:
     with torch.inference_mode():
         results["cpu"] = table(cpu, size)
         results["crops"] = crops(size)
+        results["around"] = {name: {kind: around(name, kind, size) for kind in PRECISIONS} for name in size.around}
         if torch.cuda.is_available():
             results["cuda"] = table(torch.device("cuda"), size)
     results["meta"] = describe("torch", "numpy") | {"smoke": options.smoke}
@@ -138,23 +154,57 @@ def seconds(function: Callable[[], Tensor], device: torch.device) -> float:
 
 def crops(size: Size) -> dict[str, float]:
     """Crops of many people in one picture."""
-    generator = torch.Generator().manual_seed(0)
-    width, height = PICTURE
-    picture = torch.randint(0, 256, (1, 3, height, width), generator=generator, dtype=torch.uint8)
-    corner = torch.rand(PEOPLE, 2, generator=generator) * torch.tensor([width - 250.0, height - 500.0])
-    boxes = torch.cat((corner, torch.tensor([[250.0, 500.0]]).expand(PEOPLE, 2)), -1)
+    picture, boxes = crowd()
     timing, _ = Timing.of(
         lambda: crop_views(picture, boxes, cameras(PEOPLE)), runs=4 * size.rounds, clock=time.thread_time
     )
     return {"milliseconds": 1e3 * timing.median, "people": PEOPLE}
 
 
+def around(name: str, precision: Precision, size: Size) -> dict[str, float]:
+    """What is not the network's of the time of a call."""
+    torch.manual_seed(0)
+    joints = skeleton("coco_17")
+    network = folded(MetrabsNet(MetrabsConfig(backbone=name, joints=joints.joints)).eval())
+    model = PeopleModel(network, joints)
+    picture, boxes = crowd()
+    inside: list[float] = []
+    for part in (network.backbone, network.heads):
+        part.register_forward_pre_hook(lambda *_: inside.append(-time.thread_time()))
+        part.register_forward_hook(lambda *_: inside.append(time.thread_time()))
+
+    def call() -> object:
+        with network_precision(precision, torch.device("cpu")):
+            return model.estimate_poses(picture[0], boxes, K, num_aug=1)
+
+    call()
+    shares, milliseconds = [], []
+    for _ in range(size.rounds):
+        inside.clear()
+        total = Timing.of(call, warmup=0, runs=1, clock=time.thread_time)[0].median
+        shares.append(100 * (1 - sum(inside) / total))
+        milliseconds.append(1e3 * (total - sum(inside)))
+    return {
+        "share_percent": statistics.median(shares),
+        "milliseconds": statistics.median(milliseconds),
+        "people": PEOPLE,
+    }
+
+
+def crowd() -> tuple[Tensor, Tensor]:
+    """A picture (1, 3, H, W) and boxes (N, 4)."""
+    generator = torch.Generator().manual_seed(0)
+    width, height = PICTURE
+    picture = torch.randint(0, 256, (1, 3, height, width), generator=generator, dtype=torch.uint8)
+    corner = torch.rand(PEOPLE, 2, generator=generator) * torch.tensor([width - 250.0, height - 500.0])
+    return picture, torch.cat((corner, torch.tensor([[250.0, 500.0]]).expand(PEOPLE, 2)), -1)
+
+
 def cameras(count: int) -> Cameras:
     """The same camera for every box, with a wide field of view and no distortion."""
     width, height = PICTURE
-    intrinsics = torch.tensor([[1150.0, 0.0, width / 2], [0.0, 1150.0, height / 2], [0.0, 0.0, 1.0]])
     return Cameras(
-        intrinsics=intrinsics.expand(count, 3, 3),
+        intrinsics=K.expand(count, 3, 3),
         distortion=torch.zeros(count, 5),
         image_size=torch.tensor([float(width), float(height)]).expand(count, 2),
         rotation=torch.eye(3).expand(count, 3, 3),
