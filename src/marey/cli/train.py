@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,6 +57,8 @@ def run(options: Options) -> None:
     from marey.engine.training import train
 
     chosen = choose_recipe(options.method, options.recipe, changes=_changes(options))
+    if options.steps is not None and hasattr(chosen.recipe, "epochs"):  # what counts epochs makes steps of them
+        chosen = replace(chosen, recipe=replace(chosen.recipe, epochs=None))
     with generators_kept():
         seed_all(chosen.recipe.training.seed, "first weights")
         task = chosen.recipe.task(options.data)
@@ -65,7 +67,7 @@ def run(options: Options) -> None:
             return
         result = train(
             task,
-            chosen.recipe.training,
+            getattr(task, "training", chosen.recipe.training),
             options.out,
             recipe=chosen.values(),
             fresh=options.fresh,

@@ -70,7 +70,8 @@ class TrainingTask(Protocol):
 
     Two more methods may be there: `preview(batch) -> dict[str, Image]`, named pictures (H, W, 3) uint8 of what a batch
     holds and what the model makes of it, and `card() -> Mapping[str, Any]`, plain values that say what the data are;
-    they end up in the card of the weights.
+    they end up in the card of the weights. Where the data decide how long it is trained, `training` holds the settings
+    that `marey train` takes instead of the recipe's.
     """
 
     model: nn.Module

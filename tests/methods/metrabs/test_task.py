@@ -279,7 +279,12 @@ class TestJoints:
 def test_training__lowers_the_error_and_goes_on_where_it_stopped(data, tmp_path, recovery):
     torch.manual_seed(0)
     training = replace(recipe().training, steps=60, validate_every=30, checkpoint_every=30)
-    made = recipe(network=network(recovery), validation=PeopleSet(labels="space"), training=training, absolute_after=20)
+    made = recipe(
+        network=network(recovery, heatmaps=HeatmapConfig(side=64, stride=8, depth=4)),
+        validation=PeopleSet(labels="space"),
+        training=training,
+        absolute_after=20,
+    )
     task = made.task(data)
     state = {name: value.clone() for name, value in task.model.state_dict().items()}
     with torch.no_grad():
@@ -287,7 +292,7 @@ def test_training__lowers_the_error_and_goes_on_where_it_stopped(data, tmp_path,
         before = [task.validate(batch) for batch in task.batches("validation", seed=0, rank=0, world=1)]
     start = float(sum(one["mpjpe_mm"] for one in before) / sum(one["count"] for one in before))
     result = train(task, task.training, tmp_path / "whole")
-    assert result.scores["mpjpe_mm"] < 0.5 * start
+    assert result.scores["mpjpe_mm"] < min(0.5 * start, 150)
     other = made.task(data)
     other.model.load_state_dict(state)
     train(other, replace(task.training, steps=30, schedule=task.training.schedule), tmp_path / "parts")
