@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -63,6 +64,18 @@ class Selection(Protocol):
     def __call__(self, poses: Tensor, scores: Tensor) -> Tensor:
         """Which of the poses (N, 24, 3) stay: places (M,), the surest first."""
         ...
+
+
+class Bars(Protocol):
+    """Shows progress."""
+
+    def __call__(self, name: str, *, total: int) -> AbstractContextManager[Callable[[int], object]]:
+        """Within the context, what it gives is called with the number of frames done since it was last called."""
+        ...
+
+
+def _silent(name: str, *, total: int) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +202,7 @@ def predict_pw3d(
     options: VideoOptions = _OPTIONS,
     splits: Sequence[str] = SPLITS,
     sequences: Sequence[str] = (),
-    done: Callable[[int], object] = lambda count: None,
+    bars: Bars = _silent,
 ) -> list[Path]:
     """Predict the sequences of 3DPW and write the challenge's files.
 
@@ -202,7 +215,7 @@ def predict_pw3d(
         options: How.
         splits: Of the official ones.
         sequences: By name; none: all.
-        done: Called with 1 for each frame.
+        bars: Shows the progress of a sequence.
 
     Returns:
         The files of all asked sequences, those too that were there.
@@ -219,8 +232,10 @@ def predict_pw3d(
         written.append(folder / split / f"{path.stem}.pkl")
         if written[-1].exists():
             continue
-        film = open_film(Path(root), read_pw3d_sequence(path), options)
-        poses = follow_people(film, find_people, find_poses, select=select, options=options, done=done)
+        labels = read_pw3d_sequence(path)
+        film = open_film(Path(root), labels, options)
+        with bars(path.stem, total=len(labels)) as done:
+            poses = follow_people(film, find_people, find_poses, select=select, options=options, done=done)
         check_writable(folder / split)
         write_pw3d_predictions(written[-1], completed_poses(poses, options))
     return written
