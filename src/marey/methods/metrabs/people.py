@@ -10,6 +10,7 @@ of the camera is assumed, and who is dropped is told. Whoever has cameras of the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -69,7 +70,9 @@ class PeopleModel:
         network: CropNetwork,
         joints: Skeleton,
         *,
-        skeletons: Mapping[str, Skeleton] | None = None,
+        skeletons: Mapping[str, tuple[Skeleton, Sequence[int]]] | None = None,
+        mirror: Sequence[int] | None = None,
+        margin: float = 1.0,
         detector: Detector | str = "marey",
         quirks: Quirks | None = None,
         options: PeopleOptions | None = None,
@@ -80,7 +83,9 @@ class PeopleModel:
         Args:
             network: In evaluation mode, on the device.
             joints: Its joints.
-            skeletons: Name -> some of the joints, by their names; what `skeleton=` may be.
+            skeletons: Name -> a skeleton, and the places of its joints among the network's; what `skeleton=` may be.
+            mirror: For each joint the place of its counterpart on the other side; None: as their names say.
+            margin: Side of the crops that the network wants, in the longer sides of people's boxes.
             detector: Opened, or what `marey.detect.detector.open_detector` opens when it is first needed: `marey`,
                 `mediapipe`, or the path of an ONNX file.
             quirks: None: our own behaviour.
@@ -88,16 +93,23 @@ class PeopleModel:
             device: Where crops are made.
 
         Raises:
-            InputError: a skeleton has joints that the network does not have.
+            InputError: a skeleton has joints that the network does not have, or the margin is not above 0.
         """
+        if not 0 < margin < math.inf:
+            raise InputError(f"margin: expected a number above 0, got {margin}")
         self.network = network
         self.joints = joints
-        self.skeletons = {"": joints, joints.name: joints, **(skeletons or {})}
+        all_joints = (joints, tuple(range(len(joints))))
+        self._chosen: dict[str, tuple[Skeleton, Sequence[int]]] = {"": all_joints, joints.name: all_joints, **(skeletons or {})}
+        for name, (_, places) in self._chosen.items():
+            if not all(0 <= place < len(joints) for place in places):
+                raise InputError(f"skeleton {name}: expected places below {len(joints)}, got {list(places)}")
+        self._mirror = torch.tensor(joints.mirror if mirror is None else mirror)
+        self.margin = margin
         self.quirks = quirks or Quirks()
         self.options = options or PeopleOptions()
         self.device = torch.device(device)
         self._detector = detector
-        self._indices = {name: torch.tensor(joints.indices(each.joints)) for name, each in self.skeletons.items()}
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -112,17 +124,17 @@ class PeopleModel:
     @property
     def per_skeleton_joint_names(self) -> dict[str, tuple[str, ...]]:
         """Name of a skeleton -> its joints."""
-        return {name: each.joints for name, each in self.skeletons.items()}
+        return {name: each.joints for name, (each, _) in self._chosen.items()}
 
     @property
     def per_skeleton_joint_edges(self) -> dict[str, tuple[tuple[int, int], ...]]:
         """Name of a skeleton -> pairs of its joints."""
-        return {name: each.links for name, each in self.skeletons.items()}
+        return {name: each.links for name, (each, _) in self._chosen.items()}
 
     @property
     def per_skeleton_indices(self) -> dict[str, tuple[int, ...]]:
         """Name of a skeleton -> where its joints are among the network's."""
-        return {name: tuple(indices.tolist()) for name, indices in self._indices.items()}
+        return {name: tuple(places) for name, (_, places) in self._chosen.items()}
 
     @cached_property
     def detector(self) -> Detector:
@@ -284,8 +296,8 @@ class PeopleModel:
                 f"expected cameras and boxes of each of the {count} pictures, got cameras {cameras.batch_shape} and "
                 f"boxes of {given}"
             )
-        if options.skeleton not in self.skeletons:
-            named = ", ".join(name for name in self.skeletons if name)
+        if options.skeleton not in self._chosen:
+            named = ", ".join(name for name in self._chosen if name)
             raise InputError(f"no skeleton '{options.skeleton}' in this network; there are: {named}")
 
     def _detected(self, picture: Tensor, options: PeopleOptions) -> Tensor:
@@ -307,7 +319,7 @@ class PeopleModel:
         up = boxes.new_tensor(options.world_up_vector).expand(len(boxes), 3)
         if cameras.rotation is not None:
             up = (cameras.rotation @ up[..., None])[..., 0]
-        seen = look_at_people(boxes[:, :4], cameras, up=up, augmentations=views, rule=rule)
+        seen = look_at_people(self._wide(boxes), cameras, up=up, augmentations=views, rule=rule)
         limit = boxes.new_tensor([picture.shape[2], picture.shape[1]]) - 0.5
         inside = ((boxes[:, :2] < limit) & (boxes[:, :2] + boxes[:, 2:4] > -0.5)).all(-1)
         aimed = (seen.scale.isfinite() & (seen.scale > 0)).reshape(-1, len(views)).all(-1)
@@ -318,6 +330,11 @@ class PeopleModel:
         good = (inside & aimed).nonzero()[:, 0]
         rows = (good[:, None] * len(views) + torch.arange(len(views))).reshape(-1)
         return _Plan(boxes[good], good, cameras[good], VirtualCameras(*(part[rows] for part in seen)), tuple(dropped))
+
+    def _wide(self, boxes: Tensor) -> Tensor:
+        """Boxes (n, 4) with the margin that the network wants around them."""
+        size = boxes[:, 2:4]
+        return torch.cat((boxes[:, :2] - size * ((self.margin - 1) / 2), size * self.margin), -1)
 
     def _poses(
         self,
@@ -374,7 +391,7 @@ class PeopleModel:
         joints, covariance = (
             each.reshape(len(plan.boxes), len(views), *each.shape[1:]) for each in (joints, covariance)
         )
-        joints, covariance = unmirrored(joints, covariance, views.flips, torch.tensor(self.joints.mirror))
+        joints, covariance = unmirrored(joints, covariance, views.flips, self._mirror)
         return SeenPoses(joints=joints, pixels=project_from_camera(joints, plan.cameras), covariance=covariance)
 
     def _people(self, plan: _Plan, poses: SeenPoses, camera: Cameras, how: tuple[PeopleOptions, bool]) -> People:
@@ -390,7 +407,8 @@ class PeopleModel:
         if options.frame == "world" and camera.has_extrinsics:
             rotation, translation = (part.double() for part in camera.extrinsics)
             joints, covariance = to_camera(joints - translation, covariance, rotation)
-        scale, wanted = MILLIMETRES if options.unit == "mm" else 1.0, self._indices[options.skeleton]
+        scale, (chosen, places) = MILLIMETRES if options.unit == "mm" else 1.0, self._chosen[options.skeleton]
+        wanted = list(places)
         return People(
             boxes=plan.boxes[indices].float(),
             poses3d=(joints[..., wanted, :] * scale).float(),
@@ -398,7 +416,7 @@ class PeopleModel:
             covariance=(covariance[..., wanted, :, :] * scale**2).float(),
             indices=plan.indices[indices],
             dropped=tuple(sorted(dropped, key=lambda drop: drop.index)),
-            skeleton=self.skeletons[options.skeleton],
+            skeleton=chosen,
             unit=options.unit,
             frame=options.frame,
         )

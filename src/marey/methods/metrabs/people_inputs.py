@@ -32,20 +32,30 @@ def as_picture(image: Any) -> Tensor:
         ShapeError: it is no picture, or of other numbers.
         InputError: a value is not finite or beyond 0..1, or there are too few pixels or more than 150 million.
     """
-    tensor = image if isinstance(image, Tensor) else _channels_first(_array(image))
-    tensor = tensor[None] if tensor.ndim == 2 else tensor
-    if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
+    given = image if isinstance(image, Tensor) else _array(image)
+    shape = tuple(given.shape)
+    channels, (height, width) = _layout(shape, first=isinstance(image, Tensor))
+    if channels not in (1, 3, 4):
         raise ShapeError(
             "image: expected an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor with the channels first, "
-            f"got {tuple(image.shape)} as {type(image).__name__}"
+            f"got {shape} as {type(image).__name__}"
         )
-    height, width = tensor.shape[1:]
     if min(height, width) < LEAST_SIDE or height * width > MAX_PIXELS:
         raise InputError(
             f"image: expected {LEAST_SIDE} x {LEAST_SIDE} to {MAX_PIXELS} pixels, got {width} x {height}; make it "
             f"{'larger' if min(height, width) < LEAST_SIDE else 'smaller'}"
         )
-    return _colours(_values(tensor))
+    tensor = given if isinstance(given, Tensor) else _channels_first(given)
+    return _colours(_values(tensor[None] if tensor.ndim == 2 else tensor))
+
+
+def _layout(shape: tuple[int, ...], *, first: bool) -> tuple[int, tuple[int, int]]:
+    """Channels, height and width; 0 channels for what is no picture."""
+    if len(shape) == 2:
+        return 1, (shape[0], shape[1])
+    if len(shape) != 3:
+        return 0, (0, 0)
+    return (shape[0], (shape[1], shape[2])) if first else (shape[2], (shape[0], shape[1]))
 
 
 def _array(image: Any) -> np.ndarray[Any, Any]:
