@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate
 from operator import mul
@@ -112,6 +113,8 @@ def initialise(network: nn.Module, *, mode: Literal["fan_in", "fan_out"]) -> Non
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
+            channels = module.in_channels if mode == "fan_in" else module.out_channels
+            fan = channels // module.groups * math.prod(module.kernel_size)
+            nn.init.normal_(module.weight, std=math.sqrt(2 / fan))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
