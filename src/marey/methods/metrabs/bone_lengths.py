@@ -32,6 +32,8 @@ _UNRELIABLE = 1e-4
 """Weight of a bone with an end out of view, over that of others."""
 _LEAST_LENGTH = 1e-6
 """Metres."""
+_LEAST_CURVATURE = 1e-10
+"""Mean square of the bones' angles below which lengths say nothing: bones of 0.3 m at 30 km."""
 
 
 def mean_bone_lengths(joints: Tensor, bones: Bones) -> Tensor:
@@ -80,7 +82,8 @@ def depth_from_bone_lengths(
     found = constant.solved()
     # one step of Newton's, which moves nothing and has the derivative of the solution
     state = problem(points, depths, lengths).at(found)
-    return found - state.slope / state.curvature.detach()
+    curvature = state.curvature.detach()
+    return found - torch.where(curvature > _LEAST_CURVATURE, state.slope / curvature, 0.0)
 
 
 def joints_at_depth(points: Tensor, depths: Tensor, root_depth: Tensor) -> Tensor:
@@ -213,7 +216,7 @@ class _Problem:
             along=along,
             excess=excess,
             slope=(self.weights * excess * along / length).sum(1),
-            curvature=torch.maximum(curvature, 0.1 * gauss_newton).clamp_min(torch.finfo(depth.dtype).tiny),
+            curvature=torch.maximum(curvature, 0.1 * gauss_newton).clamp_min(_LEAST_CURVATURE),
         )
 
     def solved(self) -> Tensor:

@@ -19,7 +19,7 @@ Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 _TOLERANCE = 1e-8
 _FACTOR = 100.0
 """Of the start, the first bound of a step."""
-_ITERATIONS = 60
+_ITERATIONS = 99
 
 
 def minimise(evaluate: Evaluate, start: Tensor) -> Tensor:
