@@ -18,6 +18,16 @@ RECIPES: dict[str, dict[str, str]] = {
         "default": "marey.methods.lifting.recipe:default",
         "small": "marey.methods.lifting.recipe:small",
     },
+    "metrabs": {
+        "default": "marey.methods.metrabs.recipe:metrabs_muco",
+        "metro-h36m": "marey.methods.metrabs.recipe:metro_h36m",
+        "25d-h36m": "marey.methods.metrabs.recipe:depth_h36m",
+        "metro-3dhp": "marey.methods.metrabs.recipe:metro_3dhp",
+        "metro-3dhp-universal": "marey.methods.metrabs.recipe:metro_3dhp_universal",
+        "metrabs-muco": "marey.methods.metrabs.recipe:metrabs_muco",
+        "metrabs-later": "marey.methods.metrabs.recipe:metrabs_later",
+        "small": "marey.methods.metrabs.recipe:small",
+    },
     "triangulation": {
         "default": "marey.methods.triangulation.recipe:volumetric_softmax",
         "algebraic": "marey.methods.triangulation.recipe:algebraic",

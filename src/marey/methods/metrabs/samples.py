@@ -30,6 +30,7 @@ from marey.data.labels import Labels, joints_in_camera, read_labels
 from marey.data.labels.joining import with_skeleton
 from marey.data.masks import read_mask
 from marey.data.prepare.inria import PERSON_FREE
+from marey.data.single_images import DARK, GREEN
 from marey.data.training_crops import (
     CropAugmentation,
     CropDraws,
@@ -56,9 +57,6 @@ _UPS = {
 _UP_OF_SET = {"h36m": "z", "3dhp": "y"}
 _LOWEST = 0.95
 """Of the height of a picture: labels below are taken for mistakes."""
-_DARK = {"mupots": 5, "3dhp": 4}
-"""Sets of which so many test sequences, from TS1, are made brighter; the latter also lose the green of their studio."""
-_GREEN = "3dhp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,10 +230,10 @@ class CropSet:
     def _brightened(self, pixels: Image, row: int) -> Image:
         """Dark test sequences as the published loader shows them; stored crops of training are bright already."""
         name, sequence = self.labels.name, str(self.labels.images.sequence[self.labels.image[row]])
-        if name not in _DARK or sequence not in {f"TS{number + 1}" for number in range(_DARK[name])}:
+        if sequence not in {f"TS{number + 1}" for number in range(DARK.get(name, 0))}:
             return pixels
         pixels = change_exponent(pixels, BRIGHTER)
-        return balance_white(pixels) if name == _GREEN else pixels
+        return balance_white(pixels) if name == GREEN else pixels
 
     def _joints(self, joints: Array, rows: Array, crops: TrainingCrops) -> Tensor:
         """Joints in the frames of the crops' cameras (B, J, 3); left and right changed where they are mirrored."""

@@ -1,4 +1,4 @@
-"""Backbones that can tell pictures apart already, as a start for training."""
+"""What training starts from: whole networks, or backbones that can tell pictures apart already."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from marey.core import FormatError, MissingAssetError
 from marey.io.tensorflow_bundle import TensorBundle, read_tensor_bundle
 from marey.io.torch_checkpoints import read_state_dict
 from marey.methods.metrabs.model import MetrabsNet
+from marey.methods.metrabs.networks import load_network
 from marey.nn.resnet_v2 import ResNetV2, slim_names, state_from_slim
 
 _TORCH = (".pth", ".pt", ".safetensors")
@@ -45,6 +46,28 @@ def start_backbone(network: MetrabsNet, path: Path) -> dict[str, Any]:
         state = _from_slim(network, read_tensor_bundle(path), path)
     network.backbone.load_state_dict(state, strict=False)
     return {"backbone": path.name, "loaded": len(state)}
+
+
+def start_network(network: MetrabsNet, path: Path) -> None:
+    """Copy the weights of a whole network of the same settings.
+
+    Args:
+        network: Whose weights change.
+        path: A folder that `marey train` wrote, or a published network.
+
+    Raises:
+        MissingAssetError: it is not there.
+        FormatError: it is of another network.
+    """
+    state = load_network(path).module.state_dict()
+    own = network.state_dict()
+    bad = [name for name in own if name not in state or state[name].shape != own[name].shape]
+    if bad or len(state) != len(own):
+        raise FormatError(
+            f"{path}: weights of another network: {len(bad)} of {len(own)} tensors are missing or of another shape"
+            + (f", the first is '{bad[0]}'" if bad else f", and {len(state) - len(own)} have no place")
+        )
+    network.load_state_dict(state)
 
 
 def _missing(path: Path) -> MissingAssetError:

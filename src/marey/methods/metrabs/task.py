@@ -17,8 +17,6 @@ from marey.data.augmentation import AppearanceOptions
 from marey.data.prepare.voc_occluders import read_occluders
 from marey.engine.settings import TrainingSettings
 from marey.engine.streams import in_order, made_ahead
-from marey.io.settings_toml import plain_settings
-from marey.io.weights import load_weights
 from marey.methods.metrabs.bone_lengths import mean_bone_lengths
 from marey.methods.metrabs.heatmaps import is_reliable
 from marey.methods.metrabs.losses import (
@@ -36,6 +34,7 @@ from marey.methods.metrabs.losses import (
     with_higher_hips,
 )
 from marey.methods.metrabs.model import HeadPlaces, MetrabsConfig, MetrabsNet
+from marey.methods.metrabs.networks import ENTRY, LoadedNetwork, describe
 from marey.methods.metrabs.preview import crops_preview
 from marey.methods.metrabs.recipe import MetrabsRecipe
 from marey.methods.metrabs.reconstruction import combined, reconstruct_absolute
@@ -50,7 +49,7 @@ from marey.methods.metrabs.samples import (
     open_pictures,
     person_free_pictures,
 )
-from marey.methods.metrabs.starting import start_backbone
+from marey.methods.metrabs.starting import start_backbone, start_network
 from marey.methods.metrabs.stream import CropStream, Share, SyntheticPeople
 from marey.metrics.aligned import procrustes_errors
 from marey.metrics.correct import linear_auc_scores, pck_hits
@@ -59,8 +58,6 @@ from marey.nn.ghost_norm import use_ghost_norm
 from marey.nn.precision import full_precision
 
 SPLITS = ("train", "validation")
-ENTRY = "metrabs"
-"""Of the card: what `marey.methods.metrabs.networks` reads."""
 _CORRECT = 0.15
 """Metres."""
 _THREADS = 4
@@ -102,7 +99,7 @@ class MetrabsTask:
             name: [{"labels": f"{one.labels.name} {one.labels.version}".strip(), "rows": len(one)} for one in opened]
             for name, opened in sets.items()
         }
-        network = {"on": "crops", "network": plain_settings(self.model.config)}
+        network = describe(LoadedNetwork(module=self.model, skeleton=self.skeleton))
         synthetic = {"synthetic": dict(self.recipe.synthetic)} if self.recipe.synthetic else {}
         return {ENTRY: network, "start": self.start, **told, **synthetic}
 
@@ -188,7 +185,7 @@ class MetrabsTask:
         network = MetrabsNet(self._config())
         start: dict[str, Any] = {}
         if recipe.weights:
-            load_weights(network, recipe.weights)
+            start_network(network, (self._data or Path()) / recipe.weights)
             start = {"weights": recipe.weights}
         elif recipe.init_backbone:
             start = start_backbone(network, (self._data or Path()) / recipe.backbone_weights)
