@@ -143,13 +143,18 @@ def standing(x: float) -> np.ndarray:
 class Found:
     """Says that somebody stands where the box is."""
 
+    nobody: bool = False
+    """Whether boxes right of the middle are empty."""
+
     requires = Requirements(views=(1, 1), evidence="images", calibration="intrinsics", temporal="frame")
 
     def __call__(self, observation):
         corners = observation.boxes.corners[0, :, 0]
         middles = corners[:, (0, 2)].mean(-1)
         rays = (middles - observation.cameras.intrinsics[0, 0, 2]) / observation.cameras.intrinsics[0, 0, 0]
-        return estimate(np.stack([standing(10 * float(ray)) for ray in rays]), "mpi_inf_3dhp_17", observation)
+        poses = np.stack([standing(10 * float(ray)) for ray in rays])
+        poses[(rays.numpy() > 0) & self.nobody] = np.nan
+        return estimate(poses, "mpi_inf_3dhp_17", observation)
 
 
 @pytest.fixture
@@ -212,6 +217,13 @@ def test_mupots__detections_are_the_samples_and_everybody_annotated_is_scored(mu
     # the pelvis is last here and in place 14 in ours
     np.testing.assert_allclose(poses[:, 16, 0], 1000 * (np.array([2, -2, 2, 0.5]) + MUPOTS_POSE[14, 0]), atol=1e-2)
     assert np.isnan(truth).all()
+
+
+def test_mupots__detections_in_which_the_method_finds_nobody_are_none(mupots, tmp_path):
+    scores = evaluate_method("found", str(mupots), tmp_path / "out", changes=["nobody=true"])["val"]["mupots"]
+    assert scores.counts == {"people": 4, "matched": 1, "detections": 1}
+    with np.load(tmp_path / "out" / "val" / "predictions_mupots.npz") as stored:
+        assert stored["image_path"].tolist() == ["mupots/TS1/img_000000.jpg"]
 
 
 def test_mupots__a_part_is_scored_against_the_frames_that_were_looked_at(mupots, tmp_path):

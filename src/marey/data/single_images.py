@@ -138,16 +138,15 @@ class SingleImageBenchmark:
             for part in np.split(run, range(LONGEST, len(run), LONGEST)):
                 yield self._observation(part)
 
-    def in_cameras(self, joints: Array) -> Array:
-        """Joints (N, J, 3) of the first N samples, as they are scored, in the frames of their cameras."""
+    def in_cameras(self, joints: Array, places: Array) -> Array:
+        """Joints (N, J, 3) of N samples (N,), as they are scored, in the frames of their cameras."""
         if not self.known_place:
             return joints
         labels = self._labels
         assert labels.cameras is not None  # _order has seen to it
-        camera = labels.images.camera[labels.image[: len(joints)]].astype(np.int64)
-        found: Array = world_to_camera(
-            torch.from_numpy(joints).double(), labels.cameras[torch.from_numpy(camera)]
-        ).numpy()
+        camera = labels.images.camera[labels.image[places]].astype(np.int64)
+        cameras = labels.cameras[torch.from_numpy(camera)]
+        found: Array = world_to_camera(torch.from_numpy(joints).double(), cameras).numpy()
         return found
 
     def _check(self, cell: str) -> None:

@@ -55,7 +55,10 @@ class Benchmark(TypingProtocol):
 
 @runtime_checkable
 class DetectionBenchmark(TypingProtocol):
-    """A benchmark whose samples may be detections: of labelled people or not, some people in none, some in several."""
+    """A benchmark whose samples may be detections: of labelled people or not, some people in none, some in several.
+
+    Those in which the method finds nobody are not among its predictions.
+    """
 
     def detections(self, cell: str) -> PoseRows:
         """One row a sample, in their order, of frames of the labels; `benchmark` is that of the labels."""
@@ -130,7 +133,8 @@ def predict(
         done(len(place))
     write_pose_rows(folder / LABELS, labels)
     atomic_write_text(card_path(path), _json(card))
-    write_pose_rows(path, _joined([read_pose_rows(part) for part in kept]))  # last: what is there is whole
+    rows = _joined([read_pose_rows(part) for part in kept])
+    write_pose_rows(path, rows if _same_people(asked, labels) else _known(rows))  # last: what is there is whole
     shutil.rmtree(parts)
     return path
 
@@ -144,6 +148,18 @@ def _asked(benchmark: Benchmark, cell: str, limit: int | None) -> tuple[PoseRows
     if len(asked) < len(whole):
         labels = labels[np.isin(_frame_names(labels), _frame_names(asked))]
     return asked, labels
+
+
+def _same_people(first: PoseRows, second: PoseRows) -> bool:
+    """Whether both have the same rows in the same order."""
+    keys = ("sequence", "frame", "person")
+    return all(np.array_equal(getattr(first, key), getattr(second, key)) for key in keys)
+
+
+def _known(rows: PoseRows) -> PoseRows:
+    """Without detections in which the method found nobody."""
+    known: npt.NDArray[Any] = np.asarray(np.isfinite(rows.values["joints"]).any((1, 2)))
+    return rows[known]
 
 
 def _frame_names(rows: PoseRows) -> npt.NDArray[Any]:

@@ -194,6 +194,21 @@ def project_by_sequence(joints: Array, sequence: Array, intrinsics: Mapping[str,
     return pixels
 
 
+def rows_with_keys(rows: PoseRows, wanted: PoseRows) -> Array:
+    """(N,) places in rows of those with the sequence, frame and person of each of the N wanted.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    columns = ("sequence", "frame", "person")
+    ours, theirs = (zip(*(getattr(side, name).tolist() for name in columns), strict=True) for side in (rows, wanted))
+    places = {key: place for place, key in enumerate(ours)}
+    found = [places.get(key, -1) for key in theirs]
+    if -1 in found:
+        raise InputError(f"rows: none for {wanted.described([found.index(-1)])}")
+    return np.array(found, dtype=np.int64)
+
+
 def write_pose_rows(path: str | os.PathLike[str], rows: PoseRows) -> None:
     """Write rows; the keys are listed at the top of this module.
 

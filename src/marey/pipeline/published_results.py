@@ -18,6 +18,7 @@ from marey.data.prepare.h36m_names import ACTIONS, SUBJECTS
 from marey.data.single_images import DETECTED, SingleImageBenchmark
 from marey.engine.evaluation import read_predicted
 from marey.io.atomic import atomic_write_text
+from marey.io.predictions import rows_with_keys
 from marey.io.predictions_published import (
     METRABS_JOINTS,
     MetrabsData,
@@ -80,7 +81,9 @@ def write_metrabs_results(folder: Path, ruler: SingleImageBenchmark) -> Path | N
     names = METRABS_JOINTS.get(cast(MetrabsData, ruler.name), ())
     if not names or set(names) - set(predictions.joint_names):
         return None
-    asked = next(ruler.detections(cell) for cell in ruler.cells)[np.arange(len(predictions))]
+    asked = next(ruler.detections(cell) for cell in ruler.cells)
+    places = rows_with_keys(asked, predictions)
+    asked = asked[places]
     found = predictions.values["joints"][:, [predictions.joint_names.index(name) for name in names]]
     truth = np.full_like(found, np.nan)
     if ruler.name not in DETECTED:
@@ -94,7 +97,7 @@ def write_metrabs_results(folder: Path, ruler: SingleImageBenchmark) -> Path | N
     write_metrabs_predictions(
         path,
         asked.values["image_path"].tolist(),
-        camera=(ruler.in_cameras(found), ruler.in_cameras(truth)),
+        camera=(ruler.in_cameras(found, places), ruler.in_cameras(truth, places)),
         world=(found, truth),
         **about,
     )
