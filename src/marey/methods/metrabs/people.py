@@ -14,14 +14,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
 from marey.core import Cameras, InputError, ShapeError, Skeleton
 from marey.detect.detector import Detector, open_detector
-from marey.geometry.projection import project_from_camera
 from marey.methods.metrabs.augmented import (
     Augmentations,
     SeenPoses,
@@ -29,9 +28,10 @@ from marey.methods.metrabs.augmented import (
     augmentation_table,
     averaged,
     to_camera,
-    unmirrored,
 )
-from marey.methods.metrabs.model import CropNetwork, CropPoses
+from marey.methods.metrabs.looks import seen_poses, with_margin
+from marey.methods.metrabs.model import CropNetwork, CropPoses, MetrabsNet
+from marey.methods.metrabs.networks import Weights, load_network
 from marey.methods.metrabs.people_boxes import detected_boxes
 from marey.methods.metrabs.people_inputs import MILLIMETRES, as_boxes, as_cameras, as_pictures
 from marey.methods.metrabs.people_options import PeopleOptions
@@ -41,6 +41,7 @@ from marey.methods.metrabs.quirks import Quirks
 from marey.methods.metrabs.virtual_cameras import CropRule, VirtualCameras, look_at_people
 from marey.methods.metrabs.virtual_crops import draw_sheet, render_views
 
+_NEED_MORE = ("metro", "bone-lengths-true", "true-root-depth")
 _SINGLES: dict[str, Single] = {"no": "identity", "turned": "published", "brightened": "published-later"}
 
 
@@ -100,7 +101,8 @@ class PeopleModel:
         self.network = network
         self.joints = joints
         all_joints = (joints, tuple(range(len(joints))))
-        self._chosen: dict[str, tuple[Skeleton, Sequence[int]]] = {"": all_joints, joints.name: all_joints, **(skeletons or {})}
+        self._chosen: dict[str, tuple[Skeleton, Sequence[int]]] = {"": all_joints, joints.name: all_joints}
+        self._chosen.update(skeletons or {})
         for name, (_, places) in self._chosen.items():
             if not all(0 <= place < len(joints) for place in places):
                 raise InputError(f"skeleton {name}: expected places below {len(joints)}, got {list(places)}")
@@ -110,6 +112,33 @@ class PeopleModel:
         self.options = options or PeopleOptions()
         self.device = torch.device(device)
         self._detector = detector
+
+    @classmethod
+    def load(cls, weights: Weights | None = None, **settings: Any) -> PeopleModel:
+        """The model of some weights.
+
+        Args:
+            weights: See `marey.methods.metrabs.networks.load_network`; None: the shipped ones.
+            **settings: Detector, quirks, options and device, as of the class.
+
+        Raises:
+            MissingAssetError, FormatError: the weights are not there, or damaged.
+            InputError: their network says no absolute joints by itself.
+        """
+        loaded = load_network(weights)
+        if isinstance(loaded.module, MetrabsNet) and loaded.module.config.scale_recovery in _NEED_MORE:
+            raise InputError(
+                f"{loaded.source}: its scale recovery '{loaded.module.config.scale_recovery}' gives no absolute joints "
+                f"of a picture alone; expected 'metrabs' or 'bone-lengths'"
+            )
+        return cls(
+            cast(CropNetwork, loaded.module),
+            loaded.skeleton,
+            skeletons=loaded.skeletons,
+            mirror=loaded.mirror,
+            margin=loaded.margin,
+            **settings,
+        )
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -319,7 +348,7 @@ class PeopleModel:
         up = boxes.new_tensor(options.world_up_vector).expand(len(boxes), 3)
         if cameras.rotation is not None:
             up = (cameras.rotation @ up[..., None])[..., 0]
-        seen = look_at_people(self._wide(boxes), cameras, up=up, augmentations=views, rule=rule)
+        seen = look_at_people(with_margin(boxes[:, :4], self.margin), cameras, up=up, augmentations=views, rule=rule)
         limit = boxes.new_tensor([picture.shape[2], picture.shape[1]]) - 0.5
         inside = ((boxes[:, :2] < limit) & (boxes[:, :2] + boxes[:, 2:4] > -0.5)).all(-1)
         aimed = (seen.scale.isfinite() & (seen.scale > 0)).reshape(-1, len(views)).all(-1)
@@ -330,11 +359,6 @@ class PeopleModel:
         good = (inside & aimed).nonzero()[:, 0]
         rows = (good[:, None] * len(views) + torch.arange(len(views))).reshape(-1)
         return _Plan(boxes[good], good, cameras[good], VirtualCameras(*(part[rows] for part in seen)), tuple(dropped))
-
-    def _wide(self, boxes: Tensor) -> Tensor:
-        """Boxes (n, 4) with the margin that the network wants around them."""
-        size = boxes[:, 2:4]
-        return torch.cat((boxes[:, :2] - size * ((self.margin - 1) / 2), size * self.margin), -1)
 
     def _poses(
         self,
@@ -356,7 +380,16 @@ class PeopleModel:
         joints, covariance = (torch.cat(parts) for parts in zip(*found, strict=True)) if found else self._nobody()
         counts = [plan.seen.scale.shape[0] for plan in plans]
         said = zip(plans, torch.split(joints, counts), torch.split(covariance, counts), strict=True)
-        return [self._seen(plan, (positions, spread), views) for plan, positions, spread in said]
+        return [
+            seen_poses(
+                CropPoses(positions, spread, None, positions),
+                plan.seen.rotation,
+                plan.cameras,
+                mirror=self._mirror,
+                augmentations=views,
+            )
+            for plan, positions, spread in said
+        ]
 
     def _crops(self, picture: Tensor, plan: _Plan, rule: CropRule, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Crops and their intrinsic matrices, at most `size` at a time."""
@@ -384,15 +417,6 @@ class PeopleModel:
     def _nobody(self) -> tuple[Tensor, Tensor]:
         joints = torch.zeros(0, len(self.joints), 3, dtype=torch.float64)
         return joints, joints[..., None].expand(-1, -1, -1, 3)
-
-    def _seen(self, plan: _Plan, said: tuple[Tensor, Tensor], views: Augmentations) -> SeenPoses:
-        """What the network said, in the frame of the camera of the picture."""
-        joints, covariance = to_camera(*said, plan.seen.rotation)
-        joints, covariance = (
-            each.reshape(len(plan.boxes), len(views), *each.shape[1:]) for each in (joints, covariance)
-        )
-        joints, covariance = unmirrored(joints, covariance, views.flips, self._mirror)
-        return SeenPoses(joints=joints, pixels=project_from_camera(joints, plan.cameras), covariance=covariance)
 
     def _people(self, plan: _Plan, poses: SeenPoses, camera: Cameras, how: tuple[PeopleOptions, bool]) -> People:
         options, suppress = how

@@ -91,17 +91,18 @@ def view_deviations(poses: Tensor) -> Tensor:
     return scaled.var(1, correction=0).sum(-1).sqrt()
 
 
-def are_in_their_boxes(pixels: Tensor, boxes: Tensor) -> Tensor:
-    """Whether the box of the joints (N,) covers more than half of the box that somebody was found in.
+def are_in_their_boxes(pixels: Tensor, boxes: Tensor, *, share: float = BOX_SHARE) -> Tensor:
+    """Whether the box of the joints (N,) covers more than a share of the box that somebody was found in.
 
     Args:
         pixels: (N, J, 2) joints in the picture; NaN: behind the camera, nowhere.
         boxes: (N, 4) left, top, width, height.
+        share: Of the box's area.
     """
     known = pixels.isfinite().all(-1, keepdim=True)
     low = torch.where(known, pixels, torch.inf).amin(1).maximum(boxes[:, :2])
     high = torch.where(known, pixels, -torch.inf).amax(1).minimum(boxes[:, :2] + boxes[:, 2:4])
-    covered: Tensor = (high - low).clamp_min(0).prod(-1) > BOX_SHARE * boxes[:, 2:4].prod(-1)
+    covered: Tensor = (high - low).clamp_min(0).prod(-1) > share * boxes[:, 2:4].prod(-1)
     return covered
 
 
@@ -166,6 +167,8 @@ class PlausibilityFilter:
     """(E, 2) ends of bones."""
     lengths: Tensor
     """(E,) mean lengths, metres; NaN: not looked at."""
+    box_share: float = BOX_SHARE
+    """Of a box that the joints' box must cover; for skeletons without head or feet less."""
     closest_joints: bool = False
     """Who is the same is told by the five closest joints. November 2020."""
 
@@ -195,7 +198,7 @@ class PlausibilityFilter:
             "unknown": poses.isfinite().flatten(1).all(-1),
             "bones": has_plausible_bones(mean, edges, lengths),
             "views": have_consistent_views(poses),
-            "box": are_in_their_boxes(pixels.mean(1), boxes),
+            "box": are_in_their_boxes(pixels.mean(1), boxes, share=self.box_share),
         }
         plausible = torch.stack(list(good.values())).all(0)
         alive = plausible.nonzero()[:, 0]
@@ -214,7 +217,7 @@ _DETAILS: dict[Reason, str] = {
     "unknown": "the network gave no finite pose for it",
     "bones": "a bone is shorter than a tenth or longer than three times the usual",
     "views": "three quarters of the joints or more lie farther than 0.2 m apart in the augmented views",
-    "box": "its joints cover less than half of its box",
+    "box": "its joints cover too little of its box",
 }
 
 
