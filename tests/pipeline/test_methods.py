@@ -61,7 +61,9 @@ def test_choose_method__auto_prefers_what_needs_no_images(views):
 
 @pytest.mark.parametrize("name", ["algebraic", "ransac"])
 def test_choose_method__one_view_for_what_triangulates_images(name):
-    with pytest.raises(InputError, match=rf"{name} needs 2 or more views.*one view.* monocular and volumetric"):
+    with pytest.raises(
+        InputError, match=rf"{name} needs 2 or more views.*one view.* monocular, volumetric and metrabs"
+    ):
         choose_method(name, views=1, cameras=some_cameras(views=1))
 
 
@@ -75,6 +77,14 @@ def test_choose_method__volumes_of_one_view_need_no_calibration_and_those_of_sev
 def test_choose_method__images_are_needed(name):
     with pytest.raises(InputError, match=rf"the method {name} looks at images.*use the method classical"):
         choose_method(name, views=3, cameras=some_cameras(views=3), images=False)
+
+
+def test_choose_method__pictures_of_one_camera_are_enough_for_metrabs():
+    assert choose_method("metrabs", views=1, cameras=None) == ("metrabs", "Method metrabs, as asked.")
+    with pytest.raises(InputError, match="the method metrabs takes 1 view, and the recording has 2"):
+        choose_method("metrabs", views=2, cameras=some_cameras(views=2))
+    with pytest.raises(InputError, match=r"the method metrabs looks at images.*use the method monocular"):
+        choose_method("metrabs", views=1, cameras=None, images=False)
 
 
 def test_choose_method__unknown():

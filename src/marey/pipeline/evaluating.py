@@ -65,6 +65,7 @@ ESTIMATORS: Mapping[str, str] = {
     "algebraic": "marey.methods.triangulation.estimator:AlgebraicEstimator",
     "volumetric": "marey.methods.triangulation.estimator:VolumetricEstimator",
     "ransac": "marey.methods.triangulation.estimator:RansacEstimator",
+    "metrabs": "marey.methods.metrabs.estimator:MetrabsEstimator",
 }
 """Method -> ``module:factory``, which takes nothing and returns an `Estimator`, a dataclass of its settings."""
 

@@ -15,11 +15,12 @@ METHODS = {
     "algebraic": "marey.methods.triangulation.estimator:AlgebraicEstimator",
     "volumetric": "marey.methods.triangulation.estimator:VolumetricEstimator",
     "ransac": "marey.methods.triangulation.estimator:RansacEstimator",
+    "metrabs": "marey.methods.metrabs.estimator:MetrabsEstimator",
 }
 """Name -> where the estimator lives; its package is imported when the method is used. `auto` takes the first that the
 evidence suffices for."""
 
-_ALONE = "; for one view there are the methods monocular and volumetric"
+_ALONE = "; for one view there are the methods monocular, volumetric and metrabs"
 
 
 def build_estimator(name: str, config: EstimateConfig, **known: Any) -> Estimator:
@@ -91,7 +92,7 @@ def _lack(
     if needs.evidence == "images" and not images:
         return InputError(
             f"the method {name} looks at images, and the recording has keypoints only in some views: give videos or "
-            "images, or use the method classical"
+            f"images, or use the method {'classical' if views > 1 else 'monocular'}"
         )
     if needs.calibration != "full" or views == 1:
         return None
