@@ -307,6 +307,8 @@ def test_saved_model__of_bottlenecks_whose_biases_go_into_the_means(tmp_path):
     biases = {name: np.full(1, 0.25, np.float16) for name in names if name.endswith("_conv/bias")}
     for name in biases:
         biases[name] = np.full_like(variables[name.replace("_conv/bias", "_bn/gamma")], 0.25)
+    for part in ("kernel", "bias"):
+        variables[f"metrabs/metrabs_heads/conv2d/{part}"] = variables.pop(f"heatmap_head/{part}")
     write_checkpoint(tmp_path / "ckpt-1", variables | biases)
     found = load_published(tmp_path, PublishedOptions(joints="h36m_17")).network.state_dict()
     for name, value in network.state_dict().items():

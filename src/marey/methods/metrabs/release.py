@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -140,24 +141,32 @@ def _skeletons(told: Any, where: Path) -> dict[str, PublishedSkeleton]:
 
 
 def _names(values: Any, where: Path) -> tuple[str, ...]:
-    names = [name.decode() if isinstance(name, bytes) else name for name in np.asarray(values, dtype=object).ravel()]
+    found = _array(values, where, "names of joints", dtype=object).ravel()
+    names = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in found]
     if len(names) > _MOST_JOINTS or not all(isinstance(name, str) for name in names):
         raise FormatError(f"{where}: expected names of joints, got {names[:3]!r:.80}")
     return tuple(map(str, names))
 
 
 def _whole_numbers(values: Any, where: Path) -> tuple[int, ...]:
-    numbers = np.asarray(values)
+    numbers = _array(values, where, "indices of joints")
     if numbers.size and (numbers.ndim != 1 or numbers.dtype.kind not in "iu" or numbers.min() < 0):
         raise FormatError(f"{where}: expected indices of joints, got {values!r:.80}")
-    return tuple(int(number) for number in numbers)
+    return tuple(int(number) for number in numbers.ravel())
 
 
 def _pairs(values: Any, where: Path) -> tuple[tuple[int, int], ...]:
-    pairs: Sequence[Any] = np.asarray(values).tolist()
-    if not all(isinstance(pair, list) and len(pair) == 2 and all(type(end) is int for end in pair) for pair in pairs):
+    pairs = _array(values, where, "pairs of joints")
+    if pairs.size and (pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu" or pairs.min() < 0):
         raise FormatError(f"{where}: expected pairs of joints, got {values!r:.80}")
-    return tuple((first, second) for first, second in pairs if min(first, second) >= 0)
+    return tuple((int(first), int(second)) for first, second in pairs.reshape(-1, 2))
+
+
+def _array(values: Any, where: Path, what: str, dtype: Any = None) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(values, dtype=dtype)
+    except (ValueError, TypeError, OverflowError):  # lists of different lengths, and numbers that none can hold
+        raise FormatError(f"{where}: expected {what}, got {values!r:.80}") from None
 
 
 def _matrix(values: Any, where: Path) -> Tensor:
