@@ -43,6 +43,7 @@ COMMANDS = {
     "evaluate": Command(
         "marey.cli.evaluate:run", "measure a method on a benchmark, score predictions by a protocol, compare two"
     ),
+    "track": Command("marey.cli.track:run", "follow the people in the films of 3DPW and write the challenge's files"),
     "export": Command("marey.cli.export:run", "write a method as a file that runs without Marey: ONNX, torch.export"),
     "data list": Command("marey.cli.data:list_data", "list the public data sets that can be prepared"),
     "data prepare": Command("marey.cli.data_prepare:run", "turn the official download of a data set into labels"),
