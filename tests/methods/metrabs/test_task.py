@@ -10,6 +10,9 @@ from marey.core import InputError, MissingAssetError, skeleton
 from marey.data.augmentation import AppearanceOptions
 from marey.data.training_crops import CropAugmentation
 from marey.engine.training import train
+from marey.io.weights import write_weights
+from marey.methods.metrabs.model import MetrabsNet
+from marey.methods.metrabs.networks import LoadedNetwork, describe
 from marey.methods.metrabs.recipe import H36M_BONES, H36M_JOINTS, MPI_BONES, MPI_JOINTS, small
 from marey.methods.metrabs.samples import CropSamples, PeopleSet
 from marey.methods.metrabs.task import bound_kernels, network_skeleton, weak_joints, weak_weights
@@ -134,6 +137,19 @@ class TestLosses:
         assert set(found) == names
         torch.stack([*found.values()]).sum().backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in task.model.parameters())
+
+    def test_points__start_from_weights_and_their_joints_learn_too(self, data, tmp_path):
+        config = network("metrabs", points=5, points_and_joints=True)
+        with pytest.raises(InputError, match="how joints are made of them"):
+            recipe(network=config).task(data)
+        made = MetrabsNet(config)
+        made.combination.copy_(torch.full((5, 17), 0.2))
+        told = describe(LoadedNetwork(module=made, skeleton=network_skeleton(H36M_JOINTS)))
+        write_weights(tmp_path / "points", made.state_dict(), {"metrabs": told})
+        task = recipe(network=config, weights=str(tmp_path / "points")).task(data)
+        torch.stack([*task.loss(first(task)).values()]).sum().backward()
+        learned = task.model.heads.conv_final.weight.grad.flatten(1).norm(dim=1)
+        assert (learned > 0).all()
 
     def test_absolute__counts_after_some_steps(self, data):
         task = recipe(absolute_weight=0.5, squared_absolute_weight=True, absolute_after=2).task(data)

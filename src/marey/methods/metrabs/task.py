@@ -187,6 +187,8 @@ class MetrabsTask:
         if recipe.weights:
             start_network(network, (self._data or Path()) / recipe.weights)
             start = {"weights": recipe.weights}
+        elif network.combination is not None:
+            raise InputError("weights: networks of points start from weights that say how joints are made of them")
         elif recipe.init_backbone:
             start = start_backbone(network, (self._data or Path()) / recipe.backbone_weights)
         if recipe.ghost_batch is not None:
@@ -283,17 +285,20 @@ class MetrabsTask:
         return _part(whole, slice(None, count)), _part(whole, slice(count, None))
 
     def _space_terms(self, places: HeadPlaces, people: CropSamples, step: int) -> dict[str, Tensor]:
-        recipe, config = self.recipe, self.model.config
-        maps = config.heatmaps
         known = people.joints.isfinite().all(-1) & people.keypoints.isfinite().all(-1)
         truth = People(
             torch.where(known[..., None], people.joints, 0.0),
             torch.where(known[..., None], people.keypoints, 0.0),
             known,
         )
+        guesses = self._guesses(places, people.intrinsics, step)
+        return _added([self._terms_of(guess, truth, people.intrinsics, step) for guess in guesses])
+
+    def _terms_of(self, guess: Guess, truth: People, intrinsics: Tensor, step: int) -> dict[str, Tensor]:
+        recipe, config = self.recipe, self.model.config
+        maps = config.heatmaps
         root = None if recipe.mean_relative else config.root
         scale = maps.box_size / maps.side
-        guess = self._guess(places, people.intrinsics, step)
         if config.is_25d:
             assert config.root is not None
             terms = depth_terms(guess, truth, root=config.root, scale=scale, box_size=maps.box_size)
@@ -301,7 +306,7 @@ class MetrabsTask:
         if config.scale_recovery == "metro":
             return joint_terms(guess, truth, root=root)
         if recipe.losses == "projections":
-            terms = projected_terms(guess, truth, people.intrinsics, root=root, heatmaps=maps)
+            terms = projected_terms(guess, truth, intrinsics, root=root, heatmaps=maps)
         else:
             terms = placed_terms(guess, truth, root=root, scale=scale)
         return {**terms, "absolute": self._absolute_weight(step) * terms["absolute"]}
@@ -313,16 +318,18 @@ class MetrabsTask:
         return recipe.absolute_weight ** (2 if recipe.squared_absolute_weight else 1)
 
     def _picture_terms(self, places: HeadPlaces, pictures: CropSamples, step: int) -> dict[str, Tensor]:
-        recipe, config = self.recipe, self.model.config
-        maps = config.heatmaps
         known = pictures.keypoints.isfinite().all(-1)
         truth = Pictures(torch.where(known[..., None], pictures.keypoints, 0.0), known)
-        guess = self._guess(places, pictures.intrinsics, step)
+        guesses = self._guesses(places, pictures.intrinsics, step)
+        return _added([self._weak_terms_of(guess, truth, pictures.intrinsics) for guess in guesses])
+
+    def _weak_terms_of(self, guess: Guess, truth: Pictures, intrinsics: Tensor) -> dict[str, Tensor]:
+        recipe, config = self.recipe, self.model.config
+        maps = config.heatmaps
         scale = maps.box_size / maps.side
         if recipe.losses == "projections":
             assert guess.joints is not None
-            seen = self._weakly(projected(guess.joints, pictures.intrinsics))
-            return weak_projection_terms(seen, truth, maps)
+            return weak_projection_terms(self._weakly(projected(guess.joints, intrinsics)), truth, maps)
         if config.is_25d:
             assert guess.keypoints is not None
             moved = with_higher_hips(guess.keypoints, self.skeleton, recipe.hip_shift)
@@ -332,23 +339,35 @@ class MetrabsTask:
             terms |= weak_keypoint_terms(self._weakly(guess.keypoints), truth, scale=scale)
         return terms
 
-    def _guess(self, places: HeadPlaces, intrinsics: Tensor, step: int) -> Guess:
-        """The joints that the heatmaps show, placed where the network does that."""
+    def _guesses(self, places: HeadPlaces, intrinsics: Tensor, step: int) -> list[Guess]:
+        """The joints that the heatmaps show, placed where the network does that; first those that count at inference.
+
+        Heatmaps of joints beside those of points learn for themselves.
+        """
         config = self.model.config
         count = config.points or len(config.joints)
-        relative = places.relative.positions[:, :count]
-        keypoints = None if places.keypoints is None else places.keypoints.positions[:, :count]
-        if config.scale_recovery != "metrabs":
-            return Guess(keypoints, relative)
-        assert keypoints is not None
-        placing = config.placing
+        parts = [slice(None, count), slice(count, None)][: 2 if config.points_and_joints else 1]
+        mixes = [self.model.combination, None]
+        found = []
+        for part, mixed in zip(parts, mixes, strict=False):
+            relative = places.relative.positions[:, part]
+            keypoints = None if places.keypoints is None else places.keypoints.positions[:, part]
+            placed = None
+            if config.scale_recovery == "metrabs":
+                assert keypoints is not None
+                placed = combined(self._placed(keypoints, relative, intrinsics, step), mixed)
+            keypoints = None if keypoints is None else combined(keypoints, mixed)
+            found.append(Guess(keypoints, combined(relative, mixed), placed))
+        return found
+
+    def _placed(self, keypoints: Tensor, relative: Tensor, intrinsics: Tensor, step: int) -> Tensor:
+        """Points (B, N, 3) before the camera."""
+        config, placing = self.model.config, self.model.config.placing
         if step < self.recipe.weak_perspective_until:
             placing = replace(placing, perspective="weak")
         mix = torch.rand(len(relative), device=relative.device) if self.recipe.random_mix else None
         reliable = is_reliable(keypoints, config.heatmaps, config.border)
-        placed = reconstruct_absolute(keypoints, relative, intrinsics, reliable=reliable, placing=placing, mix=mix)
-        mixed = self.model.combination
-        return Guess(*(combined(points, mixed) for points in (keypoints, relative, placed)))
+        return reconstruct_absolute(keypoints, relative, intrinsics, reliable=reliable, placing=placing, mix=mix)
 
     def _weakly(self, points: Tensor) -> Tensor:
         """Joints (B, J, D) of the network as those of the labels of pictures (B, K, D)."""
@@ -370,7 +389,7 @@ class MetrabsTask:
     def _shown(self, samples: CropSamples, name: str) -> Guess:
         places = self.model.places(_pictures(samples.images))
         with full_precision(samples.intrinsics):
-            guess = self._guess(places, samples.intrinsics, self.training.steps)
+            guess = self._guesses(places, samples.intrinsics, self.training.steps)[0]
             if name == "people":
                 return guess
             keypoints = None if guess.keypoints is None else self._weakly(guess.keypoints)
@@ -436,6 +455,10 @@ def _scenery(recipe: MetrabsRecipe, data: Path | None) -> Scenery:
         objects=read_occluders(objects) if recipe.objects and hidden else None,
         backgrounds=person_free_pictures(folder / recipe.backgrounds) if wanted else (),
     )
+
+
+def _added(terms: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([one[name] for one in terms]).sum(0) for name in terms[0]}
 
 
 def _pictures(images: Tensor) -> Tensor:
