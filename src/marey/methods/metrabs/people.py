@@ -287,7 +287,7 @@ class PeopleModel:
 
         Args:
             pictures: I of `as_picture`.
-            cameras: (I,), double precision, with places in the world if that is the frame; metres.
+            cameras: (I,), double precision, metres; without places in the world their own frames are the poses'.
             boxes: Of each picture, of `as_boxes`; None: detected.
             options: None: the model's.
 
@@ -428,7 +428,8 @@ class PeopleModel:
         poses = poses[indices]
         poses = averaged(poses) if options.average_aug else poses
         joints, covariance = poses.joints, poses.covariance
-        if options.frame == "world" and camera.has_extrinsics:
+        in_world = options.frame == "world" and camera.has_extrinsics
+        if in_world:
             rotation, translation = (part.double() for part in camera.extrinsics)
             joints, covariance = to_camera(joints - translation, covariance, rotation)
         scale, (chosen, places) = MILLIMETRES if options.unit == "mm" else 1.0, self._chosen[options.skeleton]
@@ -442,7 +443,7 @@ class PeopleModel:
             dropped=tuple(sorted(dropped, key=lambda drop: drop.index)),
             skeleton=chosen,
             unit=options.unit,
-            frame=options.frame,
+            frame="world" if in_world else "camera",
         )
 
 

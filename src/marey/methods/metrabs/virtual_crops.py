@@ -79,7 +79,7 @@ def crop_views(
 ) -> CropViews:
     """Cut people out of pictures by virtual cameras that look at them.
 
-    Exportable, with any number of pictures and boxes; derivatives are those of bilinear sampling.
+    Exportable, with any number of pictures and boxes. Not meant to be differentiated: black has no derivative.
 
     Args:
         images: (I, 3, H, W), red, green, blue: uint8, uint16, or floating point in 0..1.
