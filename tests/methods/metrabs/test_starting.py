@@ -53,7 +53,7 @@ def test_network__trained_weights_are_loaded_and_start_another_run(tmp_path):
     assert loaded.skeleton.joints == made.network.joints
     again = replace(made, weights=str(tmp_path / "run" / "weights")).task(tmp_path / "data")
     for one, two in zip(task.model.parameters(), again.model.parameters(), strict=True):
-        assert torch.equal(one, two)
+        torch.testing.assert_close(two, one, rtol=1e-3, atol=1e-6)  # stored in half precision
     other = MetrabsNet(replace(made.network, scale_recovery="metro"))
     with pytest.raises(FormatError, match="weights of another network"):
         start_network(other, tmp_path / "run" / "weights")
