@@ -162,7 +162,7 @@ def test_path__the_last_of_several(tmp_path):
         write(tmp_path, [(b"x", entry(FLOAT, (1,), KERNEL[:4]))], name=name)
     with pytest.raises(MissingAssetError, match="found several \\(ckpt-10, ckpt-9\\); name one"):
         read_tensor_bundle(tmp_path)
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/elsewhere/of/others/ckpt-9"\nall_model...: "ckpt-10"\n')
+    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/there/ckpt-9"\nall_model...: "ckpt-10"\n')
     assert read_tensor_bundle(tmp_path).prefix.name == "ckpt-9"
 
 
