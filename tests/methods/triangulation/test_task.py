@@ -307,12 +307,12 @@ def test_training__lowers_the_error(folder, tmp_path, make):
         criterion="mae",
         batch=2,
         train=replace(recipe.train, samples=samples, shuffle=False),
-        training=training(steps=40, validate_every=0, checkpoint_every=0, optimiser=recipe.training.optimiser),
+        training=training(steps=80, validate_every=0, checkpoint_every=0, optimiser=recipe.training.optimiser),
     )
     torch.manual_seed(0)
     task = recipe.task(folder)
     task.splits["train"] = task.splits["train"]._replace(usable=torch.tensor([2, 3]))
     train(task, recipe.training, tmp_path)
     losses = [line["loss/mae"] for line in read_metrics(tmp_path) if line["kind"] == "train"]
-    assert len(losses) == 40
+    assert len(losses) == 80
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:2])
