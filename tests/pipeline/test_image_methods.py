@@ -44,7 +44,7 @@ def test_estimate__a_photo_by_metrabs(tmp_path):
     torch.manual_seed(0)
     module = TrunkMetrabs(shipped_trunk(), shipped_image_lifter(), MetricHead())
     weights = tmp_path / "weights"
-    write_weights(weights, module.head.state_dict(), {"metrabs": describe(trunk_network(module))})
+    write_weights(weights, module.state_dict(), {"metrabs": describe(trunk_network(module))})
     made = SyntheticGenerator(SyntheticConfig(tier="easy", image_size=(256, 256))).sample(2, range(1))
     write_image(tmp_path / "photo.png", made.images[0, 0].permute(1, 2, 0).numpy())
     angle = 2 * math.degrees(math.atan(128 / float(made.cameras.intrinsics[0, 0, 0, 0])))

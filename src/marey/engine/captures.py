@@ -72,19 +72,30 @@ class CaptureMaker:
             )
             for tier, _ in stream.tiers
         ]
+        self._last: tuple[int, list[SyntheticBatch]] = (-1, [])
 
     def __call__(self, number: int) -> Captures:
         """The shard of a global batch; every second one is the mirror image of the one before it."""
         stream = self.stream
         rendered, mirrored = divmod(number, 2) if stream.mirrored else (number, 0)
-        cameras = self._cameras(rendered)
-        parts = []
-        for place, (_, people) in enumerate(stream.tiers):
-            indices = torch.arange(rendered * people + stream.rank, (rendered + 1) * people, stream.world)
-            # seeds of splits and tiers never meet: what has the same index would look alike
-            batch = self.generators[place].sample(stream.seed * len(stream.tiers) + place, indices, cameras=cameras)
-            parts.append(captures_of(flipped(batch, self.mirror) if mirrored else batch, stream.skeleton))
-        return Captures.cat(parts)
+        batches = self._rendered(rendered)
+        if mirrored:
+            batches = [flipped(batch, self.mirror) for batch in batches]
+        return Captures.cat([captures_of(batch, stream.skeleton) for batch in batches])
+
+    def _rendered(self, number: int) -> list[SyntheticBatch]:
+        """A batch of each tier. The last ones are kept: what is asked for next is mostly their mirror image."""
+        stream = self.stream
+        if self._last[0] != number:
+            cameras = self._cameras(number)
+            batches = []
+            for place, (_, people) in enumerate(stream.tiers):
+                indices = torch.arange(number * people + stream.rank, (number + 1) * people, stream.world)
+                # seeds of splits and tiers never meet: what has the same index would look alike
+                seed = stream.seed * len(stream.tiers) + place
+                batches.append(self.generators[place].sample(seed, indices, cameras=cameras))
+            self._last = (number, batches)
+        return self._last[1]
 
     def _cameras(self, number: int) -> list[int]:
         stream = self.stream

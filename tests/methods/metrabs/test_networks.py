@@ -10,9 +10,12 @@ from marey.io.weights import write_weights
 from marey.methods.metrabs.heatmaps import HeatmapConfig
 from marey.methods.metrabs.joint_names import NamedJoints
 from marey.methods.metrabs.model import MetrabsConfig, MetrabsNet
-from marey.methods.metrabs.networks import ENTRY, LoadedNetwork, describe, load_network
+from marey.methods.metrabs.networks import ENTRY, LoadedNetwork, describe, load_network, trunk_network
 from marey.methods.metrabs.published_config import PublishedOptions
 from marey.methods.metrabs.quirks import Quirks
+from marey.methods.metrabs.trunk_model import MetricHead, MetricHeadConfig, TrunkMetrabs
+from marey.nn.image_lifter import ImageLifter, ImageLifterConfig
+from marey.nn.trunk import Trunk, TrunkConfig
 
 JOINTS = ("neck", "left_hip", "right_hip", "pelvis")
 
@@ -37,10 +40,22 @@ def test_folder__of_a_network_trained_here(tmp_path, within):
     assert after.module.config == before.module.config
     assert after.skeleton.joints == JOINTS
     assert (after.side, after.margin, after.source) == (64, 1.0, str(tmp_path))
-    assert after.learned is after.module
     assert not after.module.training
     for name, value in before.module.state_dict().items():
         torch.testing.assert_close(after.module.state_dict()[name], value, rtol=1e-3, atol=1e-4)  # stored in 16 bits
+
+
+def test_folder__on_a_trunk_of_its_own(tmp_path):
+    parts = TrunkConfig(widths=(8, 8, 8, 8), units=(1, 1, 1, 1), features=16), ImageLifterConfig(features=16, width=8)
+    module = TrunkMetrabs(
+        Trunk(parts[0]), ImageLifter(parts[1]), MetricHead(MetricHeadConfig(features=16, width=8, blocks=1))
+    )
+    before = trunk_network(module)
+    write_weights(tmp_path, module.state_dict(), {ENTRY: describe(before)})
+    after = load_network(tmp_path)
+    assert (after.module.trunk.config, after.module.lifter.config) == parts
+    assert after.module.head.config.width == 8
+    assert (after.side, after.margin, after.skeleton.name) == (128, 1.25, "halpe_26")
 
 
 def test_folder__whose_joints_are_a_skeleton(tmp_path):

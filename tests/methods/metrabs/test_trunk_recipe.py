@@ -1,12 +1,14 @@
-"""The head on the trunk learns, goes on and is written with its card."""
+"""The network on the trunk learns, goes on and is written with its card."""
 
 import pytest
 import torch
 
 from marey.core import InputError
+from marey.detect.trunk import shipped_trunk
+from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.training import train
-from marey.io.weights import load_weights, read_card
-from marey.methods.metrabs.trunk_model import MetricHead
+from marey.io.weights import read_card
+from marey.methods.metrabs.networks import load_network
 from marey.methods.metrabs.trunk_recipe import small
 
 
@@ -15,16 +17,31 @@ def task():
     return small().task()
 
 
-def test_loss__learns_and_leaves_trunk_and_lifter_alone(task):
+def test_loss__all_parts_learn(task):
     batch = next(iter(task.batches("train", seed=0, rank=0, world=1)))
+    task.model.train()
     losses = task.loss(batch)
-    assert set(losses) == {"distance", "likelihood", "depth", "coverage"}
+    task.model.eval()
+    assert set(losses) == {"distance", "likelihood", "depth", "heatmap", "pixels", "coverage"}
     sum(losses.values()).backward()
     derivatives = {name: weight.grad for name, weight in task.model.named_parameters()}
     assert all(grad is None or grad.isfinite().all() for grad in derivatives.values())
-    for name in ("volume.weight", "spread", "distance"):
+    for name in (
+        "head.volume.weight",
+        "head.spread",
+        "head.distance",
+        "trunk.stem.0.weight",
+        "lifter.to_lifter.weight",
+    ):
         assert derivatives[name].abs().max() > 0, name
-    assert all(weight.grad is None for weight in (*task.trunk.parameters(), *task.lifter.parameters()))
+
+
+def test_task__leaves_what_others_share_alone(task):
+    assert not any(
+        weight.requires_grad for weight in (*shipped_trunk().parameters(), *shipped_image_lifter().parameters())
+    )
+    assert all(weight.requires_grad for weight in task.model.parameters())
+    assert task.model.trunk.stem[0].weight.data_ptr() != shipped_trunk().stem[0].weight.data_ptr()
 
 
 def test_validate__counts_people(task):
@@ -57,5 +74,6 @@ def test_training__goes_on_where_it_stopped_and_is_loaded(tmp_path):
     assert done.step == 4
     card = read_card(done.weights)
     assert card["data"]["metrabs"]["on"] == "trunk"
-    head = MetricHead(recipe.network)
-    load_weights(head, done.weights)
+    network = load_network(done.weights)
+    assert network.skeleton.name == "halpe_26"
+    assert network.module.head.config == recipe.network

@@ -13,11 +13,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from marey.core import FormatError, InputError, MissingAssetError, Skeleton, skeleton, skeleton_names
-from marey.detect.trunk import MARGIN, shipped_trunk
-from marey.detect.trunk_lifting import shipped_image_lifter
+from marey.detect.trunk import MARGIN
 from marey.io.settings_toml import changed, plain_settings
 from marey.io.weights import CARD, Source, load_weights, read_card
 from marey.methods.metrabs.checkpoint import load_published
@@ -25,7 +22,8 @@ from marey.methods.metrabs.joint_names import NamedJoints, mirror_of
 from marey.methods.metrabs.model import MetrabsConfig, MetrabsNet
 from marey.methods.metrabs.published_config import PublishedOptions
 from marey.methods.metrabs.trunk_model import MetricHead, MetricHeadConfig, TrunkMetrabs
-from marey.nn.trunk import KEYPOINTS
+from marey.nn.image_lifter import ImageLifter, ImageLifterConfig
+from marey.nn.trunk import KEYPOINTS, Trunk, TrunkConfig
 
 Weights = str | os.PathLike[str]
 
@@ -59,12 +57,6 @@ class LoadedNetwork:
     def mirror(self) -> tuple[int, ...]:
         """For each joint the place of its counterpart on the other side."""
         return mirror_of(self.skeleton)
-
-    @property
-    def learned(self) -> nn.Module:
-        """What its own weights are of: the network, or its head on the trunk."""
-        head: nn.Module = getattr(self.module, "head", self.module)
-        return head
 
     def view(self, name: str = "") -> NamedJoints:
         """The joints of a convention.
@@ -109,7 +101,7 @@ def load_network(weights: Weights | None = None, options: PublishedOptions | Non
 
 
 def trunk_network(module: TrunkMetrabs, *, source: str = "") -> LoadedNetwork:
-    """A network on the shared trunk, which sees people as the trunk was trained to see them."""
+    """A network on the trunk, which sees people as the trunk was trained to see them."""
     joints = skeleton(KEYPOINTS)
     return LoadedNetwork(module=module, skeleton=joints, skeletons=_views(joints), margin=MARGIN, source=source)
 
@@ -121,8 +113,7 @@ def describe(network: LoadedNetwork) -> dict[str, Any]:
         InputError: the network is of another kind than `MetrabsNet` or `TrunkMetrabs`.
     """
     if isinstance(network.module, TrunkMetrabs):
-        head = plain_settings(network.module.head.config)
-        return {"on": "trunk", "skeleton": network.skeleton.name, "head": head}
+        return {"on": "trunk", "skeleton": network.skeleton.name} | network.module.settings()
     if isinstance(network.module, MetrabsNet):
         settings = plain_settings(network.module.config)
         return {"on": "crops", "skeleton": network.skeleton.name, "network": settings}
@@ -134,7 +125,7 @@ def _shipped(options: PublishedOptions | None) -> LoadedNetwork:
         raise MissingAssetError(
             f"{SHIPPED}: this installation has no weights for the method 'metrabs'; name weights (--weights PATH)"
         )
-    return replace(_from_folder(SHIPPED, options), source="the shipped head of metrabs")
+    return replace(_from_folder(SHIPPED, options), source="the shipped weights of metrabs")
 
 
 def _from_folder(folder: Source, options: PublishedOptions | None) -> LoadedNetwork:
@@ -150,14 +141,17 @@ def _from_folder(folder: Source, options: PublishedOptions | None) -> LoadedNetw
         raise FormatError(
             f"{folder}: not the weights of a network of MeTRAbs: its {CARD} lacks what was expected ({error})"
         ) from error
-    load_weights(network.learned, folder)
+    load_weights(network.module, folder)
     network.module.eval().requires_grad_(False)
     return network
 
 
 def _on_trunk(told: Mapping[str, Any], where: str) -> LoadedNetwork:
-    config = changed(MetricHeadConfig(), told["head"], where=f"{where}: head")
-    return trunk_network(TrunkMetrabs(shipped_trunk(), shipped_image_lifter(), MetricHead(config)), source=where)
+    trunk, lifter, head = (
+        changed(begin, told[part], where=f"{where}: {part}")
+        for part, begin in (("trunk", TrunkConfig()), ("lifter", ImageLifterConfig()), ("head", MetricHeadConfig()))
+    )
+    return trunk_network(TrunkMetrabs(Trunk(trunk), ImageLifter(lifter), MetricHead(head)), source=where)
 
 
 def _on_crops(told: Mapping[str, Any], where: str) -> LoadedNetwork:

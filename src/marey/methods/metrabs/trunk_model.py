@@ -11,7 +11,7 @@ camera by all covariances (`marey.geometry.absolute`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,16 +21,17 @@ from marey.core import Cameras
 from marey.core.errors import ShapeError
 from marey.geometry.absolute import absolute_joints
 from marey.geometry.small import inverse_3x3_symmetric
+from marey.io.settings_toml import plain_settings
 from marey.methods.metrabs.model import CropPoses
 from marey.nn.image_lifter import ImageJoints, ImageLifter
 from marey.nn.normal_density import squared_distances
 from marey.nn.precision import full_precision
 from marey.nn.resnet import BasicBlock
 from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
-from marey.nn.trunk import STRIDE, Trunk, TrunkMaps, read_keypoints
+from marey.nn.trunk import STRIDE, Trunk, TrunkKeypoints, TrunkMaps, read_keypoints
 
-_NOWHERE = 1e-6
-"""Added to the guess's density over that at its mean: what is impossible to it can be corrected."""
+_IMPOSSIBLE = 14.0
+"""Nats by which the guess's density is at most below that at its mean: what is impossible to it can be corrected."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,31 +99,33 @@ class MetricHead(nn.Module):
             Joints (N, K, 3) metres, of any origin, in the axes of the crop's camera, and covariances (N, K, 3, 3).
         """
         with full_precision(distribution):
-            known, middle = self._known(lifted)
+            unlikely, middle = self._unlikely(lifted)
         seen = (maps.features, functional.softmax(maps.parts, dim=1)[:, :-1], distribution.to(maps.features))
-        hidden = self.entry(torch.cat(seen, dim=1)) + self.guess(known.logsumexp(2).to(maps.features))
+        hidden = self.entry(torch.cat(seen, dim=1)) + self.guess((-unlikely).logsumexp(2).to(maps.features))
         hidden = hidden + self.whole(hidden.mean((-2, -1)))[..., None, None]
-        learned = self.volume(self.blocks(hidden)).unflatten(1, (self.config.depth, -1)).transpose(1, 2)
+        learned = self.volume(self.blocks(hidden)).unflatten(1, (-1, self.config.depth))
         with full_precision(distribution):
-            grid = self.grid.expand(known.shape[0], -1, -1, -1, -1)
-            found = soft_argmax_3d(known + learned.float(), coordinates=grid)
+            grid = self.grid.expand(unlikely.shape[0], -1, -1, -1, -1)
+            found = soft_argmax_3d(learned.float() - unlikely, coordinates=grid)
             spread = (2 * self.spread.detach()).exp()[:, None, None]
             return found.positions + middle, covariance_3d(found, grid) * spread
 
-    def _known(self, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
-        """Logarithms (N, K, D, h, w) of the guess's density, and the place (N, 1, 3) of the volumes' middle."""
+    def _unlikely(self, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
+        """Nats (N, K, D, h, w) by which the guess's density is below its largest; middle (N, 1, 3) of the volumes."""
         positions = lifted.positions
         middle = (positions.amax(1, keepdim=True) + positions.amin(1, keepdim=True)) / 2
         identity = torch.eye(3, dtype=positions.dtype, device=positions.device)
         precision = inverse_3x3_symmetric(lifted.covariance + self.config.blur**2 * identity)
         places = self.grid.flatten(0, 2).expand(positions.shape[0], -1, -1)
-        squared = squared_distances(places, precision, positions - middle)
-        return ((-squared / 2).exp() + _NOWHERE).log().reshape(*squared.shape[:2], *self.grid.shape[:3]), middle
+        halved = squared_distances(places, precision / 2, positions - middle).clamp_max(_IMPOSSIBLE)
+        return halved.reshape(*halved.shape[:2], *self.grid.shape[:3]), middle
 
 
 class PosedCrops(NamedTuple):
     """What there is to learn from."""
 
+    maps: TrunkMaps
+    keypoints: TrunkKeypoints
     poses: CropPoses
     relative_covariance: Tensor
     """(N, K, 3, 3) of `poses.relative`."""
@@ -142,6 +145,11 @@ class TrunkMetrabs(nn.Module):
         """Of the crops, pixels."""
         return self.head.config.side
 
+    def settings(self) -> dict[str, Any]:
+        """Of its parts, as plain values."""
+        parts = {"trunk": self.trunk.config, "lifter": self.lifter.config, "head": self.head.config}
+        return {name: plain_settings(config) for name, config in parts.items()}
+
     def forward(self, images: Tensor, intrinsics: Tensor) -> CropPoses:
         """Estimate the joints of N people.
 
@@ -157,10 +165,11 @@ class TrunkMetrabs(nn.Module):
                 f"expected images (N, 3, {self.side}, {self.side}) and intrinsics (N, 3, 3), got "
                 f"{tuple(images.shape)} and {tuple(intrinsics.shape)}"
             )
-        return self.posed(self.trunk(images.contiguous(memory_format=torch.channels_last)), intrinsics).poses
+        return self.posed(images, intrinsics).poses
 
-    def posed(self, maps: TrunkMaps, intrinsics: Tensor) -> PosedCrops:
-        """The joints, from what the trunk says of the crops."""
+    def posed(self, images: Tensor, intrinsics: Tensor) -> PosedCrops:
+        """The joints and what they are made of; arguments as those of `forward`."""
+        maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
         with full_precision(intrinsics):
             keypoints = read_keypoints(maps)
             lifted = self.lifter(maps, functional.pad(intrinsics.float(), (0, 1)))
@@ -168,17 +177,17 @@ class TrunkMetrabs(nn.Module):
         with full_precision(intrinsics):
             placed = absolute_joints(
                 relative,
-                keypoints.positions,
+                keypoints.positions.detach(),
                 _pinholes(intrinsics.float()),
                 relative_covariance=covariance,
-                pixel_covariance=keypoints.covariance,
-                weights=keypoints.seen.sigmoid(),
+                pixel_covariance=keypoints.covariance.detach(),
+                weights=keypoints.seen.sigmoid().detach(),
                 distance_deviation=self.head.distance.detach().exp(),
             )
         poses = CropPoses(
             joints=placed.positions, covariance=placed.covariance, keypoints=keypoints.positions, relative=relative
         )
-        return PosedCrops(poses, covariance, placed.placement.covariance)
+        return PosedCrops(maps, keypoints, poses, covariance, placed.placement.covariance)
 
 
 def _grid(config: MetricHeadConfig) -> Tensor:

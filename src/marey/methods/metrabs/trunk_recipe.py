@@ -1,9 +1,14 @@
-"""How the head on the trunk is trained: synthetic people, one camera each; trunk and lifter stay as they are."""
+"""How the network on the trunk is trained: synthetic people, one camera each.
+
+It begins as the shipped trunk and lifter under a head that changes nothing, and all three learn: on a trunk that stays
+as it is for the sake of the other methods, the head soon has nothing left to learn from.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,7 @@ from marey.geometry.projection_matrices import pinhole_parts
 from marey.io.weights import load_weights
 from marey.methods.metrabs.trunk_model import MetricHead, MetricHeadConfig, PosedCrops, TrunkMetrabs
 from marey.metrics.joint_losses import bent_distance, bounded_likelihood, coverage_loss, interval_loss
+from marey.metrics.trunk_losses import heatmap_cross_entropy, keypoint_likelihood
 from marey.nn.image_lifter import ImageLifter
 from marey.nn.trunk import KEYPOINTS, Trunk
 
@@ -36,6 +42,10 @@ class TrunkMetrabsRecipe(CaptureRecipe):
     network: MetricHeadConfig = field(default_factory=MetricHeadConfig)
     depth_weight: float = 1.0
     """Of the root's relative depth error, as its logarithm."""
+    heatmap_weight: float = 0.5
+    """Of the keypoints' cross-entropy, nats."""
+    pixel_weight: float = 0.05
+    """Of the negative log-likelihood of the keypoints in the picture."""
     coverage_weight: float = 1.0
     """Of the shares within ellipsoids and intervals."""
 
@@ -54,14 +64,14 @@ class TrunkMetrabsTask:
     """A `TrainingTask`: an endless stream of synthetic people."""
 
     def __init__(self, recipe: TrunkMetrabsRecipe, trunk: Trunk, lifter: ImageLifter) -> None:
-        self.recipe, self.trunk, self.lifter = recipe, trunk, lifter
-        self.model = MetricHead(recipe.network)
+        self.recipe = recipe
+        self.model = TrunkMetrabs(deepcopy(trunk), deepcopy(lifter), MetricHead(recipe.network)).requires_grad_()
         if recipe.weights:
             load_weights(self.model, recipe.weights)
 
     def card(self) -> dict[str, Any]:
         """What the data are, and what the network is to whoever loads it."""
-        network = {"on": "trunk", "skeleton": KEYPOINTS, "head": asdict(self.recipe.network)}
+        network = {"on": "trunk", "skeleton": KEYPOINTS} | self.model.settings()
         return {**data_card(), "lifter": card_hash(LIFTER), "metrabs": network}
 
     def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
@@ -74,8 +84,8 @@ class TrunkMetrabsTask:
         return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted `distance`, `likelihood`, `depth` and `coverage`, every view for itself."""
-        recipe, (posed, truth) = self.recipe, self._posed(batch["samples"])
+        """Weighted `distance`, `likelihood`, `depth`, `heatmap`, `pixels` and `coverage`, every view for itself."""
+        recipe, (posed, truth, pixels) = self.recipe, self._posed(batch["samples"])
         rooted = truth - _hips(truth)
         guess = posed.poses.relative - _hips(posed.poses.relative)
         placed = posed.poses.joints - _hips(posed.poses.joints)
@@ -85,22 +95,24 @@ class TrunkMetrabsTask:
         far, exact = _hips(posed.poses.joints)[:, 0, 2], _hips(truth)[:, 0, 2]
         near = there.all(-1) & (far > 0)
         off = (torch.where(near, far, 1.0) / torch.where(near, exact, 1.0)).log().abs()
-        shown, hidden = posed.place_covariance[:, 2, 2].detach(), far.detach() * self.model.distance.exp()
+        shown, hidden = posed.place_covariance[:, 2, 2].detach(), far.detach() * self.model.head.distance.exp()
         nearly = bent_distance(guess, rooted, known) + bent_distance(placed.nan_to_num(), rooted, there)
         return {
             "distance": recipe.distance_weight * nearly / 2,
             "likelihood": recipe.likelihood_weight * bounded_likelihood(guess.detach(), covariance, rooted, known),
             "depth": recipe.depth_weight * (off.clamp(max=1.0) * near).sum() / near.sum().clamp_min(1),
+            "heatmap": recipe.heatmap_weight * heatmap_cross_entropy(posed.maps, pixels),
+            "pixels": recipe.pixel_weight * keypoint_likelihood(posed.keypoints, pixels),
             "coverage": recipe.coverage_weight
             * (
-                coverage_loss(error, covariance, self.model.spread, known)
+                coverage_loss(error, covariance, self.model.head.spread, known)
                 + interval_loss(far - exact, (shown + hidden.square()).sqrt(), near)
             ),
         }
 
     def validate(self, batch: Batch) -> dict[str, Tensor]:
         """Sums over people and views: `mpjpe_mm` from the hips, `coverage_90` in the camera's frame, `depth_error`."""
-        posed, truth = self._posed(batch["samples"])
+        posed, truth, _ = self._posed(batch["samples"])
         joints = posed.poses.joints
         assert posed.poses.covariance is not None
         told = capture_scores((joints - truth).nan_to_num(), posed.poses.covariance)
@@ -115,25 +127,23 @@ class TrunkMetrabsTask:
     def preview(self, batch: Batch) -> dict[str, Image]:
         """The first person's picture with the true joints, and with those estimated about the true hips."""
         samples: Captures = batch["samples"]
-        posed, _ = self._posed(samples)
+        posed, _, _ = self._posed(samples)
         relative = posed.poses.relative - _hips(posed.poses.relative)
         _, to_camera = pinhole_parts(samples.projections.flatten(0, 1))
         found = (relative @ to_camera)[:: samples.images.shape[1]]
         return capture_preview(samples, found + samples.joints[:, _HIPS].mean(1, keepdim=True))
 
-    def _posed(self, samples: Captures) -> tuple[PosedCrops, Tensor]:
-        """What the network says of all views, and the true joints (B V, K, 3) in the frames of their cameras."""
-        device = samples.images.device
-        whole = TrunkMetrabs(self.trunk.to(device), self.lifter.to(device), self.model)
+    def _posed(self, samples: Captures) -> tuple[PosedCrops, Tensor, Tensor]:
+        """What the network says of all views; the true joints (B V, K, 3) in the cameras' frames, and their pixels."""
         projections = samples.projections.flatten(0, 1).float()
         inverse, _ = pinhole_parts(projections)
-        with torch.no_grad():
-            images = samples.images.flatten(0, 1).float() / 255
-            maps = self.trunk(images.contiguous(memory_format=torch.channels_last))
+        intrinsics = torch.linalg.inv(inverse)
+        images = samples.images.flatten(0, 1).float() / 255
         moved = inverse @ projections
         joints = samples.joints.repeat_interleave(samples.images.shape[1], dim=0)
         truth = joints @ moved[..., :3].mT + moved[:, None, :, 3]
-        return whole.posed(maps, torch.linalg.inv(inverse)), truth
+        depth = torch.where(truth[..., 2:] > 0, truth[..., 2:], torch.nan)
+        return self.model.posed(images, intrinsics), truth, (truth / depth @ intrinsics.mT)[..., :2]
 
 
 def _hips(joints: Tensor) -> Tensor:
@@ -146,14 +156,15 @@ def trunk_metrabs() -> TrunkMetrabsRecipe:
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
         training=TrainingSettings(
-            steps=1500,
-            optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
+            steps=2800,
+            optimiser=Optimiser(learning_rate=1e-3, weight_decay=0.05, decay_vectors=False),
             schedule=Cosine(final=0.01),
             warm_up=100,
-            clip=1.0,
-            ema_decay=0.995,
-            validate_every=500,
-            checkpoint_every=100,
+            precision="bf16-mixed",
+            clip=5.0,
+            ema_decay=0.998,
+            validate_every=700,
+            checkpoint_every=200,
         ),
     )
 

@@ -13,7 +13,10 @@ from torch import Tensor
 from marey.core import Batch, Image, InputError
 from marey.engine.schedules import Piecewise
 from marey.engine.settings import Optimiser, TrainingSettings
-from marey.methods.trunk.losses import (
+from marey.methods.trunk.preview import trunk_preview
+from marey.methods.trunk.samples import TrunkSamples
+from marey.methods.trunk.stream import Share, TrunkStream
+from marey.metrics.trunk_losses import (
     box_error,
     center_focal,
     heatmap_cross_entropy,
@@ -21,9 +24,6 @@ from marey.methods.trunk.losses import (
     part_entropy,
     visibility_entropy,
 )
-from marey.methods.trunk.preview import trunk_preview
-from marey.methods.trunk.samples import TrunkSamples
-from marey.methods.trunk.stream import Share, TrunkStream
 from marey.metrics.uncertainty import CHI2_90
 from marey.nn.trunk import Trunk, TrunkConfig, read_keypoints
 

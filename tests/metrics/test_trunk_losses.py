@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from marey.methods.trunk.losses import (
+from marey.metrics.trunk_losses import (
     box_error,
     center_focal,
     center_targets,

@@ -1,4 +1,4 @@
-"""Losses of the trunk's heads; maps and targets as in `marey.nn.trunk` and `samples`."""
+"""Losses of the trunk's heads; maps and keypoints as in `marey.nn.trunk`, pixels of the image."""
 
 from __future__ import annotations
 
