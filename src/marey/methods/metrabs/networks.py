@@ -147,10 +147,9 @@ def _from_folder(folder: Source, options: PublishedOptions | None) -> LoadedNetw
 
 
 def _on_trunk(told: Mapping[str, Any], where: str) -> LoadedNetwork:
-    trunk, lifter, head = (
-        changed(begin, told[part], where=f"{where}: {part}")
-        for part, begin in (("trunk", TrunkConfig()), ("lifter", ImageLifterConfig()), ("head", MetricHeadConfig()))
-    )
+    trunk = changed(TrunkConfig(), told["trunk"], where=f"{where}: trunk")
+    lifter = changed(ImageLifterConfig(), told["lifter"], where=f"{where}: lifter")
+    head = changed(MetricHeadConfig(), told["head"], where=f"{where}: head")
     return trunk_network(TrunkMetrabs(Trunk(trunk), ImageLifter(lifter), MetricHead(head)), source=where)
 
 
