@@ -1,6 +1,6 @@
 """From pictures to people: pairs of dots whose distance shows how far away they are stand where they were put."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from frames_in_memory import Pictures
 from marey.core import Boxes, CalibrationError, Cameras, InputError, Keypoints2D, Observation, Skeleton
 from marey.geometry.projection import project, world_to_camera
 from marey.methods.metrabs.estimator import MetrabsEstimator, estimate_people
@@ -41,26 +42,6 @@ class PairOfDots(nn.Module):
         joints = rays * away
         spread = 1e-4 * torch.eye(3) + 0.02**2 * joints[..., None] * joints[..., None, :]
         return CropPoses(joints, spread, pixels, joints)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Frames in memory."""
-
-    images: tuple[np.ndarray, ...]
-    fps = 25.0
-    files = ()
-
-    @property
-    def size(self):
-        return self.images[0].shape[1::-1]
-
-    @property
-    def timestamps(self):
-        return np.arange(len(self.images)) / 25
-
-    def frames(self, start=0, stop=None):
-        yield from self.images[start:stop]
 
 
 def network(module=None):

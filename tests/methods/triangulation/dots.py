@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from frames_in_memory import Pictures
 from marey.core import Boxes, Cameras, Observation, Skeleton
 from marey.geometry.triangulation import triangulate_projections
 from marey.methods.triangulation.model import AlgebraicOutput, VolumetricOutput
@@ -22,26 +23,6 @@ BODY = Skeleton("dots", ("left_hip", "right_hip", "head_top"), ((0, 1), (0, 2)))
 SIZE = (640, 480)
 LENS = (-0.12, 0.03, 0.001, -0.001)
 IMAGES = ImageConvention(side=(192, 192), channels="rgb", normalised=False, half_pixels=True)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Frames in memory."""
-
-    images: tuple[np.ndarray, ...]
-    fps = 25.0
-    files = ()
-
-    @property
-    def size(self):
-        return self.images[0].shape[1::-1]
-
-    @property
-    def timestamps(self):
-        return np.arange(len(self.images)) / 25
-
-    def frames(self, start=0, stop=None):
-        yield from self.images[start:stop]
 
 
 def ring(views, lens=LENS, distance=4.0):

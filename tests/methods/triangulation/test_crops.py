@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from frames_in_memory import Pictures
 from marey.core import Boxes, CalibrationError, Cameras, InputError, Keypoints2D, Observation, ShapeError
 from marey.data.observed_people import People, person_corners
 from marey.methods.triangulation.crops import crop_batches, to_pictures
 from marey.methods.triangulation.networks import ImageConvention
-from methods.triangulation.dots import BODY, IMAGES, SIZE, Pictures, bodies, observation, picture, ring, seen_at
+from methods.triangulation.dots import BODY, IMAGES, SIZE, bodies, observation, picture, ring, seen_at
 
 
 def plain(**changed):
