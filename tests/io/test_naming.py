@@ -46,3 +46,5 @@ def test_listed():
     assert listed(["a", "b"]) == "a, b"
     assert listed([str(place) for place in range(10)], most=3) == "0, 1, 2 and 7 more"
     assert listed(["x" * 50]) == "x" * 40
+    assert listed(["x" * 50], longest=45) == "x" * 45
+    assert listed([]) == "nothing"

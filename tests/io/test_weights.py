@@ -177,7 +177,7 @@ def test_load_weights__into_a_module_and_not_into_another(tmp_path):
     load_weights(module, tmp_path)
     assert module.weight.tolist() == [[1, 1, 1], [1, 1, 1]]
     assert module.weight.dtype == torch.float64
-    with pytest.raises(FormatError, match=r"another network than Linear: weight is \(2, 3\), expected \(2, 4\)"):
+    with pytest.raises(FormatError, match=r"does not fit Linear: other shapes: weight \(2, 3\) instead of \(2, 4\)"):
         load_weights(nn.Linear(4, 2), tmp_path)
-    with pytest.raises(FormatError, match=r"0\.bias is missing; 0\.weight is missing; bias is unknown"):
+    with pytest.raises(FormatError, match=r"lacks 0\.weight, 0\.bias; has no place for weight, bias"):
         load_weights(nn.Sequential(nn.Linear(3, 2)), tmp_path)

@@ -45,7 +45,7 @@ def file_stem(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"
 
 
-def listed(names: Sequence[str], *, most: int = 8) -> str:
-    """Names for a message: the first ones, cut to 40 letters, and how many more there are."""
-    shown = ", ".join(name[:40] for name in names[:most])
+def listed(names: Sequence[str], *, most: int = 8, longest: int = 40) -> str:
+    """Names for a message: the first ones, cut to so many letters, and how many more there are; `nothing` of none."""
+    shown = ", ".join(name[:longest] for name in names[:most]) or "nothing"
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

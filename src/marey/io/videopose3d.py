@@ -141,9 +141,7 @@ def _save(path: str | os.PathLike[str], **members: object) -> None:
 def _member(path: Path, archive: Mapping[str, Any], name: str) -> Any:
     """A dictionary kept as an array without dimensions."""
     if name not in archive:
-        raise FormatError(
-            f"{path}: no '{name}' in it, but {listed(list(archive)) or 'nothing'}; is it another archive?"
-        )
+        raise FormatError(f"{path}: no '{name}' in it, but {listed(list(archive))}; is it another archive?")
     value = archive[name]
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from marey.core.errors import FormatError, InputError, MissingAssetError
 from marey.io.atomic import atomic_path, atomic_write_text, check_writable
+from marey.io.module_state import load_state
 
 CARD = "card.json"
 MOST_SHARD_BYTES = 15 << 20
@@ -117,18 +118,7 @@ def load_weights(module: nn.Module, source: Source) -> None:
     Raises:
         MissingAssetError, FormatError: as `read_weights`; also where the weights are of another network.
     """
-    found, own = read_weights(source, dtype=None), module.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - found.keys()]
-    problems += [f"{name} is unknown" for name in found.keys() - own.keys()]
-    problems += [
-        f"{name} is {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own.keys() & found.keys()
-        if found[name].shape != own[name].shape
-    ]
-    if problems:
-        listed = "; ".join(sorted(problems)[:5]) + ("; ..." if len(problems) > 5 else "")
-        raise FormatError(f"{_folder(source)}: weights of another network than {type(module).__name__}: {listed}")
-    module.load_state_dict(found)
+    load_state(module, read_weights(source, dtype=None), str(_folder(source)))
 
 
 def _stored(tensor: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from marey.core import Skeleton
 from marey.core.errors import FormatError
+from marey.io.module_state import listed_tensors, load_state
 from marey.io.tensorflow_bundle import TensorBundle, read_tensor_bundle
 from marey.io.torch_checkpoints import read_state_dict
 from marey.methods.metrabs.joint_names import NamedJoints
@@ -27,7 +28,6 @@ from marey.methods.metrabs.published_names import (
     Family,
     biases_before_norms,
     converted,
-    listed,
     recognise,
     variable_names,
 )
@@ -94,7 +94,7 @@ def _from_torch(path: Path, release: Release, options: PublishedOptions) -> Publ
     separate = sorted({name.split(".")[2] for name in state if name.startswith("heads.separate.")})
     heads = [f"heads.separate.{number}.2.bias" for number in separate] or ["heads.conv_final.bias"]
     if missing := [name for name in heads if name not in state]:
-        raise FormatError(f"{where}: expected the heads of a MeTRAbs network, {listed(missing)}; got none such")
+        raise FormatError(f"{where}: expected the heads of a MeTRAbs network, {listed_tensors(missing)}; got none such")
     tensors = Tensors(
         source=where,
         backbone=backbone,
@@ -152,7 +152,9 @@ def _torch_backbone(names: Collection[str], where: str) -> str:
         for size, count in sizes.items():
             if blocks and len(blocks) == count and (begin != "resnet_" or LAYOUTS[int(size)].bottleneck == bottleneck):
                 return begin + size + ("_keras" if "backbone.head.weight" in names else "")
-    raise FormatError(f"{where}: expected a MeTRAbs network on a backbone of the house, got {listed(sorted(names))}")
+    raise FormatError(
+        f"{where}: expected a MeTRAbs network on a backbone of the house, got {listed_tensors(sorted(names))}"
+    )
 
 
 def _with_settings(release: Release, backbone: str) -> Release:
@@ -175,7 +177,7 @@ def _program_names(bundle: TensorBundle, where: str) -> dict[str, str]:
     counts = Counter(called.values())
     names = {key: heads.get(key) or (name if counts[name] == 1 else key) for key, name in called.items()}
     if len(heads) > 2:
-        raise FormatError(f"{where}: the heads of several networks: {listed(sorted(heads))}; expected one")
+        raise FormatError(f"{where}: the heads of several networks: {listed_tensors(sorted(heads))}; expected one")
     return {name: key for key, name in names.items()}
 
 
@@ -195,7 +197,7 @@ def _head_biases(family: Family, places: Mapping[str, str], where: str) -> list[
         rest = sorted(name for name in places if not re.fullmatch(family.own, name.removeprefix(family.scope)))
         raise FormatError(
             f"{where}: a {family.backbone} without heatmaps of MeTRAbs: no '{found[0]}'; beside the backbone there are "
-            f"{listed(rest)}"
+            f"{listed_tensors(rest)}"
         )
     return found
 
@@ -205,11 +207,11 @@ def _state(bundle: TensorBundle, network: MetrabsNet, family: Family, places: Ma
     where = bundle.prefix
     wanted = variable_names([key for key in network.state_dict() if key != "combination"], family)
     if missing := sorted(set(wanted.values()) - places.keys()):
-        raise FormatError(f"{where}: variables of {family.backbone} are missing: {listed(missing)}")
+        raise FormatError(f"{where}: variables of {family.backbone} are missing: {listed_tensors(missing)}")
     unused = _unused(family, places, set(wanted.values()))
     shifts = {mean: bias for bias, mean in biases_before_norms(unused).items()}
     if left := sorted(unused - set(shifts.values())):
-        raise FormatError(f"{where}: variables of {family.backbone} without a place: {listed(left)}")
+        raise FormatError(f"{where}: variables of {family.backbone} without a place: {listed_tensors(left)}")
     state = {}
     for key, name in wanted.items():
         state[key] = converted(name, bundle.tensor(places[name]))
@@ -231,19 +233,7 @@ def _unused(family: Family, places: Collection[str], wanted: Collection[str]) ->
 
 def _put(network: MetrabsNet, state: Mapping[str, Tensor], where: str) -> None:
     """Put tensors into a network, all of them; counts of batches may be missing, and so may the mixture of points."""
-    own = network.state_dict()
-    optional = {name for name in own if name.endswith("num_batches_tracked") or name == "combination"}
-    missing = [name for name in own if name not in state and name not in optional]
-    unused = [name for name in state if name not in own]
-    other = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if missing or unused or other:
-        raise FormatError(
-            f"{where}: does not fit a MeTRAbs network on {network.config.backbone}: lacks {listed(missing)}; has no "
-            f"place for {listed(unused)}; other shapes: {listed(other)}"
-        )
-    network.load_state_dict(dict(state), strict=False)
+    optional = {name for name in network.state_dict() if name.endswith("num_batches_tracked") or name == "combination"}
+    named = f"a MeTRAbs network on {network.config.backbone}"
+    load_state(network, state, where, network=named, optional=optional)
     network.eval().requires_grad_(False)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from marey.core.errors import FormatError
+from marey.io.module_state import listed_tensors
 from marey.nn.efficientnet_v2 import STAGES
 from marey.nn.mobilenet_v3 import ROWS
 from marey.nn.resnet import LAYOUTS
@@ -29,8 +30,6 @@ _VARIABLES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
 }
-_NAMED = 4
-"""Names in a message before the rest is only counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +62,7 @@ def recognise(names: Collection[str]) -> Family:
             return make(scopes[0], [name[len(scopes[0]) :] for name in names if name.startswith(scopes[0])])
     raise FormatError(
         "expected variables of a MeTRAbs network (slim's ResNet-v2, Keras's ResNet, EfficientNetV2 or MobileNetV3), "
-        f"got {listed(sorted(names))}"
+        f"got {listed_tensors(sorted(names))}"
     )
 
 
@@ -94,14 +93,6 @@ def biases_before_norms(names: Iterable[str]) -> dict[str, str]:
         for name in names
         if re.search(r"(^|/)conv\d(_block\d+_\d)?_conv/bias$", name)
     }
-
-
-def listed(names: list[str]) -> str:
-    """Names for a message."""
-    if not names:
-        return "nothing"
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _slim(scope: str, names: list[str]) -> Family:

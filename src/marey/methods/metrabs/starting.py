@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from marey.core import FormatError, MissingAssetError
+from marey.io.module_state import load_state
 from marey.io.tensorflow_bundle import TensorBundle, read_tensor_bundle
 from marey.io.torch_checkpoints import read_state_dict
 from marey.methods.metrabs.model import MetrabsNet
@@ -18,7 +18,6 @@ from marey.nn.resnet_v2 import ResNetV2, slim_names, state_from_slim
 
 _TORCH = (".pth", ".pt", ".safetensors")
 _POSTNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-_UNCOUNTED = "num_batches_tracked"
 
 
 def start_backbone(network: MetrabsNet, path: Path) -> dict[str, Any]:
@@ -36,15 +35,9 @@ def start_backbone(network: MetrabsNet, path: Path) -> dict[str, Any]:
         MissingAssetError: it is not there.
         FormatError: it is of another backbone.
     """
-    if path.suffix in _TORCH:
-        if not path.is_file():
-            raise _missing(path)
-        state = _fitting(network.backbone.state_dict(), read_state_dict(path), path)
-    else:
-        if not any(place.exists() for place in (path, path.with_name(f"{path.name}.index"))):
-            raise _missing(path)
-        state = _from_slim(network, read_tensor_bundle(path), path)
-    network.backbone.load_state_dict(state, strict=False)
+    counts = {name for name in network.backbone.state_dict() if name.endswith("num_batches_tracked")}
+    state = {name: value for name, value in _stored(network, path).items() if name not in counts}
+    load_state(network.backbone, state, str(path), network=f"the backbone {network.config.backbone}", optional=counts)
     return {"backbone": path.name, "loaded": len(state)}
 
 
@@ -59,15 +52,19 @@ def start_network(network: MetrabsNet, path: Path) -> None:
         MissingAssetError: it is not there.
         FormatError: it is of another network.
     """
-    state = load_network(path).module.state_dict()
-    own = network.state_dict()
-    bad = [name for name in own if name not in state or state[name].shape != own[name].shape]
-    if bad or len(state) != len(own):
-        raise FormatError(
-            f"{path}: weights of another network: {len(bad)} of {len(own)} tensors are missing or of another shape"
-            + (f", the first is '{bad[0]}'" if bad else f", and {len(state) - len(own)} have no place")
-        )
-    network.load_state_dict(state)
+    load_state(network, load_network(path).module.state_dict(), str(path))
+
+
+def _stored(network: MetrabsNet, path: Path) -> dict[str, Tensor]:
+    """Tensors of a classifier that the backbone has by the same names."""
+    if path.suffix in _TORCH:
+        if not path.is_file():
+            raise _missing(path)
+        own = network.backbone.state_dict()
+        return {name: value for name, value in read_state_dict(path).items() if name in own}
+    if not any(place.exists() for place in (path, path.with_name(f"{path.name}.index"))):
+        raise _missing(path)
+    return _from_slim(network, read_tensor_bundle(path), path)
 
 
 def _missing(path: Path) -> MissingAssetError:
@@ -75,18 +72,6 @@ def _missing(path: Path) -> MissingAssetError:
         f"weights of the backbone: expected {path}; the pages of TensorFlow's slim models and of torchvision have "
         "them. Or set init_backbone=false to begin with random weights"
     )
-
-
-def _fitting(own: Mapping[str, Tensor], found: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Entries for the backbone, all of them."""
-    wanted = [name for name in own if not name.endswith(_UNCOUNTED)]
-    bad = [name for name in wanted if name not in found or found[name].shape != own[name].shape]
-    if bad:
-        raise FormatError(
-            f"{path}: weights of another backbone: {len(bad)} of {len(wanted)} tensors are missing or of another "
-            f"shape, the first is '{bad[0]}'"
-        )
-    return {name: found[name].float() for name in wanted}
 
 
 def _from_slim(network: MetrabsNet, bundle: TensorBundle, path: Path) -> dict[str, Tensor]:
@@ -103,7 +88,7 @@ def _from_slim(network: MetrabsNet, bundle: TensorBundle, path: Path) -> dict[st
         raise FormatError(f"{path}: weights of another backbone: '{missing[0]}' is missing")
     state = state_from_slim(own, {name: value.numpy() for name, value in bundle.tensors(names).items()}, scope=scope)
     _start_norms(network, bundle, f"{scope}postnorm/")
-    return _fitting(own, state, path)
+    return state
 
 
 def _start_norms(network: MetrabsNet, bundle: TensorBundle, scope: str) -> None:

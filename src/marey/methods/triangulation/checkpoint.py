@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from marey.core.errors import FormatError
+from marey.io.module_state import listed_tensors, load_state
 from marey.io.torch_checkpoints import read_state_dict
 from marey.methods.triangulation.model import (
     AlgebraicConfig,
@@ -30,8 +31,6 @@ from marey.nn.pose_resnet import PoseResNet
 from marey.nn.resnet import LAYOUTS
 
 _BACKBONE = "backbone."
-_NAMED = 4
-"""Names in a message before the rest is only counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,26 +69,8 @@ def load_official(
     settings = _published(state) if config is None else config
     with torch.device("meta"):  # no weights are drawn that the file replaces
         network = _network(replace(settings, backbone=backbone))
-    _check_fit(network, state, str(path))
-    network.load_state_dict({name: _single(value) for name, value in state.items()}, assign=True)
+    load_state(network, {name: _single(value) for name, value in state.items()}, str(path), assign=True)
     return network.eval()
-
-
-def _check_fit(network: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Raise a FormatError unless names and shapes are the same."""
-    own = network.state_dict()
-    missing = [name for name in own if name not in state]
-    unused = [name for name in state if name not in own]
-    other = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if missing or unused or other:
-        raise FormatError(
-            f"{source}: does not fit {type(network).__name__}: lacks {_named(missing)}; has no place for "
-            f"{_named(unused)}; other shapes: {_named(other)}"
-        )
 
 
 def _single(value: Tensor) -> Tensor:
@@ -160,17 +141,10 @@ def _backbone_of(state: Mapping[str, Tensor], source: str) -> BackboneConfig:
     if final is None or depth is None:
         raise FormatError(
             f"{source}: expected a network of Learnable Triangulation on a residual backbone of 18 to 152 layers, got "
-            f"tensors such as {_named(list(state))}"
+            f"tensors such as {listed_tensors(list(state))}"
         )
     return BackboneConfig(depth=depth, joints=len(final))  # type: ignore[arg-type]
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in state)
-
-
-def _named(names: Sequence[str]) -> str:
-    if not names:
-        return "nothing"
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
