@@ -46,6 +46,10 @@ class CaptureRecipe:
     """A folder that `marey train` wrote, with whose weights the network starts."""
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
+    def maker(self, stream: CaptureStream) -> Callable[[], Callable[[int], Captures]]:
+        """What gives the function that makes batches; can be sent to other processes."""
+        return stream.maker
+
     def check_data(self, data: Path | None) -> None:
         """Refuse data.
 
@@ -80,8 +84,7 @@ class CaptureRecipe:
             device=device,
         )
         stop, workers = (None, self.workers) if train else (self.validation, 0)
-        make: Callable[[], Callable[[int], Captures]] = stream.maker
-        made = made_ahead(make, start, stop, workers=workers if device.type == "cpu" else 0)
+        made = made_ahead(self.maker(stream), start, stop, workers=workers if device.type == "cpu" else 0)
         return ({"samples": samples} for samples in made)
 
 

@@ -13,6 +13,7 @@ from marey.body.open_body import open_body
 from marey.core.cameras import Cameras
 from marey.core.tensors import TensorFields, Trailing
 from marey.data.synthetic import SyntheticBatch, SyntheticConfig, SyntheticGenerator, flipped, mirror_vertices
+from marey.data.synthetic.keypoint_sight import keypoint_parts, keypoints_seen
 from marey.engine.seeding import mixed_seed
 from marey.geometry.projection import project_from_camera
 
@@ -28,6 +29,8 @@ class Captures(TensorFields):
     """uint8, red green blue."""
     projections: Annotated[Tensor, Trailing("V", 3, 4)]
     """From the world, metres, to pixels of the images."""
+    seen: Annotated[Tensor, Trailing("V", "J")]
+    """Boolean: the joint's pixel shows the person around the joint."""
     joints: Annotated[Tensor, Trailing("J", 3)]
     """In the world."""
     centers: Annotated[Tensor, Trailing(3)]
@@ -60,7 +63,9 @@ class CaptureMaker:
 
     def __init__(self, stream: CaptureStream) -> None:
         self.stream = stream
-        self.mirror = mirror_vertices(open_body("small")).to(stream.device)
+        body = open_body("small")
+        self.mirror = mirror_vertices(body).to(stream.device)
+        self.near = keypoint_parts(body, stream.skeleton).to(stream.device)
         at_once = 8 if stream.device.type == "cpu" else 128
         self.generators = [
             SyntheticGenerator(
@@ -81,7 +86,7 @@ class CaptureMaker:
         batches = self._rendered(rendered)
         if mirrored:
             batches = [flipped(batch, self.mirror) for batch in batches]
-        return Captures.cat([captures_of(batch, stream.skeleton) for batch in batches])
+        return Captures.cat([captures_of(batch, stream.skeleton, self.near) for batch in batches])
 
     def _rendered(self, number: int) -> list[SyntheticBatch]:
         """A batch of each tier. The last ones are kept: what is asked for next is mostly their mirror image."""
@@ -104,8 +109,14 @@ class CaptureMaker:
         return torch.randperm(RING, generator=draws)[:count].tolist()
 
 
-def captures_of(batch: SyntheticBatch, skeleton: str) -> Captures:
-    """The first person of each sample, with the lenses' distortion taken out of the pictures."""
+def captures_of(batch: SyntheticBatch, skeleton: str, near: Tensor) -> Captures:
+    """The first person of each sample, with the lenses' distortion taken out of the pictures.
+
+    Args:
+        batch: Labelled with the skeleton.
+        skeleton: Of the joints.
+        near: (J, parts), which parts of the body are around each.
+    """
     rotation, translation = batch.cameras.extrinsics
     projections = batch.cameras.intrinsics @ torch.cat((rotation, translation[..., None]), dim=-1)
     joints = batch.skeletons[skeleton][:, 0]
@@ -113,6 +124,7 @@ def captures_of(batch: SyntheticBatch, skeleton: str) -> Captures:
     return Captures(
         images=without_distortion(batch.images, batch.cameras),
         projections=projections.float(),
+        seen=keypoints_seen(batch.skeletons_2d[skeleton][:, :, 0], batch.pixels, near),
         joints=joints.float(),
         centers=hips.mean(1).float(),
     )

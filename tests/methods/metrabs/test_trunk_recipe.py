@@ -22,7 +22,7 @@ def test_loss__all_parts_learn(task):
     task.model.train()
     losses = task.loss(batch)
     task.model.eval()
-    assert set(losses) == {"distance", "likelihood", "depth", "heatmap", "pixels", "coverage"}
+    assert set(losses) == {"distance", "likelihood", "depth", "heatmap", "pixels", "visibility", "coverage"}
     sum(losses.values()).backward()
     derivatives = {name: weight.grad for name, weight in task.model.named_parameters()}
     assert all(grad is None or grad.isfinite().all() for grad in derivatives.values())

@@ -6,13 +6,14 @@ import torch
 from marey.body.open_body import open_body
 from marey.core.skeletons import skeleton
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
-from marey.methods.trunk.samples import keypoint_parts, trunk_samples
+from marey.data.synthetic.keypoint_sight import keypoint_parts
+from marey.methods.trunk.samples import trunk_samples
 from marey.nn.trunk import KEYPOINTS
 
 
 @pytest.fixture(scope="module")
 def near():
-    return keypoint_parts(open_body("small"))
+    return keypoint_parts(open_body("small"), "halpe_26")
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ as it is for the sake of the other methods, the head soon has nothing left to le
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +21,15 @@ from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.capture_preview import capture_preview
 from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card
-from marey.engine.captures import Captures
+from marey.engine.captures import Captures, CaptureStream
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
 from marey.geometry.projection_matrices import pinhole_parts
 from marey.io.weights import load_weights
+from marey.methods.metrabs.framed_captures import FramedCaptures, Framing
 from marey.methods.metrabs.trunk_model import MetricHead, MetricHeadConfig, PosedCrops, TrunkMetrabs
 from marey.metrics.joint_losses import bent_distance, bounded_likelihood, coverage_loss, interval_loss
-from marey.metrics.trunk_losses import heatmap_cross_entropy, keypoint_likelihood
+from marey.metrics.trunk_losses import heatmap_cross_entropy, keypoint_likelihood, visibility_entropy
 from marey.nn.image_lifter import ImageLifter
 from marey.nn.trunk import KEYPOINTS, Trunk
 
@@ -40,14 +41,22 @@ class TrunkMetrabsRecipe(CaptureRecipe):
     """What is trained on what. Every batch is of single views."""
 
     network: MetricHeadConfig = field(default_factory=MetricHeadConfig)
+    framing: Framing = field(default_factory=Framing)
+    """Of the people in the pictures."""
     depth_weight: float = 1.0
     """Of the root's relative depth error, as its logarithm."""
     heatmap_weight: float = 0.5
     """Of the keypoints' cross-entropy, nats."""
     pixel_weight: float = 0.05
     """Of the negative log-likelihood of the keypoints in the picture."""
+    visibility_weight: float = 0.2
+    """Of the cross-entropy of the keypoints' visibility."""
     coverage_weight: float = 1.0
     """Of the shares within ellipsoids and intervals."""
+
+    def maker(self, stream: CaptureStream) -> Callable[[], Callable[[int], Captures]]:
+        """What gives the function that makes batches, people framed anew."""
+        return FramedCaptures(stream=stream, framing=self.framing).maker
 
     def task(self, data: Path | None = None) -> TrunkMetrabsTask:
         """The task; it needs no data.
@@ -84,7 +93,7 @@ class TrunkMetrabsTask:
         return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted `distance`, `likelihood`, `depth`, `heatmap`, `pixels` and `coverage`, every view for itself."""
+        """What is lost by the joints, their covariances, the distance and the keypoints, every view for itself."""
         recipe, (posed, truth, pixels) = self.recipe, self._posed(batch["samples"])
         rooted = truth - _hips(truth)
         guess = posed.poses.relative - _hips(posed.poses.relative)
@@ -103,6 +112,8 @@ class TrunkMetrabsTask:
             "depth": recipe.depth_weight * (off.clamp(max=1.0) * near).sum() / near.sum().clamp_min(1),
             "heatmap": recipe.heatmap_weight * heatmap_cross_entropy(posed.maps, pixels),
             "pixels": recipe.pixel_weight * keypoint_likelihood(posed.keypoints, pixels),
+            "visibility": recipe.visibility_weight
+            * visibility_entropy(posed.keypoints, batch["samples"].seen.flatten(0, 1), pixels),
             "coverage": recipe.coverage_weight
             * (
                 coverage_loss(error, covariance, self.model.head.spread, known)
@@ -156,14 +167,14 @@ def trunk_metrabs() -> TrunkMetrabsRecipe:
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
         training=TrainingSettings(
-            steps=2800,
+            steps=2400,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=0.05, decay_vectors=False),
             schedule=Cosine(final=0.01),
             warm_up=100,
             precision="bf16-mixed",
             clip=5.0,
             ema_decay=0.998,
-            validate_every=700,
+            validate_every=600,
             checkpoint_every=200,
         ),
     )

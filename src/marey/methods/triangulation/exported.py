@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from marey.body.open_body import open_body
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
+from marey.data.synthetic.keypoint_sight import keypoint_parts
 from marey.engine.captures import captures_of
 from marey.engine.networks import Network, Port
 from marey.methods.triangulation.cuboid import axis_of, turn_between
@@ -92,7 +94,8 @@ def network_of(loaded: LoadedNetwork, example: tuple[Tensor, ...] | None = None)
 
 def _example(loaded: LoadedNetwork) -> tuple[Tensor, Tensor, Tensor]:
     config = SyntheticConfig(tier="easy", views=_VIEWS, image_size=loaded.image.side, skeletons=("coco_17",))
-    made = captures_of(SyntheticGenerator(config).sample(0, range(_BATCH)), "coco_17")
+    near = keypoint_parts(open_body("small"), "coco_17")
+    made = captures_of(SyntheticGenerator(config).sample(0, range(_BATCH)), "coco_17", near)
     return made.images, made.projections, made.centers
 
 

@@ -8,14 +8,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from marey.body.model import BodyModel
 from marey.core.skeletons import skeleton
 from marey.core.tensors import TensorFields, Trailing
 from marey.data.synthetic import SyntheticBatch
+from marey.data.synthetic.keypoint_sight import keypoints_seen
 from marey.nn.trunk import KEYPOINTS, STRIDE
 
-_NEAR_SHARE = 0.05
-"""Of a keypoint's regressor; parts with less of it are not around the keypoint."""
 _LEAST_SEEN = 0.2
 """Of a person in the picture and not covered, to be looked for."""
 
@@ -36,21 +34,6 @@ class TrunkSamples(TensorFields):
     """Left, top, right, bottom in pixels of everybody to be found; NaN for the others."""
 
 
-def keypoint_parts(model: BodyModel) -> Tensor:
-    """(K, parts) boolean: which parts of the body are around each keypoint, those next to them in the tree included."""
-    regressor = model.regressors[KEYPOINTS].double()
-    parts = model.vertex_parts["joints24"]
-    count = len(model.tree.parents)
-    share = torch.zeros(len(regressor), count, dtype=torch.float64)
-    share.index_add_(1, parts, regressor.abs())
-    near = share / share.sum(1, keepdim=True) > _NEAR_SHARE
-    linked = torch.eye(count, dtype=torch.bool)
-    for child, parent in enumerate(model.tree.parents):
-        if parent >= 0:
-            linked[child, parent] = linked[parent, child] = True
-    return (near.double() @ linked.double()) > 0
-
-
 def trunk_samples(batch: SyntheticBatch, near: Tensor, *, whole_scene: bool) -> TrunkSamples:
     """Targets of pictures of one view each.
 
@@ -59,11 +42,10 @@ def trunk_samples(batch: SyntheticBatch, near: Tensor, *, whole_scene: bool) -> 
         near: (K, parts) of `keypoint_parts`.
         whole_scene: The pictures show scenes: no person is in the middle.
     """
-    keypoints = batch.skeletons_2d[KEYPOINTS][:, 0, 0]
-    pixels = batch.pixels
+    pixels, keypoints = batch.pixels, batch.skeletons_2d[KEYPOINTS][:, :, 0]
     parts = near.shape[1]
     shown = torch.where(pixels.visible[:, 0] >= 0, pixels.part[:, 0].long(), parts)
-    seen = _seen(keypoints, pixels.visible[:, 0], pixels.part[:, 0].long(), near)
+    keypoints, seen = keypoints[:, 0], keypoints_seen(keypoints, pixels, near)[:, 0]
     if whole_scene:
         keypoints, seen = torch.full_like(keypoints, torch.nan), torch.zeros_like(seen)
     views = batch.views
@@ -77,17 +59,6 @@ def trunk_samples(batch: SyntheticBatch, near: Tensor, *, whole_scene: bool) -> 
         parts=shown[:, middle::STRIDE, middle::STRIDE],
         boxes=boxes,
     )
-
-
-def _seen(keypoints: Tensor, person: Tensor, part: Tensor, near: Tensor) -> Tensor:
-    """(N, K): the pixel of the keypoint shows the first person, and a part of it around the keypoint."""
-    height, width = person.shape[-2:]
-    x, y = keypoints.round().unbind(-1)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    flat = torch.where(inside, y * width + x, 0.0).long()
-    owner, place = person.flatten(1).gather(1, flat), part.flatten(1).gather(1, flat)
-    joint = torch.arange(keypoints.shape[1], device=keypoints.device)
-    return inside & (owner == 0) & near[joint, place.clamp_min(0)] & (place >= 0)
 
 
 def keypoint_names() -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from torch.nn import functional
 from marey.body.open_body import open_body
 from marey.core import InputError
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator, flipped, mirror_vertices
+from marey.data.synthetic.keypoint_sight import keypoint_parts
 from marey.engine.streams import made_ahead
-from marey.methods.trunk.samples import TrunkSamples, keypoint_parts, trunk_samples
+from marey.methods.trunk.samples import TrunkSamples, trunk_samples
 from marey.nn.trunk import KEYPOINTS
 
 Framing = Literal["person", "scene"]
@@ -68,7 +69,7 @@ class _Maker:
     def __init__(self, stream: TrunkStream) -> None:
         self.stream = stream
         body = open_body(_LEVEL)
-        self.near = keypoint_parts(body).to(stream.device)
+        self.near = keypoint_parts(body, KEYPOINTS).to(stream.device)
         self.mirror = mirror_vertices(body).to(stream.device) if stream.mirrored else None
         at_once = 16 if stream.device.type == "cpu" else 256
         self.generators = [
