@@ -230,6 +230,22 @@ def test_network__wrong_crops():
         net(images[..., :32], intrinsics)
     with pytest.raises(ShapeError, match="images, intrinsics"):
         net(images, intrinsics[:1])
+    for wrong in (torch.uint8, torch.int64, torch.float64):
+        with pytest.raises(ShapeError, match=r"expected torch.float32 in 0..1 as the weights are"):
+            net(images.to(wrong), intrinsics)
+
+
+@torch.inference_mode()
+def test_network__what_is_not_a_number_stays_with_its_crop():
+    net = network()
+    images, intrinsics = crops(3)
+    expected = net(images, intrinsics).joints
+    bad, singular = images.clone(), intrinsics.clone()
+    bad[1, 0, 5, 7] = torch.nan
+    singular[2] = 0.0
+    found = net(bad, singular).joints
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-4)
+    assert found[1:].isnan().all()
 
 
 def test_25d__what_must_be_given():

@@ -154,10 +154,12 @@ def test_crop__rendered_larger_is_less_noisy():
 def test_sheet__drawn_equals_computed(size):
     width, height = size
     values = np.random.default_rng(1).integers(0, 256, (2, 3, height, width), dtype=np.uint8)
-    drawn = draw_sheet(torch.from_numpy(values), SMALL)
-    computed = draw_sheet(torch.from_numpy(values.astype(np.float32) / 255), SMALL)
-    assert drawn.light.shape == computed.light.shape
-    torch.testing.assert_close(drawn.light, computed.light, rtol=0, atol=2e-6)
+    floats = torch.from_numpy(values.astype(np.float32) / 255)
+    computed = draw_sheet(floats.clone().requires_grad_(), SMALL).light.detach()
+    for pictures in (torch.from_numpy(values), torch.from_numpy(values.astype(np.uint16) * 257), floats):
+        drawn = draw_sheet(pictures, SMALL)
+        assert drawn.light.shape == computed.shape
+        torch.testing.assert_close(drawn.light, computed, rtol=0, atol=2e-6)
 
 
 def test_crops__of_many_boxes_and_pictures_are_those_of_each_alone():
@@ -176,6 +178,13 @@ def test_crop__of_16_bits_is_that_of_8():
     fine = torch.from_numpy(values.astype(np.uint16) * 257)
     seen = [crop_views(picture, BOXES, cameras(3), rule=SMALL).images for picture in (torch.from_numpy(values), fine)]
     torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-5)
+
+
+def test_sheet__of_floats_leaves_them_as_they_are():
+    floats = torch.rand(1, 3, 16, 24)
+    before = floats.clone()
+    draw_sheet(floats, SMALL)
+    assert torch.equal(floats, before)
 
 
 def test_crops__of_no_boxes_are_none():

@@ -210,14 +210,10 @@ class MetrabsNet(nn.Module):
             root_depth: (B,) metres, for `true-root-depth`.
 
         Raises:
-            ShapeError: the shapes do not fit together.
+            ShapeError: the shapes do not fit together, or images are no floating-point numbers.
             InputError: lengths or depths are needed and not given.
         """
-        if images.shape[1:] != (3, self.side, self.side) or intrinsics.shape != (images.shape[0], 3, 3):
-            raise ShapeError(
-                f"images, intrinsics: expected (B, 3, {self.side}, {self.side}) and (B, 3, 3), got "
-                f"{tuple(images.shape)} and {tuple(intrinsics.shape)}"
-            )
+        check_crops(images, intrinsics, side=self.side, like=next(self.parameters()))
         places = self.places(images)
         with full_precision(intrinsics):
             return self.posed(places, intrinsics.to(places.relative.positions), bone_lengths, root_depth)
@@ -318,6 +314,28 @@ class MetrabsNet(nn.Module):
         if self.config.scale_recovery == "bone-lengths-true":
             raise InputError("bone_lengths: 'bone-lengths-true' needs the lengths (B, E) of each person, got None")
         return like.new_tensor(self.config.bone_lengths)
+
+
+def check_crops(images: Tensor, intrinsics: Tensor, *, side: int, like: Tensor) -> None:
+    """Refuse what is no crops; nothing is asked of values, so it may stand in exported graphs.
+
+    Args:
+        images: Expected (B, 3, side, side), floating point: 8-bit crops would be taken for 255 times as bright.
+        intrinsics: Expected (B, 3, 3).
+        side: Of the crops, pixels.
+        like: A weight of the network, whose precision they need.
+
+    Raises:
+        ShapeError: they are of another shape or type.
+    """
+    if images.shape[1:] != (3, side, side) or intrinsics.shape != (images.shape[0], 3, 3):
+        raise ShapeError(
+            f"images, intrinsics: expected (B, 3, {side}, {side}) and (B, 3, 3), got {tuple(images.shape)} and "
+            f"{tuple(intrinsics.shape)}"
+        )
+    double = images.dtype == torch.float64, like.dtype == torch.float64
+    if not images.is_floating_point() or double[0] != double[1]:
+        raise ShapeError(f"images: expected {like.dtype} in 0..1 as the weights are, got {images.dtype}; convert them")
 
 
 def _doubtful(places: Places, reliable: Tensor, config: HeatmapConfig) -> Places:

@@ -33,7 +33,7 @@ from marey.methods.metrabs.looks import seen_poses, with_margin
 from marey.methods.metrabs.model import CropNetwork, CropPoses, MetrabsNet
 from marey.methods.metrabs.networks import Weights, load_network
 from marey.methods.metrabs.people_boxes import detected_boxes
-from marey.methods.metrabs.people_inputs import MILLIMETRES, as_boxes, as_cameras, as_pictures
+from marey.methods.metrabs.people_inputs import MILLIMETRES, as_boxes_of_pictures, as_cameras, as_pictures
 from marey.methods.metrabs.people_options import PeopleOptions
 from marey.methods.metrabs.people_results import People, PeopleOfPictures
 from marey.methods.metrabs.plausibility import Dropped, PlausibilityFilter
@@ -271,7 +271,7 @@ class PeopleModel:
         """Estimate the poses in the boxes of each of several pictures; otherwise as `detect_poses_batched`."""
         options, pictures = self.options.changed(changes), as_pictures(images)
         cameras = _cameras(pictures, (intrinsic_matrix, distortion_coeffs, extrinsic_matrix), options)
-        return self.find(pictures, cameras, [as_boxes(each) for each in boxes], options=options)
+        return self.find(pictures, cameras, as_boxes_of_pictures(boxes), options=options)
 
     def find(
         self,

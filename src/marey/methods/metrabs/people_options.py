@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, get_args
 
 from marey.core import InputError
@@ -13,6 +14,11 @@ from marey.methods.metrabs.people_results import Frame, Unit
 
 _OLD_NAMES = {"n_aug": "num_aug"}
 """Of options, in 2020."""
+_LEAST = {"internal_batch_size": 0, "antialias_factor": 1, "num_aug": 1, "max_detections": -1}
+"""Of options that are whole numbers."""
+_MOST_ANTIALIAS = 16
+"""A crop of 256 pixels has 4096 on a side then, which is more than most pictures."""
+_SWITCHES = ("average_aug", "detector_flip_aug", "suppress_implausible_poses")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,11 +61,26 @@ class PeopleOptions:
             raise InputError(
                 f"expected a unit {get_args(Unit)} and a frame {get_args(Frame)}, got {self.unit}, {self.frame}"
             )
-        if self.internal_batch_size < 0 or self.antialias_factor < 1 or self.num_aug < 1 or self.max_detections < -1:
-            raise InputError(
-                "options: expected internal_batch_size >= 0, antialias_factor and num_aug >= 1, max_detections >= -1, "
-                f"got {self.internal_batch_size}, {self.antialias_factor}, {self.num_aug}, {self.max_detections}"
-            )
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise InputError(f"expected a whole number {name} >= {least}, got {value!r}")
+        if self.antialias_factor > _MOST_ANTIALIAS:
+            raise InputError(f"antialias_factor: expected {_MOST_ANTIALIAS} or less, got {self.antialias_factor}")
+        for name in _SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool) and (value is not None or name != "suppress_implausible_poses"):
+                raise InputError(f"{name}: expected True or False, got {value!r}")
+        if not isinstance(self.skeleton, str):
+            raise InputError(f"skeleton: expected a name, got {self.skeleton!r}")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        for name in ("default_fov_degrees", "detector_threshold", "detector_nms_iou_threshold"):
+            value = getattr(self, name)
+            known = value is not None or name != "detector_threshold"
+            if known and (isinstance(value, bool) or not isinstance(value, Real) or math.isnan(value)):
+                raise InputError(f"{name}: expected a number, got {value!r}")
         up = self.world_up_vector
         if len(up) != 3 or not all(map(math.isfinite, up)) or not any(up):
             raise InputError(f"world_up_vector: expected three finite numbers that are not all 0, got {up}")
@@ -75,5 +96,12 @@ class PeopleOptions:
         if unknown := sorted(set(named) - set(known)):
             raise InputError(f"no option '{unknown[0]}'; there are: {', '.join(known)}")
         if "world_up_vector" in named:
-            named["world_up_vector"] = tuple(float(value) for value in named["world_up_vector"])
+            named["world_up_vector"] = _three_numbers(named["world_up_vector"])
         return replace(self, **named)
+
+
+def _three_numbers(values: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"world_up_vector: expected three finite numbers, got {values!r}") from error
