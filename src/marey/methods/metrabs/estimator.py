@@ -5,7 +5,6 @@ Every person of every frame is looked at alone, by virtual cameras and the netwo
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from marey.methods.metrabs.plausibility import Dropped
 from marey.methods.metrabs.published_config import PublishedOptions
 from marey.methods.metrabs.trunk_model import TrunkMetrabs
 from marey.nn.folding import folded
+from marey.nn.placement import placed
 from marey.nn.precision import Precision, check_precision, network_precision
 
 _DISTANCE = "distance_deviation"
@@ -265,23 +265,18 @@ def _scores(observation: Observation) -> Tensor | None:
 
 
 def _model(network: LoadedNetwork, options: PeopleOptions, device: str | None) -> tuple[PeopleModel, torch.device]:
-    """The network at work, a copy of it if it is on another device: the trunk in it serves others too."""
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    module = network.module
-    if any(weight.device.type != place.type for weight in module.parameters()):
-        module = copy.deepcopy(module).to(place)
-    return (
-        PeopleModel(
-            cast(CropNetwork, module),
-            network.skeleton,
-            skeletons={**network.skeletons, options.skeleton: network.view(options.skeleton)},
-            mirror=network.mirror,
-            margin=network.margin,
-            options=options,
-            device=place,
-        ),
-        place,
+    """The network at work, and where."""
+    module, place = placed(network.module, device)
+    model = PeopleModel(
+        cast(CropNetwork, module),
+        network.skeleton,
+        skeletons={**network.skeletons, options.skeleton: network.view(options.skeleton)},
+        mirror=network.mirror,
+        margin=network.margin,
+        options=options,
+        device=place,
     )
+    return model, place
 
 
 def _distance_deviation(network: LoadedNetwork) -> float:

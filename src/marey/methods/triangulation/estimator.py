@@ -6,7 +6,6 @@ crops is put together. One volume is made for each person.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +22,7 @@ from marey.methods.triangulation.cuboid import Frame, Starts, find_starts, find_
 from marey.methods.triangulation.gathered import Gathered, Said
 from marey.methods.triangulation.networks import Kind, LoadedNetwork, load_network, prepare_images
 from marey.nn.folding import folded
+from marey.nn.placement import placed
 from marey.nn.precision import Precision, check_precision, network_precision
 
 DISTANCE_DEVIATION = 0.08
@@ -265,11 +265,9 @@ class _Place(NamedTuple):
 
 
 def _on(network: LoadedNetwork, device: str | None, precision: Precision) -> tuple[LoadedNetwork, _Place]:
-    """The network on a device, a copy if it is on another: the trunk in it serves others too."""
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if any(weight.device.type != place.type for weight in network.module.parameters()):
-        network = replace(network, module=copy.deepcopy(network.module).to(place))
-    return network, _Place(place, precision)
+    """The network where it is to run, and how."""
+    module, place = placed(network.module, device)
+    return replace(network, module=module), _Place(place, precision)
 
 
 def _at_once(network: LoadedNetwork) -> int:
