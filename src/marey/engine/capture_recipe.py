@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,13 +15,15 @@ from torch import Tensor
 from marey.core import Batch, InputError
 from marey.detect.trunk import SIDE, WEIGHTS
 from marey.engine.captures import Captures, CaptureStream
-from marey.engine.settings import TrainingSettings
+from marey.engine.settings import Optimiser, TrainingSettings
 from marey.engine.streams import made_ahead
 from marey.geometry.small import inverse_3x3_symmetric
 from marey.io.weights import CARD
 from marey.metrics.uncertainty import CHI2_90
 from marey.nn.precision import full_precision
 from marey.nn.trunk import KEYPOINTS
+
+Recipe = TypeVar("Recipe", bound="CaptureRecipe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,17 @@ class CaptureRecipe:
         stop, workers = (None, self.workers) if train else (self.validation, 0)
         made = made_ahead(self.maker(stream), start, stop, workers=workers if device.type == "cpu" else 0)
         return ({"samples": samples} for samples in made)
+
+
+def shrunk(recipe: Recipe, *, views: tuple[float, ...] = (1.0,)) -> Recipe:
+    """A recipe of a few steps with a few people, for tests.
+
+    Args:
+        recipe: Whose other settings stay.
+        views: As `CaptureRecipe.views`.
+    """
+    training = TrainingSettings(steps=4, optimiser=Optimiser(learning_rate=1e-3), validate_every=4, checkpoint_every=4)
+    return replace(recipe, tiers=(("easy", 4),), views=views, validation=1, workers=0, training=training)
 
 
 def data_card() -> dict[str, Any]:

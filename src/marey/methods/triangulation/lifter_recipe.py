@@ -14,7 +14,7 @@ from marey.core import Batch, Image, skeleton
 from marey.detect.lifting import shipped_lifter
 from marey.detect.trunk import shipped_trunk
 from marey.engine.capture_preview import capture_preview
-from marey.engine.capture_recipe import CaptureRecipe, capture_scores, data_card
+from marey.engine.capture_recipe import CaptureRecipe, capture_scores, data_card, shrunk
 from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
@@ -122,13 +122,5 @@ def image_lifter() -> ImageLifterRecipe:
 
 def small() -> ImageLifterRecipe:
     """For a test."""
-    return ImageLifterRecipe(
-        network=ImageLifterConfig(lifter=LifterConfig(width=64, blocks=1), width=32),
-        tiers=(("easy", 4),),
-        views=(1.0,),
-        validation=1,
-        workers=0,
-        training=TrainingSettings(
-            steps=4, optimiser=Optimiser(learning_rate=1e-3), validate_every=4, checkpoint_every=4
-        ),
-    )
+    network = ImageLifterConfig(lifter=LifterConfig(width=64, blocks=1), width=32)
+    return shrunk(ImageLifterRecipe(network=network))

@@ -15,7 +15,7 @@ from marey.detect.trunk import shipped_trunk
 from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.capture_preview import capture_preview
-from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card
+from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card, shrunk
 from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, ParameterGroup, TrainingSettings
@@ -217,13 +217,4 @@ def volumetric() -> HeadRecipe:
 def small(kind: Literal["algebraic", "volumetric"]) -> HeadRecipe:
     """For a test."""
     network = AlgebraicHeadConfig(width=32) if kind == "algebraic" else VolumetricHeadConfig(width=4, stem=8)
-    return HeadRecipe(
-        network=network,
-        tiers=(("easy", 4),),
-        views=(0.0, 1.0),
-        validation=1,
-        workers=0,
-        training=TrainingSettings(
-            steps=4, optimiser=Optimiser(learning_rate=1e-3), validate_every=4, checkpoint_every=4
-        ),
-    )
+    return shrunk(HeadRecipe(network=network), views=(0.0, 1.0))
