@@ -64,7 +64,10 @@ class ImageJoints(NamedTuple):
 
 
 class ImageLifter(nn.Module):
-    """What the trunk says of images to `ImageJoints`; the keypoints are the trunk's."""
+    """What the trunk says of images to `ImageJoints`.
+
+    The keypoints are the trunk's, and do not learn from what is lifted: features and parts do.
+    """
 
     def __init__(self, config: ImageLifterConfig | None = None) -> None:
         super().__init__()
@@ -93,9 +96,10 @@ class ImageLifter(nn.Module):
 
     def _lifted(self, found: TrunkKeypoints, maps: TrunkMaps, projections: Tensor) -> ImageJoints:
         inverse, to_camera = pinhole_parts(projections)
-        points = found.positions @ inverse[:, :2, :2].mT + inverse[:, None, :2, 2]
-        spread = inverse[:, None, :2, :2] @ found.factor
-        view = person_view(*(self._in_slots(part) for part in (points, spread @ spread.mT, found.seen.sigmoid())))
+        positions, factor, seen = (part.detach() for part in (found.positions, found.factor, found.seen))
+        points = positions @ inverse[:, :2, :2].mT + inverse[:, None, :2, 2]
+        spread = inverse[:, None, :2, :2] @ factor
+        view = person_view(*(self._in_slots(part) for part in (points, spread @ spread.mT, seen.sigmoid())))
         told = self.to_lifter(self.seen(_at_keypoints(found.distribution, maps)))
         positions, factor = self.lifter(view.points, view.deviation, view.score, view.size, told=told)
         known = view.known[:, None, None]

@@ -176,10 +176,10 @@ class TrunkMetrabs(nn.Module):
         relative, covariance = self.head(maps, keypoints.distribution, lifted)
         with full_precision(intrinsics):
             placed = absolute_joints(
-                relative,
+                _placeable(relative),
                 keypoints.positions.detach(),
                 _pinholes(intrinsics.float()),
-                relative_covariance=covariance,
+                relative_covariance=_placeable(covariance),
                 pixel_covariance=keypoints.covariance.detach(),
                 weights=keypoints.seen.sigmoid().detach(),
                 distance_deviation=self.head.distance.detach().exp(),
@@ -188,6 +188,19 @@ class TrunkMetrabs(nn.Module):
             joints=placed.positions, covariance=placed.covariance, keypoints=keypoints.positions, relative=relative
         )
         return PosedCrops(maps, keypoints, poses, covariance, placed.placement.covariance)
+
+
+def _placeable(values: Tensor) -> Tensor:
+    """The same; people who cannot be placed teach nothing, where their derivatives would be NaN."""
+    if values.requires_grad:
+        values = values.clone()
+        values.register_hook(_of_the_placed)  # type: ignore[no-untyped-call]
+    return values
+
+
+def _of_the_placed(derivative: Tensor) -> Tensor:
+    finite = derivative.flatten(1).isfinite().all(1)
+    return torch.where(finite.view(-1, *(1,) * (derivative.ndim - 1)), derivative, 0.0)
 
 
 def _grid(config: MetricHeadConfig) -> Tensor:
