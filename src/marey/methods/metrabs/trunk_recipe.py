@@ -167,14 +167,14 @@ def trunk_metrabs() -> TrunkMetrabsRecipe:
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
         training=TrainingSettings(
-            steps=2400,
+            steps=2000,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=0.05, decay_vectors=False),
             schedule=Cosine(final=0.01),
             warm_up=100,
             precision="bf16-mixed",
             clip=5.0,
             ema_decay=0.998,
-            validate_every=600,
+            validate_every=500,
             checkpoint_every=200,
         ),
     )
