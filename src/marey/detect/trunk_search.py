@@ -73,7 +73,9 @@ def boxes_at(maps: TrunkMaps, frame: Tensor, place: Tensor) -> Tensor:
     """Boxes (..., 4) that images (...) say are around places (...) of the flattened maps."""
     width = maps.centers.shape[-1]
     distance = maps.boxes.float().flatten(2)[frame, :, place]
-    middle = (torch.stack((place % width, place // width), -1) + 0.5) * STRIDE - 0.5
+    row = place // width
+    column = place - row * width  # the remainder by an open size is what ONNX cannot hold
+    middle = (torch.stack((column, row), -1) + 0.5) * STRIDE - 0.5
     return torch.cat((middle - distance[..., :2], middle + distance[..., 2:]), -1)
 
 

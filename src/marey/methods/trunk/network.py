@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from marey.core import skeleton
 from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
 from marey.detect.trunk import MARGIN, SIDE, shipped_trunk
+from marey.detect.trunk_search import box_overlap, boxes_at, highest_centers, kept_apart
 from marey.engine.networks import Network, Port
 from marey.io.weights import load_weights, read_card
-from marey.nn.trunk import KEYPOINTS, MULTIPLE, STRIDE, Trunk, TrunkConfig, TrunkMaps, read_keypoints
+from marey.nn.trunk import KEYPOINTS, MULTIPLE, Trunk, TrunkConfig, TrunkMaps, read_keypoints
 
 MOST_PEOPLE = 16
 """Boxes of a picture; places that nobody takes are NaN."""
@@ -23,8 +23,6 @@ LEAST_SCORE = 0.3
 MOST_OVERLAP = 0.5
 """Intersection over union above which the box with the lower score is dropped."""
 _LEAST_SIDE = 64
-_NEIGHBOURS = 3
-"""Side of the square of the maps in which a centre is the highest."""
 _PIXELS = "picture, x right and y down, pixel centres at integers"
 
 
@@ -54,29 +52,11 @@ def decoded_boxes(maps: TrunkMaps) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         Boxes (B, N, 4) left, top, right, bottom, NaN where not kept; scores (B, N), 0 where not kept; kept (B, N).
     """
-    logits = maps.centers
-    around = functional.max_pool2d(logits[:, None], _NEIGHBOURS, stride=1, padding=_NEIGHBOURS // 2)[:, 0]
-    peaks = torch.where(logits == around, logits.sigmoid(), 0.0).flatten(1)
-    score, place = peaks.topk(MOST_PEOPLE, dim=1)
-    across, down = (torch.arange(size, device=logits.device) for size in (logits.shape[-1], logits.shape[-2]))
-    middle = torch.stack(torch.meshgrid(across, down, indexing="xy")) * STRIDE + (STRIDE - 1) / 2
-    corners = torch.cat((middle - maps.boxes[:, :2], middle + maps.boxes[:, 2:]), dim=1).flatten(2)
-    boxes = corners.gather(2, place[:, None].expand(-1, 4, -1)).transpose(1, 2)
-    kept = _without_rivals(boxes, score > LEAST_SCORE)
+    score, place = highest_centers(maps, MOST_PEOPLE)
+    picture = torch.arange(place.shape[0], device=place.device)[:, None]
+    boxes = boxes_at(maps, picture, place)
+    kept = kept_apart(score > LEAST_SCORE, box_overlap(boxes, boxes) > MOST_OVERLAP)
     return torch.where(kept[..., None], boxes, torch.nan), torch.where(kept, score, 0.0), kept
-
-
-def _without_rivals(boxes: Tensor, kept: Tensor) -> Tensor:
-    """Drop boxes (B, N, 4) that overlap a better one that is kept; one round for each place."""
-    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
-    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
-    sides, common = (boxes[..., 2:] - boxes[..., :2]).clamp_min(0), (high - low).clamp_min(0)
-    area, shared = sides[..., 0] * sides[..., 1], common[..., 0] * common[..., 1]
-    rivals = shared > MOST_OVERLAP * (area[:, :, None] + area[:, None] - shared).clamp_min(1e-9)
-    places = torch.arange(MOST_PEOPLE, device=boxes.device)
-    for place in range(MOST_PEOPLE - 1):
-        kept = kept & ~(rivals[:, place] & kept[:, place, None] & (places > place))
-    return kept
 
 
 def shipped(weights: Path | None = None) -> Network:
