@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from frames_in_memory import Pictures
-from marey.core import Boxes, CalibrationError, Cameras, InputError, Keypoints2D, Observation, ShapeError
-from marey.data.observed_people import People, person_corners
+from marey.core import Boxes, Cameras, Observation
+from marey.data.observed_people import People
 from marey.methods.triangulation.crops import crop_batches, to_pictures
 from marey.methods.triangulation.networks import ImageConvention
-from methods.triangulation.dots import BODY, IMAGES, SIZE, bodies, observation, picture, ring, seen_at
+from methods.triangulation.dots import IMAGES, bodies, observation, picture, ring, seen_at
 
 
 def plain(**changed):
@@ -169,60 +169,3 @@ def test_frames__of_the_whole_recording_are_read_from_the_start():
     assert all(len(source.timestamps) == 5 for source in seen.frames)
     batches = list(crop_batches(People.of(seen, "ransac"), IMAGES, at_once=1, least_views=1))
     assert all(batch.images.amax() > 200 and batch.images.float().mean() < 20 for batch in batches)
-
-
-def test_frames__that_end_too_soon():
-    seen = observation(ring(2), bodies(3, 1))
-    short = replace(seen, frames=(seen.frames[0], Pictures(seen.frames[1].images[:2])))
-    with pytest.raises(InputError, match="view 1: its images end at frame 2 of 3"):
-        list(crop_batches(People.of(short, "ransac"), IMAGES, at_once=1, least_views=1))
-
-
-def test_corners__around_keypoints_where_there_is_no_box():
-    positions = torch.full((1, 2, 1, 3, 2), torch.nan)
-    positions[0, 0, 0, :2] = torch.tensor([[100.0, 100], [200, 300]])
-    positions[0, 1, 0, 0] = 50.0
-    keypoints = Keypoints2D(
-        positions=positions, covariance=torch.zeros(1, 2, 1, 3, 2, 2), score=torch.ones(1, 2, 1, 3), skeleton=BODY
-    )
-    corners = person_corners(Observation(keypoints=keypoints))
-    assert corners[0, 0, 0].tolist() == pytest.approx([90, 80, 210, 320])
-    assert corners[0, 1, 0].isnan().all()  # a point is nobody
-    box = torch.tensor([10.0, 20, 30, 40])
-    boxes = Boxes(corners=torch.stack((box * torch.nan, box))[None, :, None], score=torch.ones(1, 2, 1))
-    both = person_corners(Observation(keypoints=keypoints, boxes=boxes))
-    assert both[0, 0, 0].tolist() == pytest.approx([90, 80, 210, 320])
-    assert both[0, 1, 0].tolist() == [10, 20, 30, 40]
-
-
-def unplaced(observation):
-    return replace(observation.cameras, rotation=None, translation=None)
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "match"),
-    [
-        (lambda seen: {"frames": ()}, InputError, "the method ransac looks at images, and there are none"),
-        (lambda seen: {"frames": (None, seen.frames[1])}, InputError, "view 0 has none; give videos"),
-        (lambda seen: {"cameras": None}, CalibrationError, "needs calibrated cameras; pass a calibration file"),
-        (lambda seen: {"cameras": unplaced(seen)}, CalibrationError, "intrinsics only; calibrate them"),
-        (lambda seen: {"boxes": None}, InputError, "boxes or keypoints are needed"),
-        (lambda seen: {"frames": seen.frames[:1]}, ShapeError, "frames and people of the same views"),
-        (
-            lambda seen: {"cameras": replace(seen.cameras, image_size=seen.cameras.image_size * 2)},
-            CalibrationError,
-            "view 0: its images are 640x480 and its calibration is for 1280x960",
-        ),
-    ],
-)
-def test_people__of_what_does_not_suffice(change, error, match):
-    seen = observation(ring(2), bodies(1, 1))
-    with pytest.raises(error, match=match):
-        People.of(replace(seen, **change(seen)), "ransac")
-
-
-def test_people__of_a_calibration_that_does_not_say_the_size():
-    seen = observation(ring(2), bodies(1, 1))
-    unsaid = replace(seen.cameras, image_size=torch.full((2, 2), torch.nan).double())
-    assert People.of(replace(seen, cameras=unsaid), "ransac").shape == (2, 1, 1)
-    assert seen.frames[0].size == SIZE
