@@ -174,6 +174,22 @@ def test_keypoints__of_the_observation_stand_beside():
     assert ((estimate.diagnostics.residuals > 1) & (estimate.diagnostics.residuals < 2)).all()
 
 
+def test_large_pictures__are_held_one_at_a_time(monkeypatch):
+    own, points = camera(), pairs(3)
+    expected = estimate_people(observation(points, own), network(), device="cpu").joints.positions
+    monkeypatch.setattr("marey.methods.metrabs.estimator._PIXELS_AT_ONCE", SIZE[0] * SIZE[1])
+    shown, seen = [], observation(points, own)
+
+    class Counts(PairOfDots):
+        def forward(self, images, intrinsics):
+            shown.append(len(images))
+            return super().forward(images, intrinsics)
+
+    found = estimate_people(seen, network(Counts()), options=PeopleOptions(num_aug=5), device="cpu").joints.positions
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert shown == [10, 10, 10]
+
+
 def test_nobody__is_no_error():
     own, points = camera(), pairs(1)
     seen = observation(points, own)

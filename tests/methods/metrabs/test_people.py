@@ -254,6 +254,11 @@ def test_boxes__outside_of_the_picture_are_dropped_and_told():
     assert [(drop.index, drop.reason) for drop in found.dropped] == [(1, "outside"), (2, "outside")]
     beyond = model().estimate_poses(picture(), BOXES, K, (-3.0, 0, 0, 0, 0), num_aug=1)
     assert {drop.detail for drop in beyond.dropped} == {"the lens cannot be undone at the box"}
+    around = [[-1e4, -1e4, 2e4, 2e4], [-100, -100, 400, 400]]
+    for matrix, told in ((np.diag([1e4, 1e4, 1]), "the box is far larger than the picture"), (K, "wide an angle")):
+        found = model().estimate_poses(picture(), around, matrix, num_aug=1)
+        assert [drop.index for drop in found.dropped] == [0]
+        assert told in found.dropped[0].detail
 
 
 @pytest.mark.parametrize("average", [True, False])

@@ -111,6 +111,12 @@ def test_crop__beyond_the_picture_is_black():
     assert seen.images[2].min() > 0.99
 
 
+def test_virtual_camera__does_not_see_a_box_from_side_to_side_of_the_world():
+    wide = cameras(2, focal=20.0)
+    found = look_at_people(boxes((60, 70, 80, 20), (60, 70, 400, 20)), wide, rule=SMALL)
+    assert found.scale.isfinite().tolist() == [True, False]
+
+
 def test_crop__behind_the_camera_is_black():
     wide = cameras(1, focal=20.0)
     zoomed_out = augmentation_table(1).map(lambda v: v * 0.01 if v.is_floating_point() else v)

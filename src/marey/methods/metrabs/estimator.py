@@ -43,7 +43,9 @@ from marey.nn.precision import Precision, check_precision, network_precision
 _DISTANCE = "distance_deviation"
 """In the provenance, (P,): how uncertain everybody's distance is by errors that last; refinement must know."""
 _AT_ONCE = 8
-"""Pictures in memory."""
+"""Pictures in memory, if they are not too large together."""
+_PIXELS_AT_ONCE = 1 << 26
+"""Pixels of all of them."""
 _CERTAIN = 0.1
 """Metres: deviation of a joint, but for its distance, that halves its score."""
 
@@ -243,8 +245,9 @@ def _why(drop: Dropped) -> str:
 def _chunks(people: People) -> Iterator[tuple[int, list[Image]]]:
     """Number of a frame, and the pictures from there on, a few at a time."""
     pictures = (first for (first,) in people.pictures())
-    start = 0
-    while chunk := list(islice(pictures, _AT_ONCE)):
+    width, height = people.frames[0].size
+    count, start = max(1, min(_AT_ONCE, _PIXELS_AT_ONCE // (width * height))), 0
+    while chunk := list(islice(pictures, count)):
         yield start, chunk
         start += len(chunk)
 

@@ -41,6 +41,8 @@ from marey.methods.metrabs.quirks import Quirks
 from marey.methods.metrabs.virtual_cameras import CropRule, VirtualCameras, look_at_people
 from marey.methods.metrabs.virtual_crops import draw_sheet, render_views
 
+_LEAST_SEEN = 8
+"""Pixels of the crop that the picture covers, along its longer side."""
 _NEED_MORE = ("metro", "bone-lengths-true", "true-root-depth")
 _SINGLES: dict[str, Single] = {"no": "identity", "turned": "published", "brightened": "published-later"}
 
@@ -351,12 +353,20 @@ class PeopleModel:
         seen = look_at_people(with_margin(boxes[:, :4], self.margin), cameras, up=up, augmentations=views, rule=rule)
         limit = boxes.new_tensor([picture.shape[2], picture.shape[1]]) - 0.5
         inside = ((boxes[:, :2] < limit) & (boxes[:, :2] + boxes[:, 2:4] > -0.5)).all(-1)
-        aimed = (seen.scale.isfinite() & (seen.scale > 0)).reshape(-1, len(views)).all(-1)
+        scale = seen.scale.reshape(-1, len(views))
+        aimed = (scale.isfinite() & (scale > 0)).all(-1)
+        visible = (scale * max(picture.shape[1:]) >= _LEAST_SEEN).all(-1)
+        blind = (
+            "the lens cannot be undone at the box"
+            if bool(camera.distortion.any())
+            else "the box spans too wide an angle"
+        )
         dropped = [
             *(_outside(row, "the box lies outside of the picture") for row in _rows(~inside)),
-            *(_outside(row, "the lens cannot be undone at the box") for row in _rows(inside & ~aimed)),
+            *(_outside(row, blind) for row in _rows(inside & ~aimed)),
+            *(_outside(row, "the box is far larger than the picture") for row in _rows(inside & aimed & ~visible)),
         ]
-        good = (inside & aimed).nonzero()[:, 0]
+        good = (inside & aimed & visible).nonzero()[:, 0]
         rows = (good[:, None] * len(views) + torch.arange(len(views))).reshape(-1)
         return _Plan(boxes[good], good, cameras[good], VirtualCameras(*(part[rows] for part in seen)), tuple(dropped))
 

@@ -35,7 +35,7 @@ def detected_boxes(
         most: How many; None: all.
         mirrored: Whether the mirrored picture is searched as well.
     """
-    stored = picture if picture.dtype == torch.uint8 else (255 * picture).round().to(torch.uint8)
+    stored = picture if picture.dtype == torch.uint8 else (255 * picture).round_().to(torch.uint8)
     image = np.ascontiguousarray(stored.permute(1, 2, 0).cpu().numpy())
     corners, scores = _searched(detector, image)
     if mirrored:

@@ -88,7 +88,7 @@ def view_deviations(poses: Tensor) -> Tensor:
     """
     square = poses.square().mean((-2, -1), keepdim=True)
     scaled = poses * (square.mean(1, keepdim=True) / square).sqrt()
-    return scaled.var(1, correction=0).sum(-1).sqrt()
+    return (scaled - scaled.mean(1, keepdim=True)).square().mean(1).sum(-1).sqrt()
 
 
 def are_in_their_boxes(pixels: Tensor, boxes: Tensor, *, share: float = BOX_SHARE) -> Tensor:

@@ -99,7 +99,8 @@ def look_at_people(
 ) -> VirtualCameras:
     """Turn virtual cameras to the middles of boxes and zoom so that the boxes fill their pictures.
 
-    Exportable; NaN where a box is NaN or where the lens cannot be undone at its middle or at the middle of a side.
+    Exportable; NaN where a box is NaN, where the lens cannot be undone at its middle or at the middle of a side, and
+    where a side is behind the virtual camera.
 
     Args:
         boxes: (N, 4) left, top, width, height in pixels of the pictures.
@@ -180,7 +181,8 @@ def _seen_size(boxes: Tensor, rays: Tensor, turn: Tensor, cameras: Cameras, rule
     if rule.flat_size:
         return boxes[:, 2:].amax(-1)
     seen = rays[:, 1:] @ (cameras.intrinsics.to(rays) @ turn).mT
-    top, right, bottom, left = (seen[..., :2] / seen[..., 2:]).unbind(1)
+    ahead = torch.where(seen[..., 2:] > 0, seen[..., 2:], torch.nan)
+    top, right, bottom, left = (seen[..., :2] / ahead).unbind(1)
     return torch.maximum((top - bottom).square().sum(-1), (left - right).square().sum(-1)).sqrt()
 
 
