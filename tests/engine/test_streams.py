@@ -1,6 +1,9 @@
 """Orders of rows: disjoint shards, the same union for every world, pure in seed and place."""
 
+import os
 import signal
+import subprocess
+import sys
 from itertools import chain, islice
 
 import pytest
@@ -70,9 +73,51 @@ def test_in_order__of_one_process():
         in_order(5, 2, rank=1)
 
 
-def ignored(_number):
-    return [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+def process(_number):
+    return os.getpid()
 
 
-def test_made_ahead__workers_leave_signals_to_the_asker():
-    assert list(made_ahead(lambda: ignored, stop=2, workers=1)) == [[True, True]] * 2
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_made_ahead__workers_leave_signals_to_the_asker(number):
+    items = made_ahead(lambda: process, workers=1)
+    worker = next(items)
+    assert worker != os.getpid()
+    for _ in range(3):
+        os.kill(worker, number)
+        assert next(items) == worker
+
+
+LEFT = """
+from marey.engine.streams import made_ahead
+
+items = made_ahead(lambda: lambda number: number, workers=2)
+assert [next(items), next(items)] == [0, 1]
+print("taken", flush=True)
+"""
+"""A program that ends though items are left."""
+
+
+def ended(program):
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+
+
+def test_made_ahead__a_process_ends_though_items_are_left():
+    done = ended(LEFT)
+    assert (done.stdout, done.stderr, done.returncode) == ("taken\n", "", 0)
+
+
+@pytest.mark.slow
+def test_made_ahead__a_process_that_fails_ends_though_items_are_left():
+    done = ended(LEFT + "1 / 0")
+    assert done.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert (done.stdout, done.returncode) == ("taken\n", 1)
+
+
+@pytest.mark.slow
+def test_made_ahead__a_child_process_ends_though_items_are_left():
+    body = LEFT.replace("\n", "\n    ")
+    done = ended(
+        f"import multiprocessing\n\ndef child():\n    global items{body}\n\n"
+        "child = multiprocessing.Process(target=child)\nchild.start()\nchild.join()\nprint(child.exitcode)\n"
+    )
+    assert (done.stdout, done.stderr) == ("taken\n0\n", "")

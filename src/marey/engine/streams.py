@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count as counted
 from itertools import islice
-from typing import TypeVar
+from multiprocessing.sharedctypes import RawValue
+from multiprocessing.util import Finalize
+from types import FrameType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -83,18 +88,34 @@ def made_ahead(
             depend on it.
     """
     dataset = _Made(prepare, start)
-    items = (
-        DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4, worker_init_fn=_left_to_the_asker)
-        if workers
-        else dataset
-    )
-    return islice(items, None if stop is None else max(stop - start, 0))
+    return islice(_by_workers(dataset, workers) if workers else dataset, None if stop is None else max(stop - start, 0))
 
 
-def _left_to_the_asker(worker: int) -> None:
-    """Ctrl-C, and what clusters send to all processes, is for the one that trains: it ends the workers when ready."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _by_workers(dataset: _Made[Item], workers: int) -> Iterator[Item]:
+    ending = RawValue("b", 0)
+    init = partial(_leave_to_the_asker, ending)
+    loader = DataLoader(dataset, batch_size=None, num_workers=workers, prefetch_factor=4, worker_init_fn=init)
+    items = iter(loader)
+    Finalize(items, _announce, (ending,), exitpriority=0)  # a process that ends does so before it ends its workers
+    return items
+
+
+def _announce(ending: Any) -> None:
+    ending.value = 1
+
+
+def _leave_to_the_asker(ending: Any, worker: int) -> None:
+    """Ctrl-C, and what clusters send to all processes, is for the one that trains: it ends the workers when ready.
+
+    It sends SIGTERM for that, and waits; so that is obeyed once it has announced that it is ending.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, partial(_end_if_announced, ending))
+
+
+def _end_if_announced(ending: Any, number: int, frame: FrameType | None) -> None:
+    if ending.value:
+        os._exit(0)  # at once: what is half made nobody takes
 
 
 class _Made(IterableDataset[Item]):
