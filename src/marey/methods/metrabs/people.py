@@ -11,10 +11,10 @@ of the camera is assumed, and who is dropped is told. Whoever has cameras of the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,43 +22,26 @@ from torch import Tensor
 from marey.core import Cameras, InputError, ShapeError, Skeleton
 from marey.detect.detector import Detector, open_detector
 from marey.methods.metrabs.augmented import (
-    Augmentations,
     SeenPoses,
     Single,
     augmentation_table,
     averaged,
     to_camera,
 )
-from marey.methods.metrabs.looks import seen_poses, with_margin
-from marey.methods.metrabs.model import CropNetwork, CropPoses, MetrabsNet
+from marey.methods.metrabs.model import CropNetwork, MetrabsNet
 from marey.methods.metrabs.networks import Weights, load_network
+from marey.methods.metrabs.people_aims import Aims, aimed
 from marey.methods.metrabs.people_boxes import detected_boxes
+from marey.methods.metrabs.people_crops import CropLooks
 from marey.methods.metrabs.people_inputs import MILLIMETRES, as_boxes_of_pictures, as_cameras, as_pictures
 from marey.methods.metrabs.people_options import PeopleOptions
 from marey.methods.metrabs.people_results import People, PeopleOfPictures
-from marey.methods.metrabs.plausibility import Dropped, PlausibilityFilter
+from marey.methods.metrabs.plausibility import PlausibilityFilter
 from marey.methods.metrabs.quirks import Quirks
-from marey.methods.metrabs.virtual_cameras import CropRule, VirtualCameras, look_at_people
-from marey.methods.metrabs.virtual_crops import draw_sheet, render_views
+from marey.methods.metrabs.virtual_cameras import CropRule
 
-_LEAST_SEEN = 8
-"""Pixels of the crop that the picture covers, along its longer side."""
 _NEED_MORE = ("metro", "bone-lengths-true", "true-root-depth")
 _SINGLES: dict[str, Single] = {"no": "identity", "turned": "published", "brightened": "published-later"}
-
-
-class _Plan(NamedTuple):
-    """Whom to look at in one picture."""
-
-    boxes: Tensor
-    """(n, 5)"""
-    indices: Tensor
-    """(n,) of the boxes that were given."""
-    cameras: Cameras
-    """(n,) of the picture."""
-    seen: VirtualCameras
-    """n A virtual cameras."""
-    dropped: tuple[Dropped, ...]
 
 
 class PeopleModel:
@@ -306,14 +289,23 @@ class PeopleModel:
             options.num_aug, turns=options.aug_turns, single=_SINGLES[self.quirks.changed_single_view]
         )
         rule = CropRule.of(self.quirks, side=self.network.side, antialias=options.antialias_factor)
-        plans = [
-            self._plan(picture, cameras[place], each, (views, rule, options))
+        aims = [
+            aimed(
+                each,
+                cameras[place],
+                (picture.shape[2], picture.shape[1]),
+                margin=self.margin,
+                up=options.world_up_vector,
+                augmentations=views,
+                rule=rule,
+            )
             for place, (picture, each) in enumerate(zip(pictures, found, strict=True))
         ]
-        poses = self._poses(pictures, plans, views, (rule, options))
+        looks = CropLooks(network=self.network, joints=self.joints, mirror=self._mirror, device=self.device)
+        poses = looks.poses(pictures, aims, augmentations=views, rule=rule, at_once=options.internal_batch_size)
         people = [
-            self._people(plan, each, cameras[place], (options, suppress))
-            for place, (plan, each) in enumerate(zip(plans, poses, strict=True))
+            self._people(aim, each, cameras[place], (options, suppress))
+            for place, (aim, each) in enumerate(zip(aims, poses, strict=True))
         ]
         return PeopleOfPictures(pictures=tuple(people))
 
@@ -341,100 +333,13 @@ class PeopleModel:
             mirrored=options.detector_flip_aug,
         )
 
-    def _plan(
-        self, picture: Tensor, camera: Cameras, boxes: Tensor, how: tuple[Augmentations, CropRule, PeopleOptions]
-    ) -> _Plan:
-        """Aim at the boxes; those that cannot be looked at are dropped."""
-        views, rule, options = how
-        cameras = camera.map(lambda values: values.expand(len(boxes), *values.shape)).to(torch.float64)
-        up = boxes.new_tensor(options.world_up_vector).expand(len(boxes), 3)
-        if cameras.rotation is not None:
-            up = (cameras.rotation @ up[..., None])[..., 0]
-        seen = look_at_people(with_margin(boxes[:, :4], self.margin), cameras, up=up, augmentations=views, rule=rule)
-        limit = boxes.new_tensor([picture.shape[2], picture.shape[1]]) - 0.5
-        inside = ((boxes[:, :2] < limit) & (boxes[:, :2] + boxes[:, 2:4] > -0.5)).all(-1)
-        scale = seen.scale.reshape(-1, len(views))
-        aimed = (scale.isfinite() & (scale > 0)).all(-1)
-        visible = (scale * max(picture.shape[1:]) >= _LEAST_SEEN).all(-1)
-        blind = (
-            "the lens cannot be undone at the box"
-            if bool(camera.distortion.any())
-            else "the box spans too wide an angle"
-        )
-        dropped = [
-            *(_outside(row, "the box lies outside of the picture") for row in _rows(~inside)),
-            *(_outside(row, blind) for row in _rows(inside & ~aimed)),
-            *(_outside(row, "the box is far larger than the picture") for row in _rows(inside & aimed & ~visible)),
-        ]
-        good = (inside & aimed & visible).nonzero()[:, 0]
-        rows = (good[:, None] * len(views) + torch.arange(len(views))).reshape(-1)
-        return _Plan(boxes[good], good, cameras[good], VirtualCameras(*(part[rows] for part in seen)), tuple(dropped))
-
-    def _poses(
-        self,
-        pictures: Sequence[Tensor],
-        plans: Sequence[_Plan],
-        views: Augmentations,
-        how: tuple[CropRule, PeopleOptions],
-    ) -> list[SeenPoses]:
-        """Poses (n, A) of the people of each picture."""
-        rule, options = how
-        size = options.internal_batch_size or max(1, sum(plan.seen.scale.shape[0] for plan in plans))
-        pieces = (
-            piece
-            for picture, plan in zip(pictures, plans, strict=True)
-            for piece in self._crops(picture, plan, rule, size)
-        )
-        with torch.inference_mode():
-            found = [self._looked_at(*batch) for batch in in_batches(pieces, size)]
-        joints, covariance = (torch.cat(parts) for parts in zip(*found, strict=True)) if found else self._nobody()
-        counts = [plan.seen.scale.shape[0] for plan in plans]
-        said = zip(plans, torch.split(joints, counts), torch.split(covariance, counts), strict=True)
-        return [
-            seen_poses(
-                CropPoses(positions, spread, None, positions),
-                plan.seen.rotation,
-                plan.cameras,
-                mirror=self._mirror,
-                augmentations=views,
-            )
-            for plan, positions, spread in said
-        ]
-
-    def _crops(self, picture: Tensor, plan: _Plan, rule: CropRule, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Crops and their intrinsic matrices, at most `size` at a time."""
-        count = plan.seen.scale.shape[0]
-        if count == 0:
-            return
-        sheet = draw_sheet(picture[None].to(self.device), rule)
-        views = count // len(plan.boxes)
-        for rows in torch.split(torch.arange(count), size):
-            seen = VirtualCameras(*(part[rows].to(self.device) for part in plan.seen))
-            images = render_views(sheet, seen, plan.cameras[rows // views].to(self.device), rule=rule)
-            yield images, seen.intrinsics.to(torch.float32)
-
-    def _looked_at(self, images: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
-        said: CropPoses = self.network(images, intrinsics)
-        joints = said.joints.double().cpu()
-        if joints.shape != (images.shape[0], len(self.joints), 3):
-            raise ShapeError(
-                f"network: expected joints {(images.shape[0], len(self.joints), 3)} of skeleton {self.joints.name}, "
-                f"got {tuple(joints.shape)}"
-            )
-        unknown = torch.full((*joints.shape, 3), torch.nan, dtype=joints.dtype)
-        return joints, unknown if said.covariance is None else said.covariance.double().cpu()
-
-    def _nobody(self) -> tuple[Tensor, Tensor]:
-        joints = torch.zeros(0, len(self.joints), 3, dtype=torch.float64)
-        return joints, joints[..., None].expand(-1, -1, -1, 3)
-
-    def _people(self, plan: _Plan, poses: SeenPoses, camera: Cameras, how: tuple[PeopleOptions, bool]) -> People:
+    def _people(self, aims: Aims, poses: SeenPoses, camera: Cameras, how: tuple[PeopleOptions, bool]) -> People:
         options, suppress = how
-        indices, dropped = torch.arange(len(plan.boxes)), plan.dropped
+        indices, dropped = torch.arange(len(aims.boxes)), aims.dropped
         if suppress:
-            kept = self.plausible(poses.joints, poses.pixels, plan.boxes[:, :4], plan.boxes[:, 4])
+            kept = self.plausible(poses.joints, poses.pixels, aims.boxes[:, :4], aims.boxes[:, 4])
             indices = kept.indices
-            dropped += tuple(replace(drop, index=int(plan.indices[drop.index])) for drop in kept.dropped)
+            dropped += tuple(replace(drop, index=int(aims.indices[drop.index])) for drop in kept.dropped)
         poses = poses[indices]
         poses = averaged(poses) if options.average_aug else poses
         joints, covariance = poses.joints, poses.covariance
@@ -445,36 +350,16 @@ class PeopleModel:
         scale, (chosen, places) = MILLIMETRES if options.unit == "mm" else 1.0, self._chosen[options.skeleton]
         wanted = list(places)
         return People(
-            boxes=plan.boxes[indices].float(),
+            boxes=aims.boxes[indices].float(),
             poses3d=(joints[..., wanted, :] * scale).float(),
             poses2d=poses.pixels[..., wanted, :].float(),
             covariance=(covariance[..., wanted, :, :] * scale**2).float(),
-            indices=plan.indices[indices],
+            indices=aims.indices[indices],
             dropped=tuple(sorted(dropped, key=lambda drop: drop.index)),
             skeleton=chosen,
             unit=options.unit,
             frame="world" if in_world else "camera",
         )
-
-
-def in_batches(pieces: Iterable[tuple[Tensor, ...]], size: int) -> Iterator[tuple[Tensor, ...]]:
-    """Join tensors of equally many rows, piece by piece, to batches of `size` rows; the last one may have fewer."""
-    waiting: list[tuple[Tensor, ...]] = []
-    count = 0
-    for piece in pieces:
-        while count + piece[0].shape[0] >= size:
-            first = size - count
-            yield _joined([*waiting, tuple(part[:first] for part in piece)])
-            waiting, count, piece = [], 0, tuple(part[first:] for part in piece)
-        if piece[0].shape[0]:
-            waiting.append(piece)
-            count += piece[0].shape[0]
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(pieces: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    return pieces[0] if len(pieces) == 1 else tuple(torch.cat(parts) for parts in zip(*pieces, strict=True))
 
 
 def _cameras(pictures: Sequence[Tensor], matrices: tuple[Any, Any, Any], options: PeopleOptions) -> Cameras:
@@ -487,12 +372,3 @@ def _cameras(pictures: Sequence[Tensor], matrices: tuple[Any, Any, Any], options
         field_of_view=options.default_fov_degrees,
         unit=options.unit,
     )
-
-
-def _rows(where: Tensor) -> list[int]:
-    rows: list[int] = where.nonzero()[:, 0].tolist()
-    return rows
-
-
-def _outside(index: int, detail: str) -> Dropped:
-    return Dropped(index=index, reason="outside", detail=detail)
