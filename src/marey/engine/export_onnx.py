@@ -98,12 +98,36 @@ def _converted(program: torch.export.ExportedProgram, network: Network, opset: i
                 opset_version=opset,
                 input_names=[port.name for port in network.inputs],
                 output_names=[port.name for port in network.outputs],
+                optimize=False,
                 verbose=False,
             )
+            assert made is not None  # with dynamo=True it never is
+            _shorten(made.model)
     except torch.onnx.OnnxExporterError as error:
         raise InputError(_worded_failure(error)) from error
-    assert made is not None  # with dynamo=True it never is
     return made.model_proto
+
+
+def _shorten(model: Any) -> None:
+    """Compute in advance what is constant, and everything else once.
+
+    The exporter's own way also looks for patterns of operators. The time of that grows with the square of their number,
+    to a quarter of an hour for ten thousand, and runtimes look for them anyway.
+    """
+    from onnx_ir.passes import Sequential, common
+    from onnxscript.optimizer import fold_constants
+
+    fold_constants(model)
+    passes = Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )
+    passes(model)
 
 
 def _worded_failure(error: BaseException) -> str:
