@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from marey.core import Batch, InputError
 from marey.detect.trunk import SIDE, WEIGHTS
@@ -88,6 +88,22 @@ class CaptureRecipe:
         stop, workers = (None, self.workers) if train else (self.validation, 0)
         made = made_ahead(self.maker(stream), start, stop, workers=workers if device.type == "cpu" else 0)
         return ({"samples": samples} for samples in made)
+
+
+class CaptureTask(Generic[Recipe]):
+    """The part of a `TrainingTask` that networks on the trunk have in common: an endless stream of captures."""
+
+    recipe: Recipe
+    model: nn.Module
+
+    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
+        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
+
+        Raises:
+            InputError: there is no such split, or a batch cannot be shared out evenly.
+        """
+        device = next(self.model.parameters()).device
+        return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
 
 def shrunk(recipe: Recipe, *, views: tuple[float, ...] = (1.0,)) -> Recipe:

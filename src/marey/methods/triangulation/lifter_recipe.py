@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from marey.core import Batch, Image, skeleton
 from marey.detect.lifting import shipped_lifter
 from marey.detect.trunk import shipped_trunk
 from marey.engine.capture_preview import capture_preview
-from marey.engine.capture_recipe import CaptureRecipe, capture_scores, data_card, shrunk
+from marey.engine.capture_recipe import CaptureRecipe, CaptureTask, capture_scores, data_card, shrunk
 from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
@@ -45,7 +44,7 @@ class ImageLifterRecipe(CaptureRecipe):
         return ImageLifterTask(self, shipped_trunk())
 
 
-class ImageLifterTask:
+class ImageLifterTask(CaptureTask[ImageLifterRecipe]):
     """A `TrainingTask`: an endless stream of synthetic people; the trunk stays as it is."""
 
     def __init__(self, recipe: ImageLifterRecipe, trunk: Trunk) -> None:
@@ -59,15 +58,6 @@ class ImageLifterTask:
     def card(self) -> dict[str, Any]:
         """What the data are."""
         return data_card()
-
-    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
-        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
-
-        Raises:
-            InputError: there is no such split, or a batch cannot be shared out evenly.
-        """
-        device = next(self.model.parameters()).device
-        return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `distance` and `likelihood` of the joints from midway between the hips, every view for itself."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from marey.detect.trunk import shipped_trunk
 from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.capture_preview import capture_preview
-from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card, shrunk
+from marey.engine.capture_recipe import CaptureRecipe, CaptureTask, capture_scores, card_hash, data_card, shrunk
 from marey.engine.captures import Captures
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, ParameterGroup, TrainingSettings
@@ -70,7 +69,7 @@ class HeadRecipe(CaptureRecipe):
         return HeadTask(self, shipped_trunk(), lifter)
 
 
-class HeadTask:
+class HeadTask(CaptureTask[HeadRecipe]):
     """A `TrainingTask`: an endless stream of synthetic people and cameras; the trunk and the lifter stay as they are.
 
     Args:
@@ -99,15 +98,6 @@ class HeadTask:
         )
         lifter = {} if self.lifter is None else {"lifter": card_hash(LIFTER)}
         return {**data_card(), **lifter, ENTRY: describe(trunk_network(kind, whole))}
-
-    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
-        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
-
-        Raises:
-            InputError: there is no such split, or a batch cannot be shared out evenly.
-        """
-        device = next(self.model.parameters()).device
-        return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted `distance`, `likelihood` and `coverage`, and of volumes `entropy`; of one view root-relative."""
