@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from marey.core import Cameras, skeleton
+from marey.core import Cameras, Estimate, Joints3D, Skeleton, skeleton
 from marey.data.labels import Images, Labels, write_labels
 from marey.io.images import write_image
 
@@ -18,6 +18,22 @@ POSE = np.linspace(-0.4, 0.4, 17 * 3).reshape(17, 3)
 def pose_of(sample: int) -> np.ndarray:
     """The truth (17, 3) of a sample, metres."""
     return POSE - POSE[0] + np.array([float(sample), 0.0, 0.0])
+
+
+def estimate_of(poses: np.ndarray, bones: Skeleton, cameras: Cameras | None) -> Estimate:
+    """What an estimator says that is sure to a centimetre of poses (N, J, 3), one person a frame."""
+    positions = torch.from_numpy(poses)[:, None]
+    shape = positions.shape[:3]
+    return Estimate(
+        joints=Joints3D(
+            positions=positions,
+            covariance=1e-4 * torch.eye(3, dtype=torch.float64).expand(*shape, 3, 3),
+            score=torch.ones(shape, dtype=torch.float64),
+            filled=torch.zeros(shape, dtype=torch.bool),
+            skeleton=bones,
+        ),
+        cameras=cameras,
+    )
 
 
 def cameras(views: int) -> Cameras:

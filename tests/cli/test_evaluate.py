@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from labelled_set import moments_set, pose_of
+from labelled_set import estimate_of, moments_set, pose_of
 from marey.cli.evaluate import Options, run
 from marey.cli.main import main
-from marey.core import Estimate, InputError, Joints3D, Requirements
+from marey.core import InputError, Requirements
 from marey.core.skeletons import skeleton
 from marey.io.predictions import pose_rows, write_pose_rows
 from marey.metrics.protocols.pw3d import JOINTS
@@ -107,16 +107,8 @@ class Still:
 
     def __call__(self, observation):
         samples = (observation.boxes.corners[0, :, 0, 0] - 2).long().tolist()
-        poses = np.stack([pose_of(sample) for sample in samples])[:, None] + np.array([0, 0, self.away_mm / 1000])
-        shape = (len(samples), 1, 17)
-        joints = Joints3D(
-            positions=torch.from_numpy(poses),
-            covariance=1e-4 * torch.eye(3, dtype=torch.float64).expand(*shape, 3, 3),
-            score=torch.ones(shape, dtype=torch.float64),
-            filled=torch.zeros(shape, dtype=torch.bool),
-            skeleton=skeleton("h36m_17"),
-        )
-        return Estimate(joints=joints, cameras=observation.cameras)
+        poses = np.stack([pose_of(sample) for sample in samples]) + np.array([0, 0, self.away_mm / 1000])
+        return estimate_of(poses, skeleton("h36m_17"), observation.cameras)
 
 
 def test_run__a_data_set_with_its_options(data_set, tmp_path, capsys):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from labelled_set import moments_set, pose_of
-from marey.core import Estimate, InputError, Joints3D, MissingAssetError, Requirements, Skeleton, skeleton
+from labelled_set import estimate_of, moments_set, pose_of
+from marey.core import InputError, MissingAssetError, Requirements, Skeleton, skeleton
 from marey.data.labelled_benchmark import DataChoice
 from marey.data.moment_table import MomentOptions
 from marey.data.precomputed_centers import PredictionFile
@@ -55,18 +54,7 @@ class Displaced:
             poses = poses - poses[:, :1] + observation.centers.numpy()
         bones = BONES[self.bones]
         picked = [names.index(name) for name in bones.joints if name in names]
-        positions = torch.from_numpy(poses[:, picked])[:, None]
-        shape = positions.shape[:3]
-        return Estimate(
-            joints=Joints3D(
-                positions=positions,
-                covariance=1e-4 * torch.eye(3, dtype=torch.float64).expand(*shape, 3, 3),
-                score=torch.ones(shape, dtype=torch.float64),
-                filled=torch.zeros(shape, dtype=torch.bool),
-                skeleton=bones,
-            ),
-            cameras=observation.cameras,
-        )
+        return estimate_of(poses[:, picked], bones, observation.cameras)
 
 
 @pytest.fixture(autouse=True)

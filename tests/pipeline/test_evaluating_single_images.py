@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from labelled_set import SIZE, cameras, moments_set, pose_of
-from marey.core import Cameras, Estimate, InputError, Joints3D, MissingAssetError, Requirements, skeleton
+from labelled_set import SIZE, cameras, estimate_of, moments_set, pose_of
+from marey.core import Cameras, InputError, MissingAssetError, Requirements, skeleton
 from marey.data.labelled_benchmark import DataChoice
 from marey.data.labels import Images, Labels, read_labels, write_labels
 from marey.data.moment_table import MomentOptions
@@ -35,22 +35,7 @@ class Bent:
         names = skeleton("h36m_17").joints
         poses = np.stack([pose_of(sample) + 1.0 for sample in samples])
         poses[:, names.index("left_elbow"), 1] += [BENT[sample] / 1000 for sample in samples]
-        return estimate(poses, "h36m_17", observation)
-
-
-def estimate(poses, bones, observation):
-    positions = torch.from_numpy(poses)[:, None]
-    shape = positions.shape[:3]
-    return Estimate(
-        joints=Joints3D(
-            positions=positions,
-            covariance=1e-4 * torch.eye(3, dtype=torch.float64).expand(*shape, 3, 3),
-            score=torch.ones(shape, dtype=torch.float64),
-            filled=torch.zeros(shape, dtype=torch.bool),
-            skeleton=skeleton(bones),
-        ),
-        cameras=observation.cameras,
-    )
+        return estimate_of(poses, skeleton("h36m_17"), observation.cameras)
 
 
 @pytest.fixture(autouse=True)
@@ -154,7 +139,7 @@ class Found:
         rays = (middles - observation.cameras.intrinsics[0, 0, 2]) / observation.cameras.intrinsics[0, 0, 0]
         poses = np.stack([standing(10 * float(ray)) for ray in rays])
         poses[(rays.numpy() > 0) & self.nobody] = np.nan
-        return estimate(poses, "mpi_inf_3dhp_17", observation)
+        return estimate_of(poses, skeleton("mpi_inf_3dhp_17"), observation.cameras)
 
 
 @pytest.fixture
