@@ -19,7 +19,7 @@ def write_checkpoint(prefix, variables, names=None):
     entries, data = [(b"", b"\x08\x01\x1a\x02\x08\x01")], bytearray()
     content = dict(variables)
     if names:
-        content[OBJECT_GRAPH] = _graph(names)
+        content[OBJECT_GRAPH] = graph_nodes(names)
     for name in sorted(content, key=str.encode):
         value = content[name]
         message, raw = _text(value) if isinstance(value, bytes | list) else _numbers(np.asarray(value))
@@ -50,7 +50,8 @@ def _head(kind, shape):
     return b"\x08" + varint(kind) + b"\x12" + varint(len(sizes)) + sizes
 
 
-def _graph(names):
+def graph_nodes(names):
+    """A TrackableObjectGraph of a node for each variable, by what the program called them."""
     nodes = b""
     for key, name in names.items():
         parts = (b"VARIABLE_VALUE", name.encode(), key.encode())

@@ -9,6 +9,7 @@ import torch
 from leveldb_tables import block, checksum, stored, table, varint
 from marey.core import FormatError, InputError, MissingAssetError
 from marey.io.tensorflow_bundle import read_tensor_bundle
+from tensorflow_files import graph_nodes
 
 FLOAT, INT32, STRING, BOOL, BFLOAT16, HALF, RESOURCE = 1, 3, 7, 10, 14, 19, 20
 HEADER = b"\x08\x01\x1a\x02\x08\x01"  # one file, little-endian, version 1
@@ -36,23 +37,10 @@ def text(*values):
     )
 
 
-def graph(**names):
-    """A TrackableObjectGraph of one root and a node for each variable."""
-    root = b"\x0a\x0c\x0a\x0a\x08\x01\x12\x06layers"
-    nodes = b""
-    for key, name in names.items():
-        parts = (b"VARIABLE_VALUE", name.encode(), key.encode())
-        attribute = b"".join(
-            bytes([8 * (place + 1) + 2]) + varint(len(part)) + part for place, part in enumerate(parts)
-        )
-        node = b"\x12" + varint(len(attribute)) + attribute
-        nodes += b"\x0a" + varint(len(node)) + node
-    return root + nodes
-
-
 KERNEL = struct.pack("<6f", 1, 2, 3, 4, 5, 6)
 DATA = KERNEL + struct.pack("<i", -7)
-GRAPH, GRAPH_ENTRY = text(graph(a="dense/kernel", b="steps"))
+ROOT = b"\x0a\x0c\x0a\x0a\x08\x01\x12\x06layers"  # a node that only names another one
+GRAPH, GRAPH_ENTRY = text(ROOT + graph_nodes({"a": "dense/kernel", "b": "steps"}))
 PAIRS = [
     (b"", HEADER),
     (b"_CHECKPOINTABLE_OBJECT_GRAPH", GRAPH_ENTRY.replace(b"\x28", b"\x20\x1c\x28", 1)),
