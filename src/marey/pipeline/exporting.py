@@ -20,11 +20,16 @@ NETWORKS: Mapping[str, Mapping[str, str]] = {
     "lifting": {"shipped": "marey.methods.lifting.network:shipped"},
     "algebraic": {"default": "marey.methods.triangulation.exported:algebraic"},
     "volumetric": {"default": "marey.methods.triangulation.exported:volumetric"},
+    "metrabs": {
+        "people": "marey.methods.metrabs.exported:people",
+        "boxes": "marey.methods.metrabs.exported:boxes",
+        "crops": "marey.methods.metrabs.exported:crops",
+    },
     "trunk": {"default": "marey.methods.trunk.network:shipped"},
 }
 """Method -> recipe -> ``module:factory``, which returns a `Network`; the first recipe is the default."""
 
-WITH_WEIGHTS = ("algebraic", "volumetric", "trunk")
+WITH_WEIGHTS = ("algebraic", "volumetric", "metrabs", "trunk")
 """Methods whose factories take the path of weights, None for those that are shipped."""
 
 _OPTIONS = ExportOptions()
