@@ -1,5 +1,7 @@
 """What holds for every backbone: sizes published, strides, centres, folding."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from marey.core import InputError, ShapeError
 from marey.nn.backbones import BACKBONES, Backbone, build_backbone
 from marey.nn.folding import folded
 from marey.nn.inverted_residual import SqueezeExcitation
+from marey.nn.trunk import Trunk
 
 CLASSES = 1000
 PARAMETERS = {
@@ -70,8 +73,7 @@ def test_backbone__has_as_many_parameters_as_published(name):
     assert sum(parameter.numel() for parameter in network.parameters()) == total - classifier
 
 
-@pytest.mark.parametrize("stride", [32, 8])
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize(("name", "stride"), [*product(sorted(set(BACKBONES) - {"trunk"}), [32, 8]), ("trunk", 4)])
 def test_backbone__says_its_channels_and_stride(name, stride):
     with torch.device("meta"), torch.inference_mode():
         network = build_backbone(name, stride=stride, centered_stride=True, final_norm=True).eval()
@@ -79,6 +81,19 @@ def test_backbone__says_its_channels_and_stride(name, stride):
     assert isinstance(network, Backbone)
     assert network.stride == stride
     assert features.shape == (2, network.channels, 96 // stride, 64 // stride)
+
+
+def test_trunk__has_one_stride():
+    with pytest.raises(InputError, match="stride 4 alone, got 32"):
+        build_backbone("trunk")
+
+
+def test_trunk__gives_the_features_of_its_maps():
+    torch.manual_seed(0)
+    backbone, trunk, image = build_backbone("trunk", stride=4).eval(), Trunk().eval(), random_images(64).float()
+    backbone.trunk.load_state_dict({name: trunk.state_dict()[name] for name in backbone.trunk.state_dict()})
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(image), trunk(image).features)
 
 
 @pytest.mark.parametrize("name", SMALLEST)

@@ -10,8 +10,9 @@ from marey.nn.efficientnet_v2 import EfficientNetV2
 from marey.nn.mobilenet_v3 import MobileNetV3
 from marey.nn.resnet import ResNet
 from marey.nn.resnet_v2 import ResNetV2
+from marey.nn.trunk import TrunkFeatures
 
-Backbone = ResNetV2 | ResNet | EfficientNetV2 | MobileNetV3
+Backbone = ResNetV2 | ResNet | EfficientNetV2 | MobileNetV3 | TrunkFeatures
 """A module that takes images (B, 3, H, W) in 0..1, the sides multiples of `.stride`, and gives features
 (B, `.channels`, H / `.stride`, W / `.stride`)."""
 
@@ -32,8 +33,10 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v3_large": partial(MobileNetV3, "large"),
     "mobilenet_v3_small_keras": partial(MobileNetV3, "small", keras=True),
     "mobilenet_v3_large_keras": partial(MobileNetV3, "large", keras=True),
+    "trunk": TrunkFeatures,
 }
-"""What makes each, given `stride` and `centered_stride`. Residual networks without "v2" are of version 1.5."""
+"""What makes each, given `stride` and `centered_stride`. Residual networks without "v2" are of version 1.5;
+the trunk has stride 4 alone."""
 
 
 def build_backbone(name: str, *, stride: int = 32, centered_stride: bool = False, final_norm: bool = False) -> Backbone:

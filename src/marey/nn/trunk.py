@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from marey.core.errors import ShapeError
+from marey.core.errors import InputError, ShapeError
 from marey.nn.precision import full_precision
 from marey.nn.resnet import BasicBlock
 from marey.nn.soft_argmax import soft_argmax_2d
@@ -137,19 +137,11 @@ class Trunk(nn.Module):
             images: (N, 3, H, W) red, green, blue in 0..1; the sides are multiples of 32.
 
         Raises:
-            ShapeError: the images have another shape.
+            ShapeError: the images have another shape, or are no floating-point numbers as the weights are.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % MULTIPLE or images.shape[3] % MULTIPLE:
-            raise ShapeError(f"images: expected (N, 3, H, W), sides multiples of {MULTIPLE}, got {tuple(images.shape)}")
-        x = self.stem((images - self.mean) / self.deviation)
-        levels = []
-        for stage in self.stages:
-            x = stage(x)
-            levels.append(x)
-        y = self.lateral[-1](levels[-1])
-        for level in reversed(range(len(levels) - 1)):
-            finer = self.lateral[level](levels[level])
-            y = self.smooth[level](functional.interpolate(y, scale_factor=2.0, mode="nearest") + finer)
+        if not images.is_floating_point() or (images.dtype == torch.float64) != (self.mean.dtype == torch.float64):
+            raise ShapeError(f"images: expected {self.mean.dtype} in 0..1, got {images.dtype}; convert them")
+        y = self.features(images)
         maps = dict(zip(self._heads, self.head(y).split(list(self._heads.values()), dim=1), strict=True))
         return TrunkMaps(
             features=y,
@@ -160,6 +152,21 @@ class Trunk(nn.Module):
             centers=maps["centers"][:, 0],
             boxes=functional.softplus(maps["boxes"]) * STRIDE,
         )
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (N, C, h, w) of images as `forward` takes them, with the same errors."""
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % MULTIPLE or images.shape[3] % MULTIPLE:
+            raise ShapeError(f"images: expected (N, 3, H, W), sides multiples of {MULTIPLE}, got {tuple(images.shape)}")
+        x = self.stem((images - self.mean) / self.deviation)
+        levels = []
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        y: Tensor = self.lateral[-1](levels[-1])
+        for level in reversed(range(len(levels) - 1)):
+            finer = self.lateral[level](levels[level])
+            y = self.smooth[level](functional.interpolate(y, scale_factor=2.0, mode="nearest") + finer)
+        return y
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -175,6 +182,40 @@ class Trunk(nn.Module):
         first = sum(self._heads[name] for name in places[: places.index("centers")])
         with torch.no_grad():  # before anything is learned hardly a pixel is a person's centre
             self.head.bias[first] = _RARE
+
+
+class TrunkFeatures(nn.Module):
+    """The trunk as a backbone: images to its features at a quarter of their size."""
+
+    stride = STRIDE
+
+    def __init__(
+        self, config: TrunkConfig | None = None, *, stride: int = STRIDE, centered_stride: bool = False
+    ) -> None:
+        """Make one with random weights.
+
+        Args:
+            config: How large it is.
+            stride: There is one alone.
+            centered_stride: Changes nothing: where in the image a feature looks is learned.
+
+        Raises:
+            InputError: another stride is asked for.
+        """
+        super().__init__()
+        if stride != STRIDE:
+            raise InputError(f"stride: the trunk has features of stride {STRIDE} alone, got {stride}")
+        self.trunk = Trunk(config)
+        self.trunk.head = nn.Identity()  # type: ignore[assignment]
+        self.channels = self.trunk.config.features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, C, H / 4, W / 4) of images (N, 3, H, W), red, green, blue in 0..1.
+
+        Raises:
+            ShapeError: the sides are no multiples of 32.
+        """
+        return self.trunk.features(images)
 
 
 def read_keypoints(maps: TrunkMaps) -> TrunkKeypoints:

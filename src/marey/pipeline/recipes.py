@@ -26,6 +26,9 @@ RECIPES: dict[str, dict[str, str]] = {
         "metro-3dhp-universal": "marey.methods.metrabs.recipe:metro_3dhp_universal",
         "metrabs-muco": "marey.methods.metrabs.recipe:metrabs_muco",
         "metrabs-later": "marey.methods.metrabs.recipe:metrabs_later",
+        "trunk-metrabs": "marey.methods.metrabs.trunk_recipe:trunk_metrabs",
+        "trunk-metro": "marey.methods.metrabs.recipe:metro_trunk",
+        "trunk-25d": "marey.methods.metrabs.recipe:depth_trunk",
         "small": "marey.methods.metrabs.recipe:small",
     },
     "triangulation": {

@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from marey.core import FormatError, MissingAssetError
+from marey.core import FormatError, InputError, MissingAssetError, skeleton
+from marey.detect.trunk import shipped_trunk
 from marey.engine.training import train
 from marey.methods.metrabs.model import MetrabsNet
 from marey.methods.metrabs.networks import load_network
-from marey.methods.metrabs.starting import start_backbone, start_network
+from marey.methods.metrabs.recipe import depth_trunk
+from marey.methods.metrabs.starting import start_backbone, start_network, start_on_trunk
 from methods.metrabs.crowd import recipe, write_sets
 
 
@@ -57,3 +59,19 @@ def test_network__trained_weights_are_loaded_and_start_another_run(tmp_path):
     other = MetrabsNet(replace(made.network, scale_recovery="metro"))
     with pytest.raises(FormatError, match=r"does not fit MetrabsNet: .*other shapes: heads"):
         start_network(other, tmp_path / "run" / "weights")
+
+
+def test_backbone__trunk_starts_as_the_shipped_one():
+    task = replace(depth_trunk(), workers=0).task()
+    backbone = task.model.backbone.trunk
+    assert torch.equal(backbone.stem[0].weight, shipped_trunk().stem[0].weight)
+    assert task.start["loaded"] == len(backbone.state_dict())
+    lengths = dict(zip(task.model.config.bones, task.model.config.bone_lengths, strict=True))
+    joints = skeleton("halpe_26")
+    thigh = lengths[joints.index("left_hip"), joints.index("left_knee")]
+    assert 0.3 < thigh < 0.5  # of those who are rendered for training
+
+
+def test_backbone__without_a_file_is_refused():
+    with pytest.raises(InputError, match="expected a file for the backbone resnet_18, got none"):
+        start_on_trunk(MetrabsNet(recipe().network))

@@ -10,15 +10,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from marey.core import InputError
+from marey.core import InputError, skeleton
 from marey.data.augmentation import AppearanceOptions
 from marey.data.training_crops import CropAugmentation, Interpolation
-from marey.engine.schedules import Piecewise
+from marey.engine.schedules import Cosine, Piecewise
 from marey.engine.settings import Optimiser, TrainingSettings
+from marey.methods.metrabs.framed_captures import Framing
 from marey.methods.metrabs.heatmaps import HeatmapConfig
 from marey.methods.metrabs.model import MetrabsConfig, ScaleRecovery
 from marey.methods.metrabs.quirks import Quirks
 from marey.methods.metrabs.samples import PeopleSet
+from marey.nn.trunk import KEYPOINTS
 
 if TYPE_CHECKING:
     from marey.methods.metrabs.task import MetrabsTask
@@ -59,6 +61,8 @@ class MetrabsRecipe:
     """People whose joints are known in space: dataset, train-on, train-subjects, batch-size."""
     synthetic: tuple[tuple[str, int], ...] = ()
     """Tiers of synthetic captures, made while training, and people of each in a global batch."""
+    synthetic_framing: Framing = field(default_factory=Framing)
+    """How they are cut out, and cut off."""
     pictures: tuple[PeopleSet, ...] = (PeopleSet(labels="mpii", splits=("train", "validation")),)
     """People only known in pictures: dataset2d, batch-size-2d. None: no train-mixed."""
     validation: PeopleSet = field(default_factory=lambda: PeopleSet(labels="h36m", splits=("validation", "test")))
@@ -121,7 +125,8 @@ class MetrabsRecipe:
     init_backbone: bool = True
     """init=pretrained: whether the backbone starts from weights that tell pictures apart."""
     backbone_weights: str = "pretrained/resnet_v2_50_2017_04_14/resnet_v2_50.ckpt"
-    """init-path: these weights, a checkpoint of TensorFlow's slim models or of torchvision's names."""
+    """init-path: these weights, a checkpoint of TensorFlow's slim models or of torchvision's names. Empty: those of the
+    shipped trunk, for the backbone `trunk`."""
     weights: str = ""
     """load-path: weights of a whole network to start from, a folder that `marey train` wrote."""
     epochs: float | None = 27
@@ -261,6 +266,53 @@ def metrabs_later() -> MetrabsRecipe:
         backbone_weights="pretrained/efficientnet_v2_s.pth",
         epochs=None,
         training=replace(_training(2.121e-4), steps=400_000, validate_every=2000, checkpoint_every=2000),
+    )
+
+
+def metro_trunk() -> MetrabsRecipe:
+    """MeTRo on the features of the trunk and synthetic captures, to compare with `depth_trunk`."""
+    return _on_trunk("metro")
+
+
+def depth_trunk() -> MetrabsRecipe:
+    """The 2.5D network on the features of the trunk and synthetic captures, with mean bone lengths."""
+    return _on_trunk("bone-lengths")
+
+
+def _on_trunk(recovery: ScaleRecovery) -> MetrabsRecipe:
+    joints = skeleton(KEYPOINTS)
+    bones = tuple(joints.links)
+    return MetrabsRecipe(
+        network=MetrabsConfig(
+            backbone="trunk",
+            joints=joints.joints,
+            root=joints.index("pelvis"),
+            scale_recovery=recovery,
+            heatmaps=HeatmapConfig(side=128, stride=4, depth=16),
+            border=4.0,
+            bones=bones,
+            bone_lengths=(0.0,) * len(bones),
+        ),
+        people=(),
+        synthetic=(("easy", 8), ("medium", 16)),
+        pictures=(),
+        appearance=AppearanceOptions(occlusion=0.0),
+        objects="",
+        backgrounds="",
+        backbone_weights="",
+        epochs=None,
+        workers=1,
+        training=TrainingSettings(
+            steps=600,
+            optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
+            schedule=Cosine(final=0.01),
+            warm_up=50,
+            precision="bf16-mixed",
+            clip=5.0,
+            ema_decay=0.99,
+            validate_every=600,
+            checkpoint_every=200,
+        ),
     )
 
 

@@ -8,13 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marey.core import FormatError, MissingAssetError
+from marey.core import FormatError, InputError, MissingAssetError
+from marey.detect.trunk import WEIGHTS as TRUNK
+from marey.detect.trunk import shipped_trunk
+from marey.engine.capture_recipe import card_hash
 from marey.io.module_state import load_state
 from marey.io.tensorflow_bundle import TensorBundle, read_tensor_bundle
 from marey.io.torch_checkpoints import read_state_dict
 from marey.methods.metrabs.model import MetrabsNet
 from marey.methods.metrabs.networks import load_network
 from marey.nn.resnet_v2 import ResNetV2, slim_names, state_from_slim
+from marey.nn.trunk import TrunkFeatures
 
 _TORCH = (".pth", ".pt", ".safetensors")
 _POSTNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
@@ -39,6 +43,24 @@ def start_backbone(network: MetrabsNet, path: Path) -> dict[str, Any]:
     state = {name: value for name, value in _stored(network, path).items() if name not in counts}
     load_state(network.backbone, state, str(path), network=f"the backbone {network.config.backbone}", optional=counts)
     return {"backbone": path.name, "loaded": len(state)}
+
+
+def start_on_trunk(network: MetrabsNet) -> dict[str, Any]:
+    """Copy the shipped trunk's weights into a backbone that is one.
+
+    Returns:
+        Plain values that say what was loaded.
+
+    Raises:
+        InputError: the backbone is another.
+        MissingAssetError, FormatError: the files in the package are missing or damaged.
+    """
+    if not isinstance(network.backbone, TrunkFeatures):
+        raise InputError(f"backbone_weights: expected a file for the backbone {network.config.backbone}, got none")
+    own = network.backbone.trunk.state_dict()
+    found = shipped_trunk().state_dict()
+    network.backbone.trunk.load_state_dict({name: found[name] for name in own})
+    return {"backbone": card_hash(TRUNK), "loaded": len(own)}
 
 
 def start_network(network: MetrabsNet, path: Path) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from marey.core import InputError, Skeleton, skeleton, skeleton_names
 from marey.data.augmentation import AppearanceOptions, Cutouts, change_appearance
 from marey.data.labels.joining import joints_by_name
-from marey.engine.captures import CaptureMaker, Captures, CaptureStream
+from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
+from marey.engine.captures import Captures, CaptureStream
 from marey.engine.seeding import mixed_seed
 from marey.engine.streams import shuffled
 from marey.geometry.projection_matrices import pinhole_parts
+from marey.methods.metrabs.framed_captures import FramedMaker, Framing
 from marey.methods.metrabs.samples import CropSamples, CropSet, CropStyle
 
 _STREAM = 2**32
@@ -49,6 +52,7 @@ class SyntheticPeople:
     side: int
     appearance: AppearanceOptions | None
     objects: Cutouts | None = None
+    framing: Framing = field(default_factory=Framing)
 
     def maker(self, *, seed: int, rank: int, world: int, mirrored: bool) -> SyntheticMaker:
         """What makes the shards of one process.
@@ -70,13 +74,13 @@ class SyntheticPeople:
             mirrored=mirrored,
             device=torch.device("cpu"),
         )
-        return SyntheticMaker(self, stream.maker(), labelled)
+        return SyntheticMaker(self, FramedMaker(stream, self.framing), labelled)
 
 
 class SyntheticMaker:
     """Renders the shards of one process; called with the number of a global batch."""
 
-    def __init__(self, people: SyntheticPeople, captures: CaptureMaker, labelled: Skeleton) -> None:
+    def __init__(self, people: SyntheticPeople, captures: FramedMaker, labelled: Skeleton) -> None:
         self.people, self.captures, self.labelled = people, captures, labelled
 
     def __call__(self, number: int) -> CropSamples:
@@ -85,10 +89,18 @@ class SyntheticMaker:
         joints, keypoints, intrinsics = _seen(made, self.labelled, people.skeleton)
         images = made.images[:, 0]
         if people.appearance is not None:
-            stream = self.captures.stream
+            stream = self.captures.make.stream
             seed = mixed_seed("appearance", stream.seed, number, stream.rank) % _STREAM
             images = _changed(images, np.random.RandomState(seed), people.appearance, people.objects)
         return CropSamples(images=images, intrinsics=intrinsics, joints=joints, keypoints=keypoints)
+
+
+def synthetic_joints(tier: str, wanted: Skeleton, count: int = 512) -> npt.NDArray[np.float32]:
+    """(N, J, 3) metres, in the world: joints of the first people that are rendered for training."""
+    labelled = nearest_skeleton(wanted)
+    config = SyntheticConfig(tier=tier, split="training", skeletons=(labelled.name,))
+    made = SyntheticGenerator(config).sample(0, range(count), images=False)
+    return joints_by_name(made.skeletons[labelled.name][:, 0].numpy(), labelled, wanted).astype(np.float32)
 
 
 def nearest_skeleton(wanted: Skeleton) -> Skeleton:

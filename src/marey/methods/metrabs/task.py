@@ -49,8 +49,8 @@ from marey.methods.metrabs.samples import (
     open_pictures,
     person_free_pictures,
 )
-from marey.methods.metrabs.starting import start_backbone, start_network
-from marey.methods.metrabs.stream import CropStream, Share, SyntheticPeople
+from marey.methods.metrabs.starting import start_backbone, start_network, start_on_trunk
+from marey.methods.metrabs.stream import CropStream, Share, SyntheticPeople, synthetic_joints
 from marey.metrics.aligned import procrustes_errors
 from marey.metrics.correct import linear_auc_scores, pck_hits
 from marey.metrics.joints import joint_errors
@@ -189,6 +189,8 @@ class MetrabsTask:
             start = {"weights": recipe.weights}
         elif network.combination is not None:
             raise InputError("weights: networks of points start from weights that say how joints are made of them")
+        elif recipe.init_backbone and not recipe.backbone_weights:
+            start = start_on_trunk(network)
         elif recipe.init_backbone:
             start = start_backbone(network, (self._data or Path()) / recipe.backbone_weights)
         if recipe.ghost_batch is not None:
@@ -200,10 +202,9 @@ class MetrabsTask:
         config = self.recipe.network
         if config.scale_recovery != "bone-lengths" or any(config.bone_lengths):
             return config
-        if not self.people:
-            raise InputError("network.bone_lengths: expected them, or labelled people whose means they are")
-        joints = np.concatenate([one.targets[one.rows] for one in self.people])
-        lengths = mean_bone_lengths(torch.from_numpy(joints).double(), config.bones)
+        joints = [one.targets[one.rows] for one in self.people]
+        joints += [synthetic_joints(tier, self.skeleton) for tier, _ in self.recipe.synthetic]
+        lengths = mean_bone_lengths(torch.from_numpy(np.concatenate(joints)).double(), config.bones)
         return replace(config, bone_lengths=tuple(lengths.tolist()))
 
     def _stream(self, *, seed: int, rank: int, world: int) -> CropStream:
@@ -214,6 +215,7 @@ class MetrabsTask:
             skeleton=self.skeleton,
             side=recipe.network.heatmaps.side,
             appearance=recipe.appearance,
+            framing=recipe.synthetic_framing,
         )
         return CropStream(
             people=[self._share(*pair, recipe.appearance) for pair in zip(self.people, recipe.people, strict=True)],

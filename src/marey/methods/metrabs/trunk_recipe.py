@@ -104,7 +104,8 @@ class TrunkMetrabsTask:
         far, exact = _hips(posed.poses.joints)[:, 0, 2], _hips(truth)[:, 0, 2]
         near = there.all(-1) & (far > 0)
         off = (torch.where(near, far, 1.0) / torch.where(near, exact, 1.0)).log().abs()
-        shown, hidden = posed.place_covariance[:, 2, 2].detach(), far.detach() * self.model.head.distance.exp()
+        shown = torch.where(near, posed.place_covariance[:, 2, 2].detach(), 1.0)
+        hidden = torch.where(near, far.detach(), 1.0) * self.model.head.distance.exp()
         nearly = bent_distance(guess, rooted, known) + bent_distance(placed.nan_to_num(), rooted, there)
         return {
             "distance": recipe.distance_weight * nearly / 2,
