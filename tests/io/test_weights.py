@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from marey.core import FormatError, InputError, MissingAssetError
-from marey.io.weights import load_weights, read_card, read_weights, write_weights
+from marey.io.weights import card_entry, load_weights, read_card, read_weights, write_weights
 
 HALF = struct.pack("<3e", 1.0, -2.5, 0.333251953125)
 """float16 in little-endian order, as the safetensors format lays it down."""
@@ -169,6 +169,21 @@ def test_read_weights__a_bad_card(tmp_path, text, message):
 def test_read_weights__nothing_there(tmp_path):
     with pytest.raises(MissingAssetError, match=r"holds no card\.json"):
         read_weights(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("card", [{"kind": {"size": 3}}, {"data": {"kind": {"size": 3}}, "kind": None}])
+def test_card_entry__of_the_card_or_of_its_data(tmp_path, card):
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    with card_entry(tmp_path, "kind", network="a net") as told:
+        assert told == {"size": 3}
+
+
+@pytest.mark.parametrize("card", [{}, {"data": 3}, {"data": {}}, {"kind": {"other": 1}}, {"kind": 7}])
+def test_card_entry__that_is_not_there_or_something_else(tmp_path, card):
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    expected = r"not the weights of a net: its card\.json lacks what was expected"
+    with pytest.raises(FormatError, match=expected), card_entry(tmp_path, "kind", network="a net") as told:
+        told["size"].bit_length()
 
 
 def test_load_weights__into_a_module_and_not_into_another(tmp_path):

@@ -7,6 +7,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,28 @@ def read_card(source: Source) -> dict[str, Any]:
     if not isinstance(card, dict):
         raise FormatError(f"{place}: expected a JSON object, got {type(card).__name__}")
     return card
+
+
+@contextmanager
+def card_entry(source: Source, name: str, *, network: str) -> Iterator[Any]:
+    """Give what a card, or what it says of the data, holds under a name, for a block that makes a network of it.
+
+    Args:
+        source: The folder.
+        name: Of the entry.
+        network: What it should be of, for messages.
+
+    Raises:
+        MissingAssetError, FormatError: as `read_card`; also where the card has no such entry, or the block finds
+            something missing in it or of another kind (KeyError, TypeError, AttributeError).
+    """
+    card = read_card(source)
+    try:
+        yield card.get(name) or card["data"][name]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise FormatError(
+            f"{source}: not the weights of {network}: its {CARD} lacks what was expected ({error})"
+        ) from error
 
 
 def load_weights(module: nn.Module, source: Source) -> None:

@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from marey.core import FormatError, InputError, MissingAssetError, Skeleton, skeleton, skeleton_names
+from marey.core import InputError, MissingAssetError, Skeleton, skeleton, skeleton_names
 from marey.detect.trunk import MARGIN
 from marey.io.settings_toml import changed, plain_settings
-from marey.io.weights import CARD, Source, load_weights, read_card
+from marey.io.weights import CARD, Source, card_entry, load_weights
 from marey.methods.metrabs.checkpoint import load_published
 from marey.methods.metrabs.joint_names import NamedJoints, mirror_of
 from marey.methods.metrabs.model import MetrabsConfig, MetrabsNet
@@ -132,15 +132,9 @@ def _from_folder(folder: Source, options: PublishedOptions | None) -> LoadedNetw
     """The network of a folder of weights, made as its card says."""
     if options is not None:
         raise InputError(f"{folder}: its card says what it is; leave the options for published weights out")
-    card = read_card(folder)
-    try:
-        told = card.get(ENTRY) or card["data"][ENTRY]
+    with card_entry(folder, ENTRY, network="a network of MeTRAbs") as told:
         make = {"trunk": _on_trunk, "crops": _on_crops}[told["on"]]
         network = make(told, str(folder))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(
-            f"{folder}: not the weights of a network of MeTRAbs: its {CARD} lacks what was expected ({error})"
-        ) from error
     load_weights(network.module, folder)
     network.module.eval().requires_grad_(False)
     return network

@@ -15,13 +15,13 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from marey.core import FormatError, InputError, MissingAssetError, ShapeError, Skeleton, skeleton, skeleton_names
+from marey.core import InputError, MissingAssetError, ShapeError, Skeleton, skeleton, skeleton_names
 from marey.data.view_crops import ViewCropRule
 from marey.detect.trunk import MARGIN, SIDE, shipped_trunk
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.io.h36m_labels import H36M_JOINTS
 from marey.io.settings_toml import changed, plain_settings
-from marey.io.weights import CARD, Source, load_weights, read_card
+from marey.io.weights import CARD, Source, card_entry, load_weights
 from marey.methods.triangulation.checkpoint import load_official
 from marey.methods.triangulation.model import (
     AlgebraicConfig,
@@ -265,9 +265,7 @@ def _shipped(kind: Kind) -> LoadedNetwork:
 
 def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
     """The network of a folder of weights, made as its card says."""
-    card = read_card(folder)
-    try:
-        told = card.get(ENTRY) or card["data"][ENTRY]
+    with card_entry(folder, ENTRY, network="a network of triangulation") as told:
         if told["kind"] != kind:
             raise InputError(f"{folder}: weights of the method '{told['kind']}', not of '{kind}'; use that method")
         make = _on_trunk if told["on"] == "trunk" else _alone
@@ -280,10 +278,6 @@ def _from_folder(kind: Kind, folder: Source) -> LoadedNetwork:
             up=told["up"],
             source=str(folder),
         )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise FormatError(
-            f"{folder}: not the weights of a network of triangulation: its {CARD} lacks what was expected ({error})"
-        ) from error
     load_weights(network.learned, folder)
     network.module.eval().requires_grad_(False)
     return network
