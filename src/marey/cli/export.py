@@ -25,7 +25,7 @@ class Options:
     recipe: str | None = None
     """Which network of the method; a wrong name lists them. None: its first."""
     weights: Path | None = None
-    """An official checkpoint (.pth) or a folder of `marey train`, for methods with weights. None: what is shipped."""
+    """Official weights or a folder of `marey train`, for methods with weights. None: what is shipped."""
     opset: int = OPSET
     """Version of ONNX's standard operators."""
     tolerance: float = TOLERANCE
