@@ -8,11 +8,12 @@ import torch
 
 from detect.rig import ring, seen_by, walker
 from marey.core import CalibrationError, InputError, Observation, ShapeError
+from marey.core.results import DISTANCE
 from marey.detect.noise import NoiseModel, with_noise
 from marey.geometry.projection import world_to_camera
 from marey.methods.classical import MonocularEstimator, place_people
 from marey.methods.classical.body_size import LEG, TRUNK, SizePrior, estimate_size, implied_stature
-from marey.methods.classical.monocular import DISTANCE, GuessNoise, with_distance_error, without_distance_error
+from marey.methods.classical.monocular import GuessNoise, with_distance_error, without_distance_error
 
 SURE = SizePrior(stature_deviation=0.5, proportion_deviation=0.5, detector_deviation=1e-4, jitter=0.0)
 """Believes the detector's size."""

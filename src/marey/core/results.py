@@ -13,6 +13,11 @@ from marey.core.evidence import Keypoints2D
 from marey.core.skeletons import Skeleton, check_joints
 from marey.core.tensors import TensorFields, Trailing
 
+DISTANCE = "distance_deviation"
+"""In an estimate's provenance: the relative deviation of everybody's distance, (P,), by errors that last, which
+refinement must know: they do not average out over time.
+"""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Joints3D(TensorFields):

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from marey._version import __version__
 from marey.core import Estimate, InputError, Joints3D, Observation, Recording
+from marey.core.results import DISTANCE
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
 from marey.methods.classical.body_size import LIFTED_SIZE
-from marey.methods.classical.monocular import DISTANCE, with_distance_error, without_distance_error
+from marey.methods.classical.monocular import with_distance_error, without_distance_error
 from marey.pipeline.assumed_camera import KnownCamera, single_camera
 from marey.pipeline.config import EstimateConfig
 from marey.pipeline.detections import FoundKeypoints

@@ -25,6 +25,7 @@ from marey.core import (
     ShapeError,
     Skeleton,
 )
+from marey.core.results import DISTANCE
 from marey.detect.noise import is_seen
 from marey.geometry.absolute import absolute_joints
 from marey.geometry.projection import camera_to_world, reprojection_error
@@ -51,9 +52,6 @@ class GuessNoise:
     shared_depth: float = 0.02
     """Relative: of the distance, by errors that all joints share and that last (limbs foreshortened alike)."""
 
-
-DISTANCE = "distance_deviation"
-"""In an estimate's provenance: the relative deviation of everybody's distance, (P,), by errors that last."""
 
 _SIZE, _NOISE = SizePrior(), GuessNoise()
 

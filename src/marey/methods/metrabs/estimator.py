@@ -26,6 +26,7 @@ from marey.core import (
     Requirements,
     Skeleton,
 )
+from marey.core.results import DISTANCE
 from marey.data.observed_people import People, keypoints_of_skeleton
 from marey.geometry.projection import camera_to_world, reprojection_error
 from marey.methods.metrabs.model import CropNetwork, MetrabsNet
@@ -40,8 +41,6 @@ from marey.nn.folding import folded
 from marey.nn.placement import placed
 from marey.nn.precision import Precision, check_precision, network_precision
 
-_DISTANCE = "distance_deviation"
-"""In the provenance, (P,): how uncertain everybody's distance is by errors that last; refinement must know."""
 _AT_ONCE = 8
 """Pictures in memory, if they are not too large together."""
 _PIXELS_AT_ONCE = 1 << 26
@@ -161,7 +160,7 @@ def estimate_people(
             "network": "metrabs",
             "weights": network.source,
             "augmentations": options.num_aug,
-            _DISTANCE: [deviation] * people.shape[2],
+            DISTANCE: [deviation] * people.shape[2],
         },
     )
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from marey.core import Estimate, InputError, Observation, Requirements, ShapeError
+from marey.core.results import DISTANCE
 from marey.data.observed_people import People
 from marey.methods.triangulation.crops import CropBatch, crop_batches
 from marey.methods.triangulation.cuboid import Frame, Starts, find_starts, find_vertical
@@ -28,8 +29,6 @@ from marey.nn.precision import Precision, check_precision, network_precision
 DISTANCE_DEVIATION = 0.08
 """Relative, of the distance of a person whom one view sees: by the unknown size of the body."""
 
-_DISTANCE = "distance_deviation"
-"""In the provenance, (P,): how uncertain everybody's distance is by errors that last; refinement must know."""
 _PIXELS = 1 << 19
 """Of all crops of one view in one run of the network."""
 _RECENTRED = 1 / 8
@@ -229,7 +228,7 @@ def fill_volumes(
     estimate = found.of_volumes(people.cameras, network, observation.keypoints)
     notes = (*_unplaced(people, wanted), *found.notes(people.seen, 1))
     guessed_all = people.shape[0] == 1 and bool(starts.by_one_view.any())
-    shared = {_DISTANCE: [deviation] * people.shape[2]} if guessed_all else {}
+    shared = {DISTANCE: [deviation] * people.shape[2]} if guessed_all else {}
     return _told(estimate, observation, network, notes, shared)
 
 
