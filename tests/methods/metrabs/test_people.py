@@ -8,10 +8,14 @@ import pytest
 import torch
 
 from marey.core import Boxes, CalibrationError, Detections2D, InputError, Keypoints2D, ShapeError, Skeleton
-from marey.methods.metrabs.model import CropPoses
+from marey.io.weights import write_weights
+from marey.methods.metrabs.heatmaps import HeatmapConfig
+from marey.methods.metrabs.model import CropPoses, MetrabsConfig, MetrabsNet
+from marey.methods.metrabs.networks import ENTRY, LoadedNetwork, describe
 from marey.methods.metrabs.people import PeopleModel
 from marey.methods.metrabs.people_inputs import as_cameras, as_picture
 from marey.methods.metrabs.people_options import PeopleOptions
+from marey.methods.metrabs.published_config import PublishedOptions
 
 JOINTS = Skeleton("three", ("pelvis", "left_hip", "right_hip"), ((0, 1), (0, 2)))
 DISTANCE = 4.0
@@ -241,6 +245,28 @@ def test_margin__shows_more_around_the_box():
     for margin in (1.0, 1.25):
         model(Keeps(), margin=margin).estimate_poses(picture(), BOXES, K, num_aug=1)
     torch.testing.assert_close(seen[0] / seen[1], torch.full((3,), 1.25), rtol=0.02, atol=0)
+
+
+def stored(folder, **settings):
+    """Weights of a network that has learned nothing."""
+    config = MetrabsConfig(backbone="mobilenet_v3_small", joints=JOINTS.joints, heatmaps=HeatmapConfig(side=64))
+    network = LoadedNetwork(module=MetrabsNet(replace(config, **settings)), skeleton=JOINTS)
+    write_weights(folder, network.module.state_dict(), {ENTRY: describe(network)})
+    return folder
+
+
+def test_model__of_stored_weights(tmp_path):
+    loaded = PeopleModel.load(stored(tmp_path), options=PeopleOptions(unit="mm", num_aug=1))
+    found = loaded.estimate_poses(picture(), BOXES, K)
+    assert (found.unit, found.poses3d.shape) == ("mm", (3, 3, 3))
+    assert loaded.joint_names == JOINTS.joints
+    with pytest.raises(InputError, match="leave the options for published weights out"):
+        PeopleModel.load(tmp_path, PublishedOptions())
+
+
+def test_model__of_weights_that_place_nobody_is_refused(tmp_path):
+    with pytest.raises(InputError, match="its scale recovery 'metro' gives no absolute joints"):
+        PeopleModel.load(stored(tmp_path, scale_recovery="metro"))
 
 
 # Who is dropped

@@ -37,6 +37,7 @@ from marey.methods.metrabs.people_inputs import MILLIMETRES, as_boxes_of_picture
 from marey.methods.metrabs.people_options import PeopleOptions
 from marey.methods.metrabs.people_results import People, PeopleOfPictures
 from marey.methods.metrabs.plausibility import PlausibilityFilter
+from marey.methods.metrabs.published_config import PublishedOptions
 from marey.methods.metrabs.quirks import Quirks
 from marey.methods.metrabs.virtual_cameras import CropRule
 
@@ -99,18 +100,21 @@ class PeopleModel:
         self._detector = detector
 
     @classmethod
-    def load(cls, weights: Weights | None = None, **settings: Any) -> PeopleModel:
+    def load(
+        cls, weights: Weights | None = None, published: PublishedOptions | None = None, **settings: Any
+    ) -> PeopleModel:
         """The model of some weights.
 
         Args:
             weights: See `marey.methods.metrabs.networks.load_network`; None: the shipped ones.
+            published: What published weights do not show.
             **settings: Detector, quirks, options and device, as of the class.
 
         Raises:
             MissingAssetError, FormatError: the weights are not there, or damaged.
-            InputError: their network says no absolute joints by itself.
+            InputError: their network says no absolute joints by itself, or the options do not fit them.
         """
-        loaded = load_network(weights)
+        loaded = load_network(weights, published)
         if isinstance(loaded.module, MetrabsNet) and loaded.module.config.scale_recovery in _NEED_MORE:
             raise InputError(
                 f"{loaded.source}: its scale recovery '{loaded.module.config.scale_recovery}' gives no absolute joints "
