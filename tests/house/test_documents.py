@@ -16,7 +16,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "sr
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 ANY_BLOCK = re.compile(r"^```(python|toml|console)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-WALKED = [ROOT / "docs" / "howto" / "train_on_own_cameras.md"]
+WALKED = [ROOT / "docs" / "howto" / f"train_on_own_{what}.md" for what in ("cameras", "pictures")]
 """Pages that are followed from top to bottom, commands and files included."""
 WITH_CODE = [page for page in PAGES if page not in WALKED and BLOCK.search(page.read_text(encoding="utf-8"))]
 
