@@ -50,3 +50,6 @@ def test_default__is_small_enough_to_ship():
 def test_errors__say_what_was_expected():
     with pytest.raises(ShapeError, match=r"expected \(N, 3, H, W\), sides multiples of 32"):
         Trunk(TINY)(torch.rand(1, 3, 60, 64))
+    for wrong in (torch.uint8, torch.float64):
+        with pytest.raises(ShapeError, match=r"expected torch.float32 in 0..1, got"):
+            Trunk(TINY)(torch.zeros(1, 3, 64, 64, dtype=wrong))
