@@ -8,6 +8,7 @@ import torch
 
 from marey.cli.main import main
 from marey.core.skeletons import skeleton
+from marey.data.synthetic import SyntheticConfig, SyntheticGenerator
 from marey.io.images import write_image
 from marey.io.weights import write_weights
 from marey.methods.metrabs.heatmaps import HeatmapConfig
@@ -61,6 +62,28 @@ def test_track__writes_a_file_a_film_and_leaves_out_those_that_are_there(root, t
     assert path.read_bytes() == b"already"
     assert main([*words, "--sequences", "office_00"]) == 2
     assert "no office_00" in capsys.readouterr().err
+
+
+def test_track__by_the_first_image_and_motion_with_every_option(root, tmp_path):
+    made = SyntheticGenerator(SyntheticConfig(tier="easy", image_size=(320, 320))).sample(3, range(1))
+    picture = made.images[0, 0].permute(1, 2, 0).contiguous().numpy()
+    for frame in range(FRAMES):
+        write_image(root / "imageFiles" / NAME / f"image_{frame:05d}.jpg", picture)
+    options = ["--crops", "2", "--antialias", "2", "--smoothing", "acausal", "--real-intrinsics", "--detector-flip-aug"]
+    made_of = weights(tmp_path / "weights", skeleton("smpl_24").joints)
+    words = ["track", str(root), "--out", str(tmp_path / "out"), "--weights", made_of, "--splits", "test", *options]
+    assert main(words) == 0
+    found = pickle.loads((tmp_path / "out" / "nogtassoc" / "test" / f"{NAME}.pkl").read_bytes())["jointPositions"]
+    assert found.shape == (1, FRAMES, 24, 3)
+    assert np.isnan(found).all()  # a network that has learned nothing sees nobody whose bones are possible
+
+
+def test_track__a_picture_that_is_not_there_is_named(root, tmp_path, capsys):
+    (root / "imageFiles" / NAME / "image_00001.jpg").unlink()
+    made = weights(tmp_path / "weights", skeleton("smpl_24").joints)
+    assert main(["track", str(root), "--out", str(tmp_path / "out"), "--weights", made, "--splits", "test"]) == 2
+    assert "image_00001.jpg does not exist" in capsys.readouterr().err
+    assert not list((tmp_path / "out").rglob("*.pkl"))
 
 
 def test_track__a_network_without_the_joints_of_smpl_is_refused(root, tmp_path, capsys):
