@@ -12,8 +12,9 @@ tier. `coverage_90`: joints within the 90 % ellipsoids that the method states fo
 
 *Cut off*: people of `single_medium` who are wholly in the picture, once as they are and once with the picture cut, at a
 side and a place drawn for each, so that 30 to 60 % of the 24 joints of SMPL are left in it; the box is what is left of
-it, and the errors are those of all joints. With --metro and --bone-lengths, weights of a MeTRo and of a 2.5D network,
-the error of these two on the same people cut off.
+it, and the errors are those of all joints. On the same people cut off, a MeTRo and a 2.5D network that were trained
+alike, here, by the recipes `trunk-metro` and `trunk-25d` (some minutes each), or with --metro and --bone-lengths their
+weights.
 
 Whether one of two is better is told by a paired bootstrap over the samples.
 """
@@ -21,6 +22,7 @@ Whether one of two is better is told by a paired bootstrap over the samples.
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,11 +38,18 @@ from marey.data.benchmark import Benchmark
 from marey.data.benchmark.mean_pose import mean_pose
 from marey.data.benchmark.truth import counts
 from marey.data.synthetic import TIERS, SyntheticConfig, SyntheticGenerator
+from marey.detect.trunk import MARGIN
+from marey.engine.training import train
 from marey.geometry.projection import project_from_camera, world_to_camera
 from marey.geometry.views import crop_cameras
+from marey.methods.metrabs.looks import with_margin
+from marey.methods.metrabs.networks import LoadedNetwork, load_network
+from marey.methods.metrabs.virtual_cameras import CropRule
+from marey.methods.metrabs.virtual_crops import crop_views
 from marey.metrics.comparison import paired_bootstrap
 from marey.metrics.uncertainty import confidence_levels
 from marey.pipeline.evaluating import made_estimator
+from marey.pipeline.recipes import choose_recipe
 from measure import describe, write_json
 
 JOINTS = skeleton("coco_17").joints
@@ -167,15 +176,48 @@ def measure_cut(benchmark: Benchmark, count: int, options: argparse.Namespace) -
         "cut_root_depth_percent": 100 * float(np.nanmean(after.depth)),
         "cut_coverage_90": float(np.nanmean(after.inside)),
     }
-    if options.metro and options.bone_lengths:
+    with tempfile.TemporaryDirectory() as folder:
         rivals = {
-            name: measured(made_estimator(options.method, [*options.set, f"weights={path}"]), left, truth).pose
-            for name, path in (("metro", options.metro), ("bone_lengths", options.bone_lengths))
+            name: pose_errors(load_network(weights), left, truth)
+            for name, weights in (
+                ("metro", options.metro or trained("trunk-metro", Path(folder), smoke=options.smoke)),
+                ("bone_lengths", options.bone_lengths or trained("trunk-25d", Path(folder), smoke=options.smoke)),
+            )
         }
-        found |= {f"{name}_mm": float(np.nanmean(pose)) for name, pose in rivals.items()}
-        found["metro_over_bone_lengths"] = found["metro_mm"] / found["bone_lengths_mm"]
-        found["metro_better"] = better(rivals["metro"], rivals["bone_lengths"])
+    found |= {f"{name}_mm": float(np.nanmean(pose)) for name, pose in rivals.items()}
+    found["metro_over_bone_lengths"] = found["metro_mm"] / found["bone_lengths_mm"]
+    found["metro_better"] = better(rivals["metro"], rivals["bone_lengths"])
     return found
+
+
+def pose_errors(network: LoadedNetwork, samples: Sequence[Observation], truth: Tensor) -> Floats:
+    """(N,) millimetres relative to the hips, of a network that need not know where people are; one crop each."""
+    own = list(network.skeleton.indices(JOINTS))
+    found = []
+    for sample in samples:
+        source, boxes, cameras = sample.frames[0], sample.boxes, sample.cameras
+        assert source is not None
+        assert boxes is not None
+        assert cameras is not None
+        picture = torch.from_numpy(next(iter(source.frames()))).permute(2, 0, 1)[None]
+        corners = boxes.corners[0, 0].double()
+        sides = torch.cat((corners[:, :2], corners[:, 2:] - corners[:, :2]), -1)
+        rule = CropRule(side=network.side)
+        crops = crop_views(picture, with_margin(sides, MARGIN), cameras.to(torch.float64), rule=rule)
+        with torch.inference_mode():
+            poses = network.module(crops.images.float(), crops.intrinsics.float()).joints
+        found.append((poses.double() @ crops.rotation.double())[0, own])
+    joints = torch.stack(found)
+    apart = (joints - _middle(joints)) - (truth - _middle(truth))
+    errors: Floats = 1000 * apart.norm(dim=-1).nanmean(-1).numpy()
+    return errors
+
+
+def trained(recipe: str, folder: Path, *, smoke: bool) -> Path:
+    """Weights of a network that a recipe trains from the shipped trunk."""
+    changes = ["training.steps=2", "training.validate_every=0", "workers=0"] if smoke else []
+    chosen = choose_recipe("metrabs", recipe, changes=changes).recipe
+    return train(chosen.task(None), chosen.training, folder / recipe).weights
 
 
 def measured(estimator: Estimator, samples: Iterator[Observation] | Sequence[Observation], truth: Tensor) -> Errors:

@@ -71,7 +71,7 @@ SMOKE = Size(
     cuda_batch=2,
     products=(256,),
     rounds=1,
-    around=("mobilenet_v3_large",),
+    around=("resnet_18", "mobilenet_v3_large"),
 )
 
 

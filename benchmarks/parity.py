@@ -20,7 +20,7 @@ from xml.etree import ElementTree as Xml
 from measure import ONE_THREAD, ROOT, describe, write_json
 
 FOLDER = ROOT / "tests" / "parity"
-PARTS = ("triangulation",)
+PARTS = ("triangulation", "metrabs")
 """Of names of files: those together are counted too."""
 
 

@@ -39,6 +39,15 @@ def test_choose_method__one_view_needs_no_calibration():
     assert "one view" in why
 
 
+def test_choose_method__one_view_and_no_detector_but_our_own():
+    name, why = choose_method("auto", views=1, cameras=None, detector="marey")
+    assert name == "metrabs"
+    assert "Marey's own detector alone" in why
+    assert choose_method("auto", views=1, cameras=None, detector="mediapipe")[0] == "monocular"
+    assert choose_method("auto", views=1, cameras=None, images=False, detector="marey")[0] == "monocular"
+    assert choose_method("auto", views=3, cameras=some_cameras(views=3), detector="marey")[0] == "classical"
+
+
 @pytest.mark.parametrize(
     ("name", "views", "match"),
     [("classical", 1, "2 or more views"), ("monocular", 3, "takes 1 view")],

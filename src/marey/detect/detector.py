@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -72,6 +73,11 @@ def open_detector(spec: str, **options: Any) -> Detector:
             f"no detector '{spec}'; expected marey, mediapipe, or the path of a pose model that ends in .onnx"
         )
     return cast(Detector, _load(spec)(**options))
+
+
+def default_detector() -> str:
+    """Name of what `open_default_detector` opens: `mediapipe` if it is installed, otherwise `marey`."""
+    return "mediapipe" if find_spec("mediapipe") else "marey"
 
 
 def open_default_detector() -> tuple[Detector, tuple[str, ...]]:

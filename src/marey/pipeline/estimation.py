@@ -17,6 +17,7 @@ from torch import Tensor
 from marey._version import __version__
 from marey.core import Estimate, InputError, Joints3D, Observation, Recording
 from marey.core.results import DISTANCE
+from marey.detect.detector import default_detector
 from marey.io.atomic import check_writable
 from marey.io.recordings import open_recording
 from marey.methods.classical.body_size import LIFTED_SIZE
@@ -144,7 +145,10 @@ def _open(
     )
     views = len(recording.names)
     images = all(source is not None for source in recording.frames)
-    name, why = choose_method(method, views=views, cameras=recording.cameras, images=images)
+    found_by = config.detector
+    if found_by == "auto":
+        found_by = default_detector() if recording.detections is None else ""
+    name, why = choose_method(method, views=views, cameras=recording.cameras, images=images, detector=found_by)
     single = single_camera(recording, config.field_of_view) if views == 1 else None
     if single is not None:
         recording = dataclasses.replace(recording, cameras=single.cameras)

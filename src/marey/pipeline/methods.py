@@ -18,7 +18,7 @@ METHODS = {
     "metrabs": "marey.methods.metrabs.estimator:MetrabsEstimator",
 }
 """Name -> where the estimator lives; its package is imported when the method is used. `auto` takes the first that the
-evidence suffices for."""
+evidence suffices for, see `choose_method` for one exception."""
 
 _ALONE = "; for one view there are the methods monocular, volumetric and metrabs"
 
@@ -38,7 +38,9 @@ def requirements(name: str) -> Requirements:
     return needs
 
 
-def choose_method(name: str, *, views: int, cameras: Cameras | None, images: bool = True) -> tuple[str, str]:
+def choose_method(
+    name: str, *, views: int, cameras: Cameras | None, images: bool = True, detector: str = ""
+) -> tuple[str, str]:
     """Pick the method for a recording and say why.
 
     Args:
@@ -47,6 +49,8 @@ def choose_method(name: str, *, views: int, cameras: Cameras | None, images: boo
         cameras: what is known of them. A method that needs no more than the intrinsics can do with assumed ones, and
             so does any method for one view, whose frame is the world then.
         images: whether all views have images, not only keypoints.
+        detector: what would look for keypoints. `auto` leaves one view to `metrabs` where that is `marey`, with which
+            it is better than a solver (claim 6.3).
 
     Returns:
         The name and a sentence.
@@ -57,18 +61,21 @@ def choose_method(name: str, *, views: int, cameras: Cameras | None, images: boo
     """
     if name not in ("auto", *METHODS):
         raise InputError(f"method: expected auto or one of {', '.join(METHODS)}, got '{name}'")
-    asked = tuple(METHODS) if name == "auto" else (name,)
+    alone = views == 1 and images and detector == "marey"
+    asked = (name,) if name != "auto" else (*(("metrabs",) if alone else ()), *METHODS)
     lacks = {
         method: _lack(method, requirements(method), views=views, cameras=cameras, images=images) for method in asked
     }
     for method, lack in lacks.items():
         if lack is None:
-            return method, f"Method {method}, {'as asked' if name != 'auto' else _reason(views)}."
+            return method, f"Method {method}, {'as asked' if name != 'auto' else _reason(method, views)}."
     apt = [lack for method, lack in lacks.items() if _fits(requirements(method), views)]
     raise next(lack for lack in (*apt, *lacks.values()) if lack is not None)
 
 
-def _reason(views: int) -> str:
+def _reason(method: str, views: int) -> str:
+    if method == "metrabs":
+        return "chosen because there is one view and people are looked for by Marey's own detector alone"
     return f"chosen because all {views} views are calibrated" if views > 1 else "chosen because there is one view"
 
 

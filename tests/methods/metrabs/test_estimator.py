@@ -138,7 +138,9 @@ def test_people__who_are_not_seen_or_not_plausible_are_told():
     corners, score = seen.boxes.corners.clone(), seen.boxes.score.clone()
     corners[0, 1, 0], score[0, 1, 0] = torch.nan, 0.0
     corners[0, 0, 1] += torch.tensor([-20.0, -20, 20, 20])  # the dots fill less than half of it
-    estimate = estimate_people(replace(seen, boxes=Boxes(corners=corners, score=score)), network(), device="cpu")
+    told = replace(seen, boxes=Boxes(corners=corners, score=score))
+    options = PeopleOptions(suppress_implausible_poses=True)
+    estimate = estimate_people(told, network(), options=options, device="cpu")
     known = estimate.joints.positions.isfinite().all(-1).all(-1)
     assert known.tolist() == [[True, False], [False, True]]
     assert (estimate.joints.score[~known] == 0).all()
@@ -147,13 +149,12 @@ def test_people__who_are_not_seen_or_not_plausible_are_told():
     assert dropped.startswith("Person 1 was dropped in 1 of 2 frames: its joints cover")
 
 
-def test_people__who_are_not_plausible_stay_on_request():
+def test_people__who_are_not_plausible_stay_unless_asked():
     own, points = camera(), pairs(1)
     seen = observation(points, own)
     wide = seen.boxes.corners + torch.tensor([-20.0, -20, 20, 20])
     wider = replace(seen, boxes=Boxes(corners=wide, score=seen.boxes.score))
-    options = PeopleOptions(suppress_implausible_poses=False, num_aug=1)
-    estimate = estimate_people(wider, network(), options=options, device="cpu")
+    estimate = estimate_people(wider, network(), device="cpu")
     assert estimate.joints.positions.isfinite().all()
     assert len(estimate.notes) == 1
 
@@ -225,3 +226,14 @@ def test_estimator__has_settings():
         MetrabsEstimator(precision="half")
     assert MetrabsEstimator().requires.views == (1, 1)
     assert MetrabsEstimator().requires.calibration == "intrinsics"
+
+
+def test_people__seen_by_a_fisheye():
+    own, points = camera(), pairs(1)
+    narrow = replace(own, fisheye=torch.tensor([False]))
+    plain = estimate_people(observation(points, own), network(), device="cpu")
+    told = estimate_people(replace(observation(points, own), cameras=narrow), network(), device="cpu")
+    torch.testing.assert_close(told.joints.positions, plain.joints.positions, atol=1e-4, rtol=0)
+    wide = replace(own, fisheye=torch.tensor([True]))
+    bent = estimate_people(observation(points, wide), network(), device="cpu")
+    assert (bent.joints.positions - points).norm(dim=-1).max() < 0.06

@@ -63,8 +63,9 @@ class MetrabsEstimator:
     """Views of each person, whose mean is taken and whose spread is a part of the covariance; 1: one as it is."""
     internal_batch_size: int = 64
     """Crops in one run of the network, which bounds the memory; 0: those of eight pictures together."""
-    suppress_implausible_poses: bool = True
-    """Whether who is implausible or twice is left out, as the notes tell; published protocols keep everybody."""
+    suppress_implausible_poses: bool = False
+    """Whether who is implausible or twice is left out, as the notes tell. Observations tell whom to look for, and
+    published protocols keep everybody."""
     device: str | None = None
     """Where the network runs; None: on an accelerator if there is one."""
     precision: Precision = "float32"
@@ -108,7 +109,7 @@ class MetrabsEstimator:
         )
 
 
-_OPTIONS = PeopleOptions(suppress_implausible_poses=True)
+_OPTIONS = PeopleOptions(suppress_implausible_poses=False)
 
 
 def estimate_people(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
@@ -34,6 +35,8 @@ class Framing:
     """Share of the views in which the picture ends before all of the person is shown."""
     close: float = 0.4
     """Share of the views that show the whole person, as large as estimators cut people out."""
+    turn: float = 25.0
+    """Degrees by which cameras of either kind roll, at most."""
 
 
 class Cuts(NamedTuple):
@@ -77,7 +80,7 @@ class FramedMaker:
         samples, stream = self.make(number), self.make.stream
         people, views = sum(people for _, people in stream.tiers), samples.images.shape[1]
         draws = torch.Generator().manual_seed(mixed_seed("framing", stream.seed, number))
-        random = torch.rand(people, views, 5, generator=draws)[self.shard]
+        random = torch.rand(people, views, 6, generator=draws)[self.shard]
         return framed(samples, random.to(samples.joints.device), self.framing)
 
 
@@ -88,20 +91,22 @@ def framed(samples: Captures, random: Tensor, framing: Framing) -> Captures:
 
     Args:
         samples: One person each.
-        random: (B, V, 5) numbers in 0..1: which views, and where they are cut.
+        random: (B, V, 6) numbers in 0..1: which views, where they are cut, and how the cameras roll.
         framing: How many of each.
     """
     side, random = samples.images.shape[-1], random.flatten(0, 1)
     pixels = _pixels(samples).flatten(0, 1)
     cut, changed = random[:, 0] < framing.cut, random[:, 0] < framing.cut + framing.close
-    cuts = draw_cuts(pixels, side, random[:, 1:], cut=cut)
+    cuts = draw_cuts(pixels, side, random[:, 1:5], cut=cut)
     places = (changed & cuts.possible).nonzero()[:, 0]
     if not len(places):
         return samples
     images, projections = samples.images.flatten(0, 1), samples.projections.flatten(0, 1)
-    shown, looking = _looked_at(
-        images[places] * _mask(cuts.kept[places], side), projections[places], cuts.boxes[places]
-    )
+    turns = math.radians(framing.turn) * (2 * random[places, 5] - 1)
+    left = images[places] * _mask(cuts.kept[places], side)
+    shown, looking = _looked_at(left, projections[places], cuts.boxes[places], turns)
+    usable = looking.isfinite().flatten(1).all(1)  # not where a wide lens sees beside what a virtual camera can
+    places, shown, looking = places[usable], shown[usable], looking[usable]
     seen = samples.seen.flatten(0, 1) & (_within(pixels, cuts.kept) | ~cuts.possible[:, None])
     return replace(
         samples,
@@ -151,8 +156,8 @@ def _pixels(samples: Captures) -> Tensor:
     return moved[..., :2] / torch.where(moved[..., 2:] > 0, moved[..., 2:], torch.nan)
 
 
-def _looked_at(images: Tensor, projections: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-    """Pictures and projections of virtual cameras that look at the boxes."""
+def _looked_at(images: Tensor, projections: Tensor, boxes: Tensor, turns: Tensor) -> tuple[Tensor, Tensor]:
+    """Pictures and projections of virtual cameras that look at the boxes and roll by turns (N,)."""
     inverse, _ = pinhole_parts(projections)
     side = images.shape[-1]
     cameras = Cameras(
@@ -160,9 +165,9 @@ def _looked_at(images: Tensor, projections: Tensor, boxes: Tensor) -> tuple[Tens
         distortion=projections.new_zeros(len(projections), 0),
         image_size=projections.new_full((len(projections), 2), side),
     )
-    seen = crop_views(
-        images, boxes, cameras, pictures=torch.arange(len(images), device=images.device), rule=CropRule(side=side)
-    )
+    up = torch.stack((turns.sin(), -turns.cos(), torch.zeros_like(turns)), dim=-1)
+    own = torch.arange(len(images), device=images.device)
+    seen = crop_views(images, boxes, cameras, pictures=own, up=up, rule=CropRule(side=side))
     moved = seen.rotation @ inverse @ projections
     return (255 * seen.images).round().to(torch.uint8), seen.intrinsics @ moved
 

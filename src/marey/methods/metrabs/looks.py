@@ -44,5 +44,5 @@ def seen_poses(
     if augmentations is not None:
         flips = augmentations.flips.to(joints.device)
         joints, covariance = unmirrored(joints, covariance, flips, mirror)
-    pixels = project_from_camera(joints, cameras.map(lambda values: values.to(joints.dtype)))
+    pixels = project_from_camera(joints, cameras.to(joints.dtype))
     return SeenPoses(joints=joints, pixels=pixels, covariance=covariance)

@@ -6,7 +6,7 @@ as it is for the sake of the other methods, the head soon has nothing left to le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from marey.detect.trunk import shipped_trunk
 from marey.detect.trunk_lifting import WEIGHTS as LIFTER
 from marey.detect.trunk_lifting import shipped_image_lifter
 from marey.engine.capture_preview import capture_preview
-from marey.engine.capture_recipe import CaptureRecipe, capture_scores, card_hash, data_card
+from marey.engine.capture_recipe import CaptureRecipe, CaptureTask, capture_scores, card_hash, data_card, shrunk
 from marey.engine.captures import Captures, CaptureStream
 from marey.engine.schedules import Cosine
 from marey.engine.settings import Optimiser, TrainingSettings
@@ -69,7 +69,7 @@ class TrunkMetrabsRecipe(CaptureRecipe):
         return TrunkMetrabsTask(self, shipped_trunk(), shipped_image_lifter())
 
 
-class TrunkMetrabsTask:
+class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
     """A `TrainingTask`: an endless stream of synthetic people."""
 
     def __init__(self, recipe: TrunkMetrabsRecipe, trunk: Trunk, lifter: ImageLifter) -> None:
@@ -82,15 +82,6 @@ class TrunkMetrabsTask:
         """What the data are, and what the network is to whoever loads it."""
         network = {"on": "trunk", "skeleton": KEYPOINTS} | self.model.settings()
         return {**data_card(), "lifter": card_hash(LIFTER), "metrabs": network}
-
-    def batches(self, split: str, *, seed: int, rank: int, world: int, start: int = 0) -> Iterable[Batch]:
-        """Give this process's shards; no two splits, and no two seeds of one, share a sample.
-
-        Raises:
-            InputError: there is no such split, or a batch cannot be shared out evenly.
-        """
-        device = next(self.model.parameters()).device
-        return self.recipe.batches(split, seed=seed, rank=rank, world=world, device=device, start=start)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """What is lost by the joints, their covariances, the distance and the keypoints, every view for itself."""
@@ -163,7 +154,7 @@ def _hips(joints: Tensor) -> Tensor:
 
 
 def trunk_metrabs() -> TrunkMetrabsRecipe:
-    """What the shipped weights are made with, on a processor."""
+    """Meant for a processor; the card of the method says how the shipped weights were made with it."""
     return TrunkMetrabsRecipe(
         tiers=(("easy", 16), ("medium", 24), ("hard", 8)),
         views=(1.0,),
@@ -183,13 +174,4 @@ def trunk_metrabs() -> TrunkMetrabsRecipe:
 
 def small() -> TrunkMetrabsRecipe:
     """For a test."""
-    return TrunkMetrabsRecipe(
-        network=MetricHeadConfig(width=16, blocks=1),
-        tiers=(("easy", 4),),
-        views=(1.0,),
-        validation=1,
-        workers=0,
-        training=TrainingSettings(
-            steps=4, optimiser=Optimiser(learning_rate=1e-3), validate_every=4, checkpoint_every=4
-        ),
-    )
+    return shrunk(TrunkMetrabsRecipe(network=MetricHeadConfig(width=16, blocks=1)))
