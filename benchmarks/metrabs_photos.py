@@ -21,6 +21,7 @@ import torch
 import marey
 from marey.core import Estimate, Image, InputError
 from marey.geometry.projection import project
+from marey.io.images import read_image, write_image
 from marey.viz.figure_sketch import GUESS, TRUTH, blank, draw_figure, fitted
 from measure import ROOT
 
@@ -44,12 +45,12 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", UserWarning)
     rows = [row(options.data / "images" / name, options) for name in PHOTOS]
-    cv2.imwrite(str(options.out), np.vstack(rows)[..., ::-1])
+    write_image(options.out, np.vstack(rows))
 
 
 def row(photo: Path, options: argparse.Namespace) -> Image:
     """The three sketches of a photograph."""
-    picture = cv2.imread(str(photo))[..., ::-1]
+    picture = read_image(photo)
     shown, scale = in_square(picture if options.with_photos else np.full_like(picture, 60))
     front, side = blank(SIDE), blank(SIDE)
     for method, detector, color in WAYS:
@@ -89,7 +90,8 @@ def draw(found: Estimate, color: tuple[int, int, int], sketches: tuple[Image, Im
         (sketches[1], fitted(seen[:, :2], SIDE, extent=EXTENT)),
         (sketches[2], fitted(seen[:, [2, 1]], SIDE, extent=EXTENT)),
     ):
-        draw_figure(sketch, points, links, color=color, shown=np.isfinite(points).all(-1))
+        shown: npt.NDArray[np.bool_] = np.all(np.isfinite(points), axis=-1)
+        draw_figure(sketch, points, links, color=color, shown=shown)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class TrunkMetrabsRecipe(CaptureRecipe):
 class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
     """A `TrainingTask`: an endless stream of synthetic people."""
 
+    model: TrunkMetrabs
+
     def __init__(self, recipe: TrunkMetrabsRecipe, trunk: Trunk, lifter: ImageLifter) -> None:
         self.recipe = recipe
         self.model = TrunkMetrabs(deepcopy(trunk), deepcopy(lifter), MetricHead(recipe.network)).requires_grad_()
