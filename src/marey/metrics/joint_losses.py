@@ -57,7 +57,7 @@ def coverage_loss(error: Tensor, covariance: Tensor, spread: Tensor, known: Tens
     Args:
         error: (B, K, 3)
         covariance: (B, K, 3, 3), with the factor that `spread` says.
-        spread: (K,) logarithm of the factor on deviations; it alone learns.
+        spread: (K,) or (B, K) logarithm of the factor on deviations; it alone learns.
         known: (B, K) boolean, what is counted.
     """
     with full_precision(error):

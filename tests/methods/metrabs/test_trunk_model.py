@@ -42,7 +42,7 @@ def test_metric_head__begins_as_the_guess():
     head, lifted = MetricHead().eval(), guess(3)
     even = torch.full((3, KEYPOINTS, CELLS, CELLS), 1 / CELLS**2)
     with torch.no_grad():
-        joints, covariance = head(empty_maps(3), even, lifted)
+        joints, covariance, _ = head(empty_maps(3), even, lifted)
     rooted = joints - joints.mean(1, keepdim=True)
     expected = lifted.positions - lifted.positions.mean(1, keepdim=True)
     assert (rooted - expected).norm(dim=-1).max() < 0.05
@@ -62,6 +62,20 @@ def test_metric_head__wider_ellipsoids_where_the_spread_says():
     torch.testing.assert_close(ratio[4], torch.full((3,), 9.0))
     torch.testing.assert_close(ratio[5], torch.ones(3))
     torch.testing.assert_close(after[0], before[0])
+
+
+def test_metric_head__factors_grow_with_the_deviation():
+    head = MetricHead().eval()
+    even = torch.full((1, KEYPOINTS, CELLS, CELLS), 1 / CELLS**2)
+    with torch.no_grad():
+        head.growth[:] = 0.5
+        narrow, wide = (head(empty_maps(1), even, guess(1, deviation=size)) for size in (0.1, 0.3))
+        head.growth[:] = 0.0
+        plain = [head(empty_maps(1), even, guess(1, deviation=size)) for size in (0.1, 0.3)]
+    for told, before in ((narrow, plain[0]), (wide, plain[1])):
+        size = before.covariance.diagonal(dim1=-2, dim2=-1).mean(-1).sqrt()
+        torch.testing.assert_close(told.spread, 0.5 * (size / 0.1).log())
+        torch.testing.assert_close(told.covariance, before.covariance * (size / 0.1)[..., None, None])
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ camera by all covariances (`marey.geometry.absolute`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -30,6 +31,9 @@ from marey.nn.resnet import BasicBlock
 from marey.nn.soft_argmax import covariance_3d, soft_argmax_3d
 from marey.nn.trunk import STRIDE, Trunk, TrunkKeypoints, TrunkMaps, read_keypoints
 
+_USUAL = 0.1
+"""Metres: deviation of a joint along an axis."""
+_LEAST_VARIANCE = 1e-6
 _IMPOSSIBLE = 14.0
 """Nats by which the guess's density is at most below that at its mean: what is impossible to it can be corrected."""
 
@@ -62,6 +66,17 @@ class MetricHeadConfig:
         return self.side // STRIDE // 2
 
 
+class MetricJoints(NamedTuple):
+    """Of N crops, in the axes of their cameras."""
+
+    positions: Tensor
+    """(N, K, 3) metres, of any origin."""
+    covariance: Tensor
+    """(N, K, 3, 3)"""
+    spread: Tensor
+    """(N, K) logarithm of the factor that is in their deviations; through it they learn from coverage."""
+
+
 class MetricHead(nn.Module):
     """What the trunk and the lifter say of crops to metric joints with covariances."""
 
@@ -82,21 +97,20 @@ class MetricHead(nn.Module):
         assert self.volume.bias is not None
         nn.init.zeros_(self.volume.bias)
         self.spread = nn.Parameter(torch.zeros(config.keypoints))
-        """Logarithm of the factor on the joints' deviations; learned from coverage alone."""
+        """Logarithm of the factor on the joints' deviations where they are `_USUAL`; learned from coverage alone."""
+        self.growth = nn.Parameter(torch.zeros(config.keypoints))
+        """By how much it grows with the logarithm of the deviation; likewise: who is hard to see is misjudged more."""
         self.distance = nn.Parameter(torch.tensor(0.05).log())
         """Logarithm of the relative deviation of a person's distance by what its pixels do not show: its size."""
         self.register_buffer("grid", _grid(config), persistent=False)
 
-    def forward(self, maps: TrunkMaps, distribution: Tensor, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
+    def forward(self, maps: TrunkMaps, distribution: Tensor, lifted: ImageJoints) -> MetricJoints:
         """Correct the guess.
 
         Args:
             maps: Of N crops.
             distribution: (N, K, h, w) of their keypoints.
             lifted: What the lifter makes of them, in the axes of the crop's camera.
-
-        Returns:
-            Joints (N, K, 3) metres, of any origin, in the axes of the crop's camera, and covariances (N, K, 3, 3).
         """
         with full_precision(distribution):
             unlikely, middle = self._unlikely(lifted)
@@ -107,8 +121,11 @@ class MetricHead(nn.Module):
         with full_precision(distribution):
             grid = self.grid.expand(unlikely.shape[0], -1, -1, -1, -1)
             found = soft_argmax_3d(learned.float() - unlikely, coordinates=grid)
-            spread = (2 * self.spread.detach()).exp()[:, None, None]
-            return found.positions + middle, covariance_3d(found, grid) * spread
+            covariance = covariance_3d(found, grid)
+            size = covariance.diagonal(dim1=-2, dim2=-1).mean(-1).detach().clamp_min(_LEAST_VARIANCE)
+            spread = self.spread + self.growth * ((size.log() / 2) - math.log(_USUAL))
+            factor = (2 * spread.detach()).exp()[..., None, None]
+            return MetricJoints(found.positions + middle, covariance * factor, spread)
 
     def _unlikely(self, lifted: ImageJoints) -> tuple[Tensor, Tensor]:
         """Nats (N, K, D, h, w) by which the guess's density is below its largest; middle (N, 1, 3) of the volumes."""
@@ -127,8 +144,8 @@ class PosedCrops(NamedTuple):
     maps: TrunkMaps
     keypoints: TrunkKeypoints
     poses: CropPoses
-    relative_covariance: Tensor
-    """(N, K, 3, 3) of `poses.relative`."""
+    relative: MetricJoints
+    """Those of `poses.relative`."""
     place_covariance: Tensor
     """(N, 3, 3) of where the people stand, without what their pixels do not show."""
 
@@ -173,21 +190,24 @@ class TrunkMetrabs(nn.Module):
         with full_precision(intrinsics):
             keypoints = read_keypoints(maps)
             lifted = self.lifter(maps, functional.pad(intrinsics.float(), (0, 1)))
-        relative, covariance = self.head(maps, keypoints.distribution, lifted)
+        relative = self.head(maps, keypoints.distribution, lifted)
         with full_precision(intrinsics):
             placed = absolute_joints(
-                _placeable(relative),
+                _placeable(relative.positions),
                 keypoints.positions.detach(),
                 _pinholes(intrinsics.float()),
-                relative_covariance=_placeable(covariance),
+                relative_covariance=_placeable(relative.covariance),
                 pixel_covariance=keypoints.covariance.detach(),
                 weights=keypoints.seen.sigmoid().detach(),
                 distance_deviation=self.head.distance.detach().exp(),
             )
         poses = CropPoses(
-            joints=placed.positions, covariance=placed.covariance, keypoints=keypoints.positions, relative=relative
+            joints=placed.positions,
+            covariance=placed.covariance,
+            keypoints=keypoints.positions,
+            relative=relative.positions,
         )
-        return PosedCrops(maps, keypoints, poses, covariance, placed.placement.covariance)
+        return PosedCrops(maps, keypoints, poses, relative, placed.placement.covariance)
 
 
 def _placeable(values: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from marey.engine.capture_preview import capture_preview
 from marey.engine.capture_recipe import CaptureRecipe, CaptureTask, capture_scores, card_hash, data_card, shrunk
 from marey.engine.captures import Captures, CaptureStream
 from marey.engine.schedules import Cosine
-from marey.engine.settings import Optimiser, TrainingSettings
+from marey.engine.settings import Optimiser, ParameterGroup, TrainingSettings
 from marey.geometry.projection_matrices import pinhole_parts
 from marey.io.weights import load_weights
 from marey.methods.metrabs.framed_captures import FramedCaptures, Framing
@@ -34,6 +34,12 @@ from marey.nn.image_lifter import ImageLifter
 from marey.nn.trunk import KEYPOINTS, Trunk
 
 _HIPS = list(skeleton(KEYPOINTS).indices(("left_hip", "right_hip")))
+
+_DOUBT = tuple(
+    ParameterGroup(prefix=f"head.{name}", learning_rate=1e-2, weight_decay=0.0)
+    for name in ("spread", "growth", "distance")
+)
+"""What learns from coverage alone, whose derivatives are small."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +99,7 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
         placed = posed.poses.joints - _hips(posed.poses.joints)
         known = truth.isfinite().all(-1)
         there = known & placed.isfinite().all(-1)
-        error, covariance = guess.detach() - rooted, posed.relative_covariance
+        error, covariance = guess.detach() - rooted, posed.relative.covariance
         far, exact = _hips(posed.poses.joints)[:, 0, 2], _hips(truth)[:, 0, 2]
         near = there.all(-1) & (far > 0)
         off = (torch.where(near, far, 1.0) / torch.where(near, exact, 1.0)).log().abs()
@@ -110,7 +116,7 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
             * visibility_entropy(posed.keypoints, batch["samples"].seen.flatten(0, 1), pixels),
             "coverage": recipe.coverage_weight
             * (
-                coverage_loss(error, covariance, self.model.head.spread, known)
+                coverage_loss(error, covariance, posed.relative.spread, known)
                 + interval_loss(far - exact, (shown + hidden.square()).sqrt(), near)
             ),
         }
@@ -162,7 +168,7 @@ def trunk_metrabs() -> TrunkMetrabsRecipe:
         views=(1.0,),
         training=TrainingSettings(
             steps=2000,
-            optimiser=Optimiser(learning_rate=1e-3, weight_decay=0.05, decay_vectors=False),
+            optimiser=Optimiser(learning_rate=1e-3, weight_decay=0.05, decay_vectors=False, groups=_DOUBT),
             schedule=Cosine(final=0.01),
             warm_up=100,
             precision="bf16-mixed",
