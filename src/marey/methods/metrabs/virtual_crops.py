@@ -125,9 +125,11 @@ def render_views(
     )
     if torch.compiler.is_compiling():
         return _sampled(sheet, parts, cameras, rule)
-    crops = torch.empty((level.shape[0], 3, rule.side, rule.side), device=sheet.light.device)
+    crops = torch.empty((level.shape[0], rule.side, rule.side, 3), device=sheet.light.device).permute(0, 3, 1, 2)
+    flat = _are_flat(sheet, parts, cameras, rule)
+    _warp(sheet, parts.pick(flat), level[flat], None if pictures is None else pictures[flat], crops, flat)
     runs = max(1, _AT_ONCE // (rule.side * rule.antialias) ** 2)
-    for run in torch.split(torch.arange(level.shape[0], device=level.device), runs):
+    for run in torch.split((~flat).nonzero()[:, 0], runs):
         crops[run] = _sampled(sheet, parts.pick(run), cameras[run], rule)
     return crops
 
@@ -266,6 +268,36 @@ def _bounds(sheet: Sheet, level: Tensor, pictures: Tensor) -> Tensor:
     start = (place + 0.5) * scale - 1
     least, most = start - 1.5 * scale, start + (size + 0.5) * scale
     return torch.stack((scale.expand_as(start), start, least, most), -1)
+
+
+def _are_flat(sheet: Sheet, crops: _Crops, cameras: Cameras, rule: CropRule) -> Tensor:
+    """Which crops (M,) are homographies of the picture that OpenCV may warp: no lens, nothing behind the camera."""
+    own, light = len(crops.gamma), sheet.light
+    as_it_lies = light.device.type == "cpu" and light.permute(0, 2, 3, 1).is_contiguous() and not light.requires_grad
+    if not as_it_lies or rule.antialias > 1 or rule.whole_values or cameras.fisheye is not None:
+        return torch.zeros(own, dtype=torch.bool, device=light.device)
+    ends = crops.to_ray.new_tensor([[0, 0, 1], [0, rule.side, 1], [rule.side, 0, 1], [rule.side, rule.side, 1]])
+    depth = ((crops.to_level @ crops.to_ray)[:, 2:] @ ends.T)[:, 0]
+    return (depth > _NEAR).all(1) & ~cameras.distortion.any(-1)
+
+
+def _warp(sheet: Sheet, crops: _Crops, level: Tensor, pictures: Tensor | None, out: Tensor, chosen: Tensor) -> None:
+    """Put crops into `out` (N, 3, S, S) where chosen (N,): OpenCV is three times as fast at it, one crop at a time."""
+    picture, kept = sheet.light[0].permute(1, 2, 0).numpy(), out.permute(0, 2, 3, 1).numpy()
+    (place, size), side = sheet.place(level), out.shape[-1]
+    lower = place[:, 1] if pictures is None else place[:, 1] + pictures * sheet.height
+    matrices = (crops.to_level @ crops.to_ray).double().numpy()
+    rows = zip(chosen.nonzero()[:, 0].tolist(), place[:, 0].tolist(), lower.tolist(), size.tolist(), strict=True)
+    for (row, left, top, (width, height)), matrix, gamma in zip(rows, matrices, crops.gamma.tolist(), strict=True):
+        cv2.warpPerspective(
+            picture[top : top + height, left : left + width],
+            matrix,
+            (side, side),
+            dst=kept[row],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+        )
+        cv2.pow(kept[row], gamma, dst=kept[row])
 
 
 def _sampled(sheet: Sheet, crops: _Crops, cameras: Cameras, rule: CropRule) -> Tensor:
