@@ -265,3 +265,19 @@ def test_graph__of_any_pictures_and_boxes_gives_the_same(lens):
     for arguments in (_arguments(1, 1, 90, 101), _arguments(3, 8, 131, 77)):
         for found, expected in zip(graph(*arguments), module(*arguments), strict=True):
             torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def test_crops__by_opencv_are_those_by_tensors():
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.rand(2, 3, 20, 25, generator=generator)
+    pictures = torch.nn.functional.interpolate(coarse, size=(160, 200), mode="bilinear").clamp(0, 1)
+    wide = boxes((60, 40, 50, 70), (-20, 90, 80, 40), (20, 10, 170, 140), (150, 120, 80, 60))
+    given = {
+        "pictures": torch.tensor([0, 1, 1, 0]),
+        "augmentations": augmentation_table(3),
+        "rule": CropRule(side=64),
+    }
+    warped = crop_views(pictures, wide, cameras(4), **given).images
+    sampled = crop_views(pictures.requires_grad_(), wide, cameras(4), **given).images.detach()
+    assert (warped - sampled).abs().mean() < 1e-4
+    assert (warped - sampled).abs().max() < 0.05  # where the picture ends

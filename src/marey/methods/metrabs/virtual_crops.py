@@ -127,7 +127,8 @@ def render_views(
         return _sampled(sheet, parts, cameras, rule)
     crops = torch.empty((level.shape[0], rule.side, rule.side, 3), device=sheet.light.device).permute(0, 3, 1, 2)
     flat = _are_flat(sheet, parts, cameras, rule)
-    _warp(sheet, parts.pick(flat), level[flat], None if pictures is None else pictures[flat], crops, flat)
+    if flat.any():
+        _warp(sheet, parts.pick(flat), level[flat], None if pictures is None else pictures[flat], crops, flat)
     runs = max(1, _AT_ONCE // (rule.side * rule.antialias) ** 2)
     for run in torch.split((~flat).nonzero()[:, 0], runs):
         crops[run] = _sampled(sheet, parts.pick(run), cameras[run], rule)
