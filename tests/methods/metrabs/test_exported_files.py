@@ -49,7 +49,6 @@ NETWORKS = {
     "crops": lambda: network_of_crops(on_trunk()),
     "published crops": lambda: network_of_crops(on_crops()),
     "boxes": lambda: network_of_boxes(on_trunk()),
-    "published boxes, two views": lambda: network_of_boxes(on_crops(), augmentations=2),
     "people": lambda: network_of_people(on_trunk(), most=2, search=QUICK),
 }
 
