@@ -54,7 +54,7 @@ from measure import describe, write_json
 
 JOINTS = skeleton("coco_17").joints
 HIPS = [JOINTS.index("left_hip"), JOINTS.index("right_hip")]
-SAMPLES, SMOKE = 300, 3
+SAMPLES, SMOKE = 200, 3
 TRAINING = 1000
 CUT_CELL = "single_medium"
 LEFT_OVER = 0.3, 0.6

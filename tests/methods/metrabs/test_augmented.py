@@ -79,7 +79,7 @@ def poses(joints, covariance):
 def test_average__has_the_spread_of_the_views_in_its_covariance():
     found = averaged(poses([[[[0.0, 0, 4]], [[0.2, 0, 4]]]], 0.01 * torch.eye(3)))
     assert found.joints.tolist() == [[[0.1, 0.0, 4.0]]]
-    expected = torch.diag(torch.tensor([0.01 + 0.1**2, 0.01, 0.01], dtype=torch.float64))
+    expected = torch.diag(torch.tensor([0.01 + 0.1**2 / 2, 0.01, 0.01], dtype=torch.float64))
     torch.testing.assert_close(found.covariance[0, 0], expected)
 
 
@@ -88,3 +88,13 @@ def test_average__without_a_covariance_of_the_network():
     found = averaged(poses([[[[0.0, 0, 4]], [[0.2, 0, 4]]]], unknown))
     torch.testing.assert_close(found.covariance[0, 0], torch.diag(torch.tensor([0.01, 0.0, 0.0]).double()))
     assert averaged(poses([[[[0.0, 0, 4]]]], unknown)).covariance.isnan().all()
+
+
+def test_table__without_turns():
+    views = augmentation_table(5, turns="none")
+    assert views.angles.tolist() == [0.0] * 5
+    assert views.flips.tolist() == [False, True, False, True, False]
+    torch.testing.assert_close(views.scales, torch.tensor([1.0, 1.05, 1.1, 1.15, 1.2], dtype=torch.float64))
+    assert views.gammas.tolist() == [1.0] * 5
+    alone = augmentation_table(1, turns="none")
+    assert (alone.angles.item(), alone.flips.item(), alone.scales.item()) == (0.0, False, 1.0)

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from marey.core import InputError, TensorFields, Trailing
 
-Turns = Literal["slight", "full", "both"]
-"""Angles of the published tables: up to 25 degrees; all around; half of the views of each kind."""
+Turns = Literal["none", "slight", "full", "both"]
+"""Ours: upright, from nearer and nearer, every other view mirrored, brightness as it is. And angles of the published
+tables: up to 25 degrees; all around; half of the views of each kind."""
 Single = Literal["identity", "published", "published-later"]
 """What a table of one view is. November 2020: the first row of the others, turned by 25 degrees and brightened; later:
 upright, brightened."""
@@ -25,6 +26,8 @@ LARGEST_TURN = 25.0
 """Degrees, of the published tables."""
 _BRIGHTEST = 0.6
 _SMALLEST, _LARGEST = 0.8, 1.1
+_NEAREST = 1.2
+"""Scale, of the table without turns."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +59,9 @@ class Augmentations(TensorFields):
 def augmentation_table(count: int, *, turns: Turns = "slight", single: Single = "identity") -> Augmentations:
     """The views of one person, double precision.
 
-    Two and more are the published tables: evenly spaced angles and brightness, scales 0.8 to 1 in the first half and 1
-    to 1.1 in the second one, and every other view mirrored so that the middle one is not.
+    Two and more with turns are the published tables: evenly spaced angles and brightness, scales 0.8 to 1 in the first
+    half and 1 to 1.1 in the second one, and every other view mirrored so that the middle one is not. Without turns the
+    first view is the identity, scales go up to 1.2, and every other view is mirrored.
 
     Args:
         count: Of views.
@@ -71,6 +75,8 @@ def augmentation_table(count: int, *, turns: Turns = "slight", single: Single = 
         raise InputError(f"num_aug: expected 1 or more, got {count}")
     if turns not in get_args(Turns) or single not in get_args(Single):
         raise InputError(f"augmentations: expected {get_args(Turns)} and {get_args(Single)}, got {turns}, {single}")
+    if turns == "none":
+        return _upright(count)
     half = count // 2
     angles, gammas = _angles(count, turns), _spaced(_BRIGHTEST, 1.0, count)
     if count == 1 and single == "identity":
@@ -82,6 +88,16 @@ def augmentation_table(count: int, *, turns: Turns = "slight", single: Single = 
         flips=(torch.arange(count) - half) % 2 != 0,
         scales=torch.cat((_spaced(_SMALLEST, 1.0, half + 1)[:half], _spaced(1.0, _LARGEST, count - half, alone=1.0))),
         gammas=gammas,
+    )
+
+
+def _upright(count: int) -> Augmentations:
+    scales = _spaced(1.0, _NEAREST, count, alone=1.0)
+    return Augmentations(
+        angles=torch.zeros_like(scales),
+        flips=torch.arange(count) % 2 != 0,
+        scales=scales,
+        gammas=torch.ones_like(scales),
     )
 
 
@@ -148,14 +164,14 @@ def unmirrored(joints: Tensor, covariance: Tensor, flips: Tensor, mirror: Tensor
 def averaged(poses: SeenPoses) -> SeenPoses:
     """The mean (N,) of the views (N, A) of each person.
 
-    Pixels are the mean of the projections. The covariance is that of a mixture: the mean of the views' own and the
-    covariance between them, divided by A; averaging does not make the first smaller, since the views look at the same
-    pixels. Where the network states none, the views alone speak; one view says nothing then (NaN).
+    Pixels are the mean of the projections. The covariance is the mean of the views' own, which averaging does not make
+    smaller, since the views look at the same pixels, and that of the mean of views that differ: the covariance between
+    them over A. Where the network states none, the covariance between the views is all; of one view nothing (NaN).
     """
     joints = poses.joints.mean(1)
     off = poses.joints - joints[:, None]
     between = (off[..., :, None] * off[..., None, :]).mean(1)
     stated = poses.covariance.mean(1)
     alone = between if poses.joints.shape[1] > 1 else torch.full_like(between, torch.nan)
-    covariance = torch.where(stated.isnan(), alone, stated + between)
+    covariance = torch.where(stated.isnan(), alone, stated + between / poses.joints.shape[1])
     return SeenPoses(joints=joints, pixels=poses.pixels.mean(1), covariance=covariance)

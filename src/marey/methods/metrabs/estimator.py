@@ -29,6 +29,7 @@ from marey.core import (
 from marey.core.results import DISTANCE
 from marey.data.observed_people import People, keypoints_of_skeleton
 from marey.geometry.projection import camera_to_world, reprojection_error
+from marey.methods.metrabs.augmented import Turns
 from marey.methods.metrabs.model import CropNetwork, MetrabsNet
 from marey.methods.metrabs.networks import LoadedNetwork, load_network
 from marey.methods.metrabs.people import PeopleModel
@@ -61,6 +62,9 @@ class MetrabsEstimator:
     """Which of the network's conventions, such as `smpl_24`; empty: all of its joints."""
     num_aug: int = 5
     """Views of each person, whose mean is taken and whose spread is a part of the covariance; 1: one as it is."""
+    aug_turns: Turns = "none"
+    """Which views, see `augmentation_table`: `none` are ours, upright; the others are those of the published programs,
+    for published weights. Ours are less at home in turned pictures."""
     internal_batch_size: int = 64
     """Crops in one run of the network, which bounds the memory; 0: those of eight pictures together."""
     suppress_implausible_poses: bool = False
@@ -104,12 +108,13 @@ class MetrabsEstimator:
         return PeopleOptions(
             skeleton=self.joints,
             num_aug=self.num_aug,
+            aug_turns=self.aug_turns,
             internal_batch_size=self.internal_batch_size,
             suppress_implausible_poses=self.suppress_implausible_poses,
         )
 
 
-_OPTIONS = PeopleOptions(suppress_implausible_poses=False)
+_OPTIONS = PeopleOptions(aug_turns="none", suppress_implausible_poses=False)
 
 
 def estimate_people(

@@ -303,15 +303,15 @@ def _on_trunk(recovery: ScaleRecovery) -> MetrabsRecipe:
         epochs=None,
         workers=1,
         training=TrainingSettings(
-            steps=600,
+            steps=240,
             optimiser=Optimiser(learning_rate=1e-3, weight_decay=1e-2),
             schedule=Cosine(final=0.01),
-            warm_up=50,
+            warm_up=20,
             precision="bf16-mixed",
             clip=5.0,
             ema_decay=0.99,
-            validate_every=600,
-            checkpoint_every=200,
+            validate_every=240,
+            checkpoint_every=240,
         ),
     )
 

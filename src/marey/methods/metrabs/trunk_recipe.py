@@ -59,6 +59,9 @@ class TrunkMetrabsRecipe(CaptureRecipe):
     """Of the cross-entropy of the keypoints' visibility."""
     coverage_weight: float = 1.0
     """Of the shares within ellipsoids and intervals."""
+    doubt_alone: bool = False
+    """Whether the network stays as it is and works as it will be used, and only the factors on its ellipsoids and
+    intervals learn: errors are larger where normalisation has not seen the batch."""
 
     def maker(self, stream: CaptureStream) -> Callable[[], Callable[[int], Captures]]:
         """What gives the function that makes batches, people framed anew."""
@@ -85,6 +88,9 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
         self.model = TrunkMetrabs(deepcopy(trunk), deepcopy(lifter), MetricHead(recipe.network)).requires_grad_()
         if recipe.weights:
             load_weights(self.model, recipe.weights)
+        if recipe.doubt_alone:
+            for name, weight in self.model.named_parameters():
+                weight.requires_grad_(name.startswith(tuple(group.prefix for group in _DOUBT)))
 
     def card(self) -> dict[str, Any]:
         """What the data are, and what the network is to whoever loads it."""
@@ -93,13 +99,16 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """What is lost by the joints, their covariances, the distance and the keypoints, every view for itself."""
+        if self.recipe.doubt_alone:
+            self.model.eval()
         recipe, (posed, truth, pixels) = self.recipe, self._posed(batch["samples"])
         rooted = truth - _hips(truth)
         guess = posed.poses.relative - _hips(posed.poses.relative)
         placed = posed.poses.joints - _hips(posed.poses.joints)
         known = truth.isfinite().all(-1)
         there = known & placed.isfinite().all(-1)
-        error, covariance = guess.detach() - rooted, posed.relative.covariance
+        error, placing = posed.poses.joints.detach() - truth, posed.poses.covariance
+        assert placing is not None
         far, exact = _hips(posed.poses.joints)[:, 0, 2], _hips(truth)[:, 0, 2]
         near = there.all(-1) & (far > 0)
         off = (torch.where(near, far, 1.0) / torch.where(near, exact, 1.0)).log().abs()
@@ -108,7 +117,8 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
         nearly = bent_distance(guess, rooted, known) + bent_distance(placed.nan_to_num(), rooted, there)
         return {
             "distance": recipe.distance_weight * nearly / 2,
-            "likelihood": recipe.likelihood_weight * bounded_likelihood(guess.detach(), covariance, rooted, known),
+            "likelihood": recipe.likelihood_weight
+            * bounded_likelihood(guess.detach(), posed.relative.covariance, rooted, known),
             "depth": recipe.depth_weight * (off.clamp(max=1.0) * near).sum() / near.sum().clamp_min(1),
             "heatmap": recipe.heatmap_weight * heatmap_cross_entropy(posed.maps, pixels),
             "pixels": recipe.pixel_weight * keypoint_likelihood(posed.keypoints, pixels),
@@ -116,7 +126,7 @@ class TrunkMetrabsTask(CaptureTask[TrunkMetrabsRecipe]):
             * visibility_entropy(posed.keypoints, batch["samples"].seen.flatten(0, 1), pixels),
             "coverage": recipe.coverage_weight
             * (
-                coverage_loss(error, covariance, posed.relative.spread, known)
+                coverage_loss(error, placing, posed.relative.spread, there)
                 + interval_loss(far - exact, (shown + hidden.square()).sqrt(), near)
             ),
         }
