@@ -46,7 +46,6 @@ def on_crops():
 
 
 NETWORKS = {
-    "crops": lambda: network_of_crops(on_trunk()),
     "published crops": lambda: network_of_crops(on_crops()),
     "boxes": lambda: network_of_boxes(on_trunk()),
     "people": lambda: network_of_people(on_trunk(), most=2, search=QUICK),
@@ -86,7 +85,7 @@ def check(network, found):
             assert torch.equal(ours, theirs), port.name
 
 
-@pytest.mark.parametrize("which", NETWORKS)
+@pytest.mark.parametrize("which", ["published crops", "people"])
 def test_onnx__alone_equals_the_network(tmp_path, which):
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
@@ -100,7 +99,7 @@ def test_onnx__alone_equals_the_network(tmp_path, which):
     check(network, [torch.from_numpy(out[name]) for name in out.files])
 
 
-@pytest.mark.parametrize("which", ["crops", "boxes", "people"])
+@pytest.mark.parametrize("which", ["published crops", "boxes"])
 def test_program_of_torch__equals_the_network(tmp_path, which):
     network = NETWORKS[which]()
     made = export(network, tmp_path / "file.pt2", options=ExportOptions(format="torch"))
