@@ -63,8 +63,8 @@ class MetrabsEstimator:
     num_aug: int = 5
     """Views of each person, whose mean is taken and whose spread is a part of the covariance; 1: one as it is."""
     aug_turns: Turns = "none"
-    """Which views, see `augmentation_table`: `none` are ours, upright; the others are those of the published programs,
-    for published weights. Ours are less at home in turned pictures."""
+    """Which views these are, see `augmentation_table`. Ours (`none`) are upright; the others are those of the published
+    programs, for published weights. The shipped weights are less at home in turned pictures."""
     internal_batch_size: int = 64
     """Crops in one run of the network, which bounds the memory; 0: those of eight pictures together."""
     suppress_implausible_poses: bool = False

@@ -99,7 +99,7 @@ class MetricHead(nn.Module):
         self.spread = nn.Parameter(torch.zeros(config.keypoints))
         """Logarithm of the factor on the joints' deviations where they are `_USUAL`; learned from coverage alone."""
         self.growth = nn.Parameter(torch.zeros(config.keypoints))
-        """By how much it grows with the logarithm of the deviation; likewise: who is hard to see is misjudged more."""
+        """By how much it grows with the logarithm of the deviation, since who is hard to see is misjudged more."""
         self.distance = nn.Parameter(torch.tensor(0.05).log())
         """Logarithm of the relative deviation of a person's distance by what its pixels do not show: its size."""
         self.register_buffer("grid", _grid(config), persistent=False)
