@@ -95,7 +95,7 @@ class SyntheticMaker:
         return CropSamples(images=images, intrinsics=intrinsics, joints=joints, keypoints=keypoints)
 
 
-def synthetic_joints(tier: str, wanted: Skeleton, count: int = 512) -> npt.NDArray[np.float32]:
+def synthetic_joints(tier: str, wanted: Skeleton, count: int = 128) -> npt.NDArray[np.float32]:
     """(N, J, 3) metres, in the world: joints of the first people that are rendered for training."""
     labelled = nearest_skeleton(wanted)
     config = SyntheticConfig(tier=tier, split="training", skeletons=(labelled.name,))
